@@ -1,0 +1,102 @@
+//! Durations, sizes and URLs as they stand in the configuration. Errors say what was expected.
+
+use std::net::IpAddr;
+use std::time::Duration;
+use ureq::http::Uri;
+
+/// `"250ms" "30s" "5m" "12h" "7d"`
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let expected =
+        || format!("expected a duration such as \"250ms\", \"30s\", \"5m\", \"12h\" or \"7d\", found {text:?}");
+    let (number, unit) = split(text).ok_or_else(expected)?;
+    let ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(expected)
+}
+
+/// `"64KiB" "256MiB"`
+pub fn size(text: &str) -> Result<u64, String> {
+    let expected = || format!("expected a size such as \"64KiB\", \"256MiB\" or \"1GiB\", found {text:?}");
+    let (number, unit) = split(text).ok_or_else(expected)?;
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(expected)
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+/// An upstream's URL: https, or http to this machine, or http where `insecure` says so.
+pub fn url(text: &str, insecure: bool) -> Result<(), String> {
+    let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
+    let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
+        return Err("not a URL with a host, such as \"https://hq.example/sync\"".to_owned());
+    };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("user and password do not belong in a URL, it stands in logs".to_owned());
+    }
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if insecure || is_loopback(host) => Ok(()),
+        Some("http") => Err(format!(
+            "plain http to {host} can be read and changed on the way; use https, or set insecure = true if the network is trusted"
+        )),
+        _ => Err("expected http:// or https://".to_owned()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("0B"), Ok(0));
+        for wrong in ["", "5", "m", "5 m", "-5m", "5min", "1.5h", "99999999999999999999d", "9999999999999999d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "5", "64KB", "1e3KiB", "99999999999999999GiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        for right in ["https://hq.example/sync", "http://localhost:9001/x", "http://127.0.0.1:1/", "http://[::1]:80/"] {
+            assert_eq!(url(right, false), Ok(()), "{right}");
+        }
+        for wrong in [
+            "hq.example/sync",
+            "ftp://hq/",
+            "http://hq.example/",
+            "https://u:p@hq/",
+            "https://",
+            "x",
+            "http://127.0.0.1.evil/",
+        ] {
+            assert!(url(wrong, false).is_err(), "{wrong}");
+        }
+        assert_eq!(url("http://hq.example/", true), Ok(()));
+    }
+}

@@ -1,0 +1,12 @@
+#![forbid(unsafe_code)]
+//! tour
+pub mod agent;
+pub mod config;
+pub mod ids;
+pub mod limits;
+pub mod moment;
+pub mod policy;
+pub mod question;
+pub mod record;
+pub mod store;
+pub mod wire;

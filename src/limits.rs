@@ -1,0 +1,114 @@
+//! Every bound in one place: lines, buffers, batches, waits, texts.
+//!
+//! Constants are the protocol's and the agent's own; what an integrator may change is in
+//! [`Limits`], with the defaults of `spec/04`.
+
+use std::time::Duration;
+
+/// What the section `[limits]` of the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients connected at once, on both sockets together.
+    pub max_connections: usize,
+    /// Bytes of a request line, without its end.
+    pub max_line: usize,
+    /// Bytes of a payload as it is stored.
+    pub max_payload: usize,
+    /// Live failures; one more is refused with `full`.
+    pub max_failures: u64,
+    /// Bytes of the database (pages in use) from which on recording is refused with `full`.
+    pub max_database: u64,
+    /// Bytes that must be free on the file system for a recording.
+    pub min_free_disk: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1000,
+            max_line: 1 << 20,
+            max_payload: 256 << 10,
+            max_failures: 1_000_000,
+            max_database: 1 << 30,
+            min_free_disk: 64 << 20,
+        }
+    }
+}
+
+/// The hard limit of the file lies this much above the soft one, so that outcomes, deletions and
+/// audit always have room (`spec/04`).
+pub const OUTCOME_ROOM: u64 = 16 << 20;
+
+/// JSON nesting of a request (`spec/02`).
+pub const MAX_DEPTH: usize = 64;
+/// Characters of an entity type or an action.
+pub const MAX_NAME: usize = 64;
+/// Characters of an entity id, an order key.
+pub const MAX_KEY: usize = 256;
+/// Characters of an idempotency key.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
+/// Bytes of an error text; more is cut at a character boundary, with `…`.
+pub const MAX_ERROR: usize = 8 << 10;
+/// Bytes of the answer's excerpt in an attempt.
+pub const MAX_EXCERPT: usize = 2 << 10;
+/// Characters of a reason that a person gives.
+pub const MAX_REASON: usize = 1000;
+
+/// All buffers of all clients together; beyond it the largest one's client gets `busy`.
+pub const MAX_BUFFERS: usize = 16 << 20;
+/// Unread replies from which on a client is no longer read.
+pub const MAX_UNREAD: usize = 256 << 10;
+/// How long such a client may go on not reading.
+pub const UNREAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a line may take from its first byte to its last.
+pub const LINE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Most failures of one page of `list`, and its default.
+pub const MAX_PAGE: usize = 1000;
+/// See [`MAX_PAGE`].
+pub const DEFAULT_PAGE: usize = 50;
+/// Bytes at which a page of `list` ends.
+pub const MAX_PAGE_BYTES: usize = 1 << 20;
+/// Failures that a bulk operation changes in one transaction.
+pub const BULK_CHUNK: usize = 500;
+/// Ids that one request may name.
+pub const MAX_IDS: usize = 1000;
+/// Bulk operations and reader's questions that may wait at once; one more is `busy`.
+pub const MAX_QUESTIONS: usize = 64;
+
+/// Bytes of an HTTP answer's body that are read; more is ignored.
+pub const MAX_BODY: usize = 64 << 10;
+/// Bytes of an HTTP answer's headers.
+pub const MAX_HEADERS: usize = 16 << 10;
+/// The longest `Retry-After` that is obeyed (`spec/03`).
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// How long requests in flight may take at a stop.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long `run` waits for the store's lock.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a foreign lock may stall the loop.
+pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Cuts a text to at most `max` bytes, at a character boundary, and says so with `…`.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(max.saturating_sub('…'.len_utf8()));
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn cutting_keeps_characters_whole_and_the_bound() {
+        assert_eq!(cut("short", 10), "short");
+        assert_eq!(cut("aaaaaaaaaa", 8), "aaaaa…");
+        assert_eq!(cut("ääää", 7), "ää…");
+        assert!(cut("ääääää", 8).len() <= 8);
+    }
+}

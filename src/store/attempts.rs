@@ -1,0 +1,68 @@
+//! Every try, kept also when its failure has gone.
+
+use super::{Store, StoreError};
+use crate::limits::{MAX_EXCERPT, cut};
+use crate::moment::WallTime;
+use crate::policy::class::Class;
+use crate::record::{Failure, Trigger};
+use rusqlite::params;
+use std::time::Duration;
+
+/// One try and what came of it.
+#[derive(Clone, Debug)]
+pub struct Attempt<'a> {
+    /// Of which failure, as it was when it was sent.
+    pub failure: &'a Failure,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// To where.
+    pub upstream: &'a str,
+    /// When it began.
+    pub started_at: WallTime,
+    /// How long it took.
+    pub took: Duration,
+    /// The answer's status, when there was one.
+    pub http_status: Option<u16>,
+    /// What it says.
+    pub class: Class,
+    /// In words; `None` when it was accepted.
+    pub error: Option<&'a str>,
+    /// The beginning of the answer.
+    pub response: Option<&'a str>,
+    /// Did it cost a retry?
+    pub counted: bool,
+    /// Why it did or did not.
+    pub why: &'a str,
+}
+
+impl Store {
+    /// Keeps a try.
+    pub fn keep_attempt(&mut self, attempt: &Attempt) -> Result<(), StoreError> {
+        let failure = attempt.failure;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO sync_attempts (failure_id, seq, entity_type, entity_id, action, attempt, trigger, upstream, \
+                 started_at, duration_ms, http_status, class, error, response, counted, why) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            )?
+            .execute(params![
+                failure.id.as_str(),
+                failure.seq.0,
+                failure.entity_type,
+                failure.entity_id,
+                failure.action,
+                failure.attempts + 1,
+                attempt.trigger.as_str(),
+                attempt.upstream,
+                attempt.started_at.sql(),
+                i64::try_from(attempt.took.as_millis()).unwrap_or(i64::MAX),
+                attempt.http_status,
+                attempt.class.as_str(),
+                attempt.error,
+                attempt.response.map(|text| cut(text, MAX_EXCERPT)),
+                attempt.counted,
+                attempt.why,
+            ])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! The keys that applications gave: the same key again is the same failure, also after it left.
+
+use super::{Store, StoreError};
+use crate::ids::FailureId;
+use crate::moment::WallTime;
+use crate::record::Leaving;
+use rusqlite::{OptionalExtension, params};
+
+/// SHA-256 of what a record says: entity type, entity id, action, payload; not the error.
+pub type Digest = [u8; 32];
+
+/// A key that was seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenKey {
+    /// The failure that was recorded under it.
+    pub failure: FailureId,
+    /// What that one said.
+    pub content: Digest,
+    /// How it left; `None` while it is live.
+    pub outcome: Option<String>,
+}
+
+impl Store {
+    /// Was this key given before, by the same user?
+    pub fn key_seen(&self, uid: u32, key: &str) -> Result<Option<SeenKey>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT failure_id, sha256, outcome FROM idempotency_keys WHERE source_uid = ?1 AND key = ?2",
+        )?;
+        let seen = statement.query_row(params![uid, key], |row| {
+            Ok(SeenKey {
+                failure: FailureId::new(row.get::<_, String>(0)?),
+                content: row.get(1)?,
+                outcome: row.get(2)?,
+            })
+        });
+        Ok(seen.optional()?)
+    }
+
+    /// Keeps a key with the failure that is recorded under it.
+    pub fn keep_key(&mut self, uid: u32, key: &str, failure: &FailureId, content: &Digest) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO idempotency_keys (source_uid, key, failure_id, sha256) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![uid, key, failure.as_str(), content])?;
+        Ok(())
+    }
+
+    /// The failure recorded under a key has left.
+    pub(super) fn key_left(&mut self, uid: u32, key: &str, how: Leaving, at: WallTime) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE idempotency_keys SET outcome = ?3, left_at = ?4 WHERE source_uid = ?1 AND key = ?2",
+            )?
+            .execute(params![uid, key, how.as_str(), at.sql()])?;
+        Ok(())
+    }
+}

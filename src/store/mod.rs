@@ -1,0 +1,224 @@
+//! The SQLite file: the one place where a failure is kept.
+//!
+//! A [`Store`] is the writing side. Everything that changes happens between [`Store::begin`] and
+//! [`Store::commit`]; a `commit` that returns `Ok` means that it is on disk, synced. What a round
+//! read before its commit must not be acted on in the outside world before that.
+//!
+//! Each file here holds one table's statements beside the one function that runs each:
+//! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`ledger`] (the agent's own row);
+//! [`open`] is how a file becomes a store, [`reader`] is the read-only side for questions that may
+//! take long.
+//!
+//! It decides nothing about delivery and knows no clock: `now` comes in.
+
+pub mod attempts;
+pub mod audit;
+pub mod failures;
+pub mod filter;
+pub mod keys;
+pub mod ledger;
+pub mod lock;
+pub mod open;
+pub mod reader;
+pub mod upstreams;
+
+use crate::limits::{Limits, OUTCOME_ROOM};
+use crate::moment::{Moment, WallTime};
+use ledger::Ledger;
+use lock::Lock;
+use rusqlite::{Connection, ErrorCode};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where the file is and how large it may get.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The state directory.
+    pub dir: PathBuf,
+    /// Bounds of the database and of the disk.
+    pub limits: Limits,
+}
+
+impl StoreSettings {
+    /// The database file.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.dir.join("sync_failures.db")
+    }
+}
+
+/// A statement, or the commit, did not succeed: nothing of the round is certain to be stored.
+#[derive(Debug)]
+pub enum StoreError {
+    /// No room: the disk is full or the file is at its hard limit. Nothing was stored.
+    Full(rusqlite::Error),
+    /// Somebody else holds the write lock for longer than a second. Nothing was stored.
+    Locked(rusqlite::Error),
+    /// Anything else; a commit that failed may have reached the disk all the same.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(error) => write!(f, "no room for the database: {error}"),
+            Self::Locked(error) => write!(f, "another program holds the database's write lock: {error}"),
+            Self::Failed(error) => write!(f, "the database could not be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The open database of a running agent.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    settings: StoreSettings,
+    lock: Lock,
+    ledger: Ledger,
+    /// The ledger as it was at the last commit, while a round is open.
+    before: Option<Ledger>,
+}
+
+/// What the quota says to one more failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is room.
+    Enough,
+    /// `limits.max_failures` are live.
+    TooMany,
+    /// The pages in use reach `limits.max_database`.
+    TooLarge,
+}
+
+impl Store {
+    /// Opens a round, unless one is open. Takes the write lock, so that nothing fails later for
+    /// want of it.
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        if self.before.is_none() {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.before = Some(self.ledger.clone());
+        }
+        Ok(())
+    }
+
+    /// Is a round open?
+    #[must_use]
+    pub fn in_round(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Ends the round: `Ok` means that all of it is on disk, synced. Without an open round there
+    /// is nothing to do. After an error the round is undone here, and perhaps not on disk.
+    pub fn commit(&mut self, now: Moment) -> Result<(), StoreError> {
+        if self.before.is_none() {
+            return Ok(());
+        }
+        let done = self.write_and_commit(now);
+        match done {
+            Ok(()) => self.before = None,
+            Err(_) => self.rollback(),
+        }
+        done
+    }
+
+    fn write_and_commit(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.ledger.advance(now);
+        self.ledger.save(&self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    /// Undoes the open round.
+    pub fn rollback(&mut self) {
+        if let Some(ledger) = self.before.take() {
+            self.ledger = ledger;
+            if !self.connection.is_autocommit() {
+                // SQLite may have rolled back by itself already; a connection that cannot roll
+                // back is unusable, and the next `begin` says so.
+                if let Err(error) = self.connection.execute_batch("ROLLBACK") {
+                    log::error!("event=rollback_failed error={:?}", error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Closes the file and opens it anew after it failed: what the kernel only seems to have
+    /// written is put away first (`open::evict`). The lock is kept.
+    pub fn reopen(&mut self, now: WallTime) -> Result<(), open::OpenError> {
+        self.rollback();
+        let placeholder = Connection::open_in_memory()
+            .map_err(|why| open::OpenError::sqlite("reopening", &self.settings.file(), why))?;
+        drop(std::mem::replace(&mut self.connection, placeholder));
+        let (connection, ledger) = open::connect(&self.settings, now)?;
+        self.connection = connection;
+        self.ledger = ledger;
+        Ok(())
+    }
+
+    /// Is there room for one more failure?
+    pub fn room(&self) -> Result<Room, StoreError> {
+        if self.ledger.live >= self.settings.limits.max_failures {
+            return Ok(Room::TooMany);
+        }
+        let pages = self.number("PRAGMA page_count")? - self.number("PRAGMA freelist_count")?;
+        let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(open::PAGE_SIZE);
+        Ok(if bytes >= self.settings.limits.max_database { Room::TooLarge } else { Room::Enough })
+    }
+
+    /// Gives pages that deletions left free back to the file system, a few at a time, inside the
+    /// open round: the file shrinks again, and no round is long.
+    pub fn shrink(&mut self) -> Result<(), StoreError> {
+        /// Free pages that are kept for the next records.
+        const KEPT: i64 = 256;
+        const AT_ONCE: i64 = 128;
+        let (free, all) = (self.number("PRAGMA freelist_count")?, self.number("PRAGMA page_count")?);
+        if free > KEPT && free > all / 4 {
+            open::drain(&self.connection, &format!("PRAGMA incremental_vacuum({AT_ONCE})"))?;
+        }
+        Ok(())
+    }
+
+    fn number(&self, sql: &str) -> Result<i64, StoreError> {
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// The agent's own row.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn settings(&self) -> &StoreSettings {
+        &self.settings
+    }
+
+    /// Ends the work with the file: what is in the log goes into the file, so that a copy of it is
+    /// whole. The lock goes last.
+    pub fn close(self) -> Result<(), StoreError> {
+        let Self { connection, lock, .. } = self;
+        open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        connection.close().map_err(|(_, error)| error)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// Bytes at which the file refuses to grow: the soft quota and room for outcomes.
+#[must_use]
+pub fn hard_limit(limits: &Limits) -> u64 {
+    limits.max_database.saturating_add(OUTCOME_ROOM)
+}

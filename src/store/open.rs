@@ -1,0 +1,269 @@
+//! How a file becomes a store: lock, evict, connect, migrate, and be sure of it.
+//!
+//! Each step is here because its absence lost acknowledged records in tests:
+//!
+//! - The files are fsynced and their cached pages dropped before SQLite sees them ([`evict`]): after
+//!   a kill between write and fsync a row is visible that is not on disk, and a repeated `record`
+//!   would be answered "already there". After a failed fsync the kernel calls such pages clean.
+//! - Every PRAGMA is stepped to its end ([`drain`]): `journal_mode=WAL` reports an error of its own
+//!   commit only on the second step.
+//! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
+//! - A file of a newer version is refused before anything of it is written.
+
+use super::ledger::Ledger;
+use super::lock::{Lock, LockError};
+use super::{Store, StoreSettings, hard_limit};
+use crate::limits::BUSY_PATIENCE;
+use crate::moment::WallTime;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Advice, fadvise};
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// SQLite's page size; 8192 was slower with one client.
+pub const PAGE_SIZE: u32 = 4096;
+/// Pages in the log after which it goes into the file: small, so that a full disk leaves something
+/// to reuse, and large enough that a page changed often is written once.
+const CHECKPOINT_PAGES: u32 = 1000;
+
+/// Why a state directory could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another agent has it.
+    Held {
+        /// The state directory.
+        dir: PathBuf,
+        /// The other's process, when it said so.
+        pid: Option<u32>,
+    },
+    /// The file was written by a newer resyncd.
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its schema's version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// The file system said no.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What it said.
+        why: io::Error,
+    },
+    /// SQLite said no.
+    Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl OpenError {
+    fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), why }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+    pub(super) fn sqlite(doing: &'static str, path: &Path, why: rusqlite::Error) -> Self {
+        Self::Sqlite { doing, path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { dir, pid: Some(pid) } => write!(f, "another resyncd (pid {pid}) holds {}", dir.display()),
+            Self::Held { dir, pid: None } => write!(f, "another resyncd holds {}", dir.display()),
+            Self::Newer { file, found, known } => write!(
+                f,
+                "{} was written by a newer resyncd (schema {found}, this one knows {known}); it is left untouched. \
+                 Install that version again, or move the file away to start with an empty one",
+                file.display()
+            ),
+            Self::Io { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
+            Self::Sqlite { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Owner and mode of the nearest part of a path that exists, and who we are: what a person needs to
+/// see why access failed.
+fn standing(path: &Path) -> String {
+    let Some((part, meta)) = path.ancestors().find_map(|part| Some((part, fs::metadata(part).ok()?))) else {
+        return String::new();
+    };
+    format!(
+        " ({} belongs to uid {}, gid {}, mode {:04o}; this process runs as uid {})",
+        part.display(),
+        meta.uid(),
+        meta.gid(),
+        meta.permissions().mode() & 0o7777,
+        rustix::process::geteuid().as_raw()
+    )
+}
+
+impl Store {
+    /// Opens the state directory for writing; makes it when it is missing.
+    pub fn open(settings: StoreSettings, now: WallTime) -> Result<Self, OpenError> {
+        make_dir(&settings.dir)?;
+        let lock_file = settings.dir.join("lock");
+        let lock = Lock::take(&lock_file).map_err(|error| match error {
+            LockError::Held(pid) => OpenError::Held { dir: settings.dir.clone(), pid },
+            LockError::Io(why) => OpenError::io("opening", &lock_file, why),
+        })?;
+        give_to_owner(&lock_file, &settings.dir)?;
+        let (connection, ledger) = connect(&settings, now)?;
+        Ok(Self { connection, settings, lock, ledger, before: None })
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|why| OpenError::io("making the state directory", dir, why))
+}
+
+/// Everything after the lock, also for a store that is opened again.
+pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger), OpenError> {
+    let file = settings.file();
+    let evicting = |why| OpenError::io("syncing", &file, why);
+    if file.exists() {
+        evict(&file).map_err(evicting)?;
+        refuse_newer(&file)?;
+    } else {
+        make_private(&file, &settings.dir)?;
+    }
+    let opened = |why| OpenError::sqlite("opening", &file, why);
+    let mut connection =
+        Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(opened)?;
+    prepare(&connection, settings).map_err(opened)?;
+    let steps = embedded::migrations::runner();
+    steps.run(&mut connection).map_err(|why| OpenError::Sqlite {
+        doing: "bringing the schema up to date in",
+        path: file.clone(),
+        why: why.to_string(),
+    })?;
+    let mut ledger = Ledger::load(&connection).map_err(opened)?;
+    if ledger.at.wall.as_millis() == 0 {
+        ledger.at.wall = now; // A new file: its life begins now.
+    }
+    sync_dir(&settings.dir).map_err(evicting)?;
+    Ok((connection, ledger))
+}
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The newest schema version that this program knows.
+#[must_use]
+pub fn newest_version() -> i64 {
+    let steps = embedded::migrations::runner();
+    steps.get_migrations().iter().map(|step| i64::from(step.version())).max().unwrap_or(0)
+}
+
+fn refuse_newer(file: &Path) -> Result<(), OpenError> {
+    let opened = |why| OpenError::sqlite("reading", file, why);
+    let reading = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(opened)?;
+    reading.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
+    let exists: bool = reading
+        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')", [], |row| {
+            row.get(0)
+        })
+        .map_err(opened)?;
+    if !exists {
+        return Ok(());
+    }
+    let found: Option<i64> =
+        reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0)).map_err(opened)?;
+    let known = newest_version();
+    match found {
+        Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an empty file that only its owner reads, before SQLite makes one by the umask.
+fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
+    made.map_err(|why| OpenError::io("making", file, why))?;
+    give_to_owner(file, dir)
+}
+
+/// A root who records without the daemon must not leave files that the daemon cannot open.
+fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let meta = fs::metadata(dir).map_err(|why| OpenError::io("reading", dir, why))?;
+    chown(file, Some(meta.uid()), Some(meta.gid())).map_err(|why| OpenError::io("giving away", file, why))
+}
+
+fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let pages = hard_limit(&settings.limits) / u64::from(PAGE_SIZE);
+    // auto_vacuum and page_size only take effect before the first table.
+    drain(connection, &format!("PRAGMA page_size = {PAGE_SIZE}"))?;
+    drain(connection, "PRAGMA auto_vacuum = INCREMENTAL")?;
+    drain(connection, "PRAGMA synchronous = EXTRA")?;
+    drain(connection, "PRAGMA journal_mode = WAL")?;
+    drain(connection, &format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"))?;
+    // A log that a long reader made large shrinks again.
+    drain(connection, &format!("PRAGMA journal_size_limit = {}", 2 * CHECKPOINT_PAGES * PAGE_SIZE))?;
+    // The hard quota: inserts fail at it, deletions work.
+    drain(connection, &format!("PRAGMA max_page_count = {}", pages.min(u64::from(u32::MAX - 1))))?;
+    // No temporary files on a disk that may be full.
+    drain(connection, "PRAGMA temp_store = MEMORY")?;
+    drain(connection, "PRAGMA cache_size = -8000")?;
+    // A damaged or hostile file runs nothing of its own, and damage is seen early.
+    drain(connection, "PRAGMA trusted_schema = OFF")?;
+    drain(connection, "PRAGMA cell_size_check = ON")
+}
+
+/// Runs a PRAGMA and steps it until no row is left; only the last step tells whether it worked.
+pub(super) fn drain(connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(pragma)?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Puts what the kernel holds of the file and its log on disk, and forgets it: what is read next
+/// comes from the disk. SQLite must not have the file open in this process; closing a second
+/// descriptor would drop its locks.
+fn evict(file: &Path) -> io::Result<()> {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    for path in [file, Path::new(&log)] {
+        match File::open(path) {
+            Ok(open) => {
+                open.sync_all()?;
+                fadvise(&open, 0, None, Advice::DontNeed)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,370 @@
+//! The read-only side: questions over the whole table, beside the loop or without a daemon.
+//!
+//! A [`Reader`] has its own connection; WAL lets it read a consistent state while the writer goes
+//! on. No transaction of it outlives a question, so that it never holds up a checkpoint for long.
+
+use super::failures::{as_limit, columns, failure, head_of, order_condition};
+use super::filter::condition;
+use super::open::OpenError;
+use super::{Store, StoreError, StoreSettings};
+use crate::ids::{FailureId, FailureName, Seq};
+use crate::limits::{BUSY_PATIENCE, MAX_PAGE_BYTES};
+use crate::policy::upstream::Upstream;
+use crate::question::{Direction, Filter, ListQuery};
+use crate::record::{Failure, OrderKey};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use std::collections::HashSet;
+
+/// A read-only connection.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+/// One page of a list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The failures, each with the head of its order key when that is another one.
+    pub failures: Vec<(Failure, Option<FailureId>)>,
+    /// How many match, whatever the page.
+    pub total: u64,
+    /// Where the next page begins.
+    pub next: Option<Seq>,
+}
+
+/// How many are live, by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// To be sent by themselves.
+    pub pending: u64,
+    /// Need a person.
+    pub critical: u64,
+    /// Stopped by a person.
+    pub held: u64,
+}
+
+/// What has not been sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// Live failures by type.
+    pub by_type: Vec<(String, u64)>,
+    /// Critical, held, and those behind them.
+    pub needs_person: u64,
+    /// When the oldest was recorded.
+    pub oldest_created_at: Option<String>,
+}
+
+/// One line of a failure's history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A try.
+    Attempt(AttemptEntry),
+    /// Something a person did.
+    Operation(OperationEntry),
+}
+
+/// A try, as it was kept.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the columns of sync_attempts, named in spec/07")]
+pub struct AttemptEntry {
+    pub at: String,
+    pub failure: FailureId,
+    pub seq: Seq,
+    pub entity_type: String,
+    pub entity_id: String,
+    pub action: String,
+    pub attempt: u32,
+    pub trigger: String,
+    pub upstream: String,
+    pub duration_ms: i64,
+    pub http_status: Option<u16>,
+    pub class: String,
+    pub error: Option<String>,
+    pub response: Option<String>,
+    pub counted: bool,
+    pub provisional: bool,
+    pub why: Option<String>,
+}
+
+/// A person's deed, as it was kept.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the columns of audit_log, named in spec/07")]
+pub struct OperationEntry {
+    pub at: String,
+    pub failure: FailureId,
+    pub operation: String,
+    pub actor_uid: Option<u32>,
+    pub actor_name: Option<String>,
+    pub claimed_by: Option<String>,
+    pub reason: Option<String>,
+}
+
+impl Reader {
+    /// Opens the file for reading; it must be there.
+    pub fn open(settings: &StoreSettings) -> Result<Self, OpenError> {
+        let file = settings.file();
+        let opened = |why| OpenError::sqlite("opening", &file, why);
+        let connection =
+            Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(opened)?;
+        connection.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
+        super::open::drain(&connection, "PRAGMA temp_store = MEMORY").map_err(opened)?;
+        super::open::drain(&connection, "PRAGMA trusted_schema = OFF").map_err(opened)?;
+        Ok(Self { connection })
+    }
+
+    /// `list`
+    pub fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let filter = condition(&query.filter);
+        let total = self
+            .connection
+            .prepare(&format!("SELECT COUNT(*) FROM sync_failures WHERE {}", filter.sql))?
+            .query_row(params_from_iter(&filter.values), |row| row.get(0))?;
+        let (beyond, order) = match query.direction {
+            Direction::Ascending => (">", "ASC"),
+            Direction::Descending => ("<", "DESC"),
+        };
+        let start = query.after.map_or(if beyond == ">" { i64::MIN } else { i64::MAX }, |seq| seq.0);
+        let mut values: Vec<Value> = filter.values.into_iter().map(Value::from).collect();
+        values.push(Value::from(start));
+        values.push(Value::from(as_limit(query.limit + 1)));
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT {} FROM sync_failures WHERE {} AND seq {beyond} ? ORDER BY seq {order} LIMIT ?",
+            columns!(),
+            filter.sql
+        ))?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut page = Page { total, ..Page::default() };
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let mut found = failure(row)?;
+            if !query.payload {
+                found.payload = None;
+            }
+            bytes += weight(&found);
+            if page.failures.len() == query.limit || (bytes > MAX_PAGE_BYTES && !page.failures.is_empty()) {
+                page.next = page.failures.last().map(|(last, _)| last.seq);
+                break;
+            }
+            let head = if found.head { None } else { self.head_of(&found.order())? };
+            page.failures.push((found, head));
+        }
+        Ok(page)
+    }
+
+    /// The oldest live failure of an order key.
+    pub fn head_of(&self, order: &OrderKey) -> Result<Option<FailureId>, StoreError> {
+        Ok(head_of(&self.connection, order)?)
+    }
+
+    /// Numbers of the failures that a bulk operation means.
+    pub fn select(&self, filter: &Filter, after: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
+        let filter = condition(filter);
+        let mut values: Vec<Value> = filter.values.into_iter().map(Value::from).collect();
+        values.push(Value::from(after.0));
+        values.push(Value::from(as_limit(limit)));
+        let mut statement = self
+            .connection
+            .prepare(&format!("SELECT seq FROM sync_failures WHERE {} AND seq > ? ORDER BY seq LIMIT ?", filter.sql))?;
+        let seqs = statement.query_map(params_from_iter(values), |row| row.get(0).map(Seq))?;
+        Ok(seqs.collect::<Result<_, _>>()?)
+    }
+
+    /// How many are live, by status.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let count =
+            |sql: &str| -> Result<u64, StoreError> { Ok(self.connection.query_row(sql, [], |row| row.get(0))?) };
+        let critical = count("SELECT COUNT(*) FROM sync_failures WHERE status <> 'pending' AND status = 'critical'")?;
+        let held = count("SELECT COUNT(*) FROM sync_failures WHERE status <> 'pending' AND status = 'held'")?;
+        let all = count("SELECT COUNT(*) FROM sync_failures")?;
+        Ok(Counts { pending: all.saturating_sub(critical + held), critical, held })
+    }
+
+    /// When the oldest live failure was recorded.
+    pub fn oldest_created_at(&self) -> Result<Option<String>, StoreError> {
+        let oldest =
+            self.connection
+                .query_row("SELECT created_at FROM sync_failures ORDER BY seq LIMIT 1", [], |row| row.get(0));
+        Ok(oldest.optional()?)
+    }
+
+    /// `unsent`
+    pub fn unsent(&self) -> Result<Unsent, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT entity_type, COUNT(*) FROM sync_failures INDEXED BY sync_failures_entity GROUP BY entity_type",
+        )?;
+        let by_type = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(Unsent { by_type, needs_person: self.needs_person()?, oldest_created_at: self.oldest_created_at()? })
+    }
+
+    /// Critical and held ones, and all that stand behind the first of them in their order.
+    fn needs_person(&self) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT seq, entity_type, entity_id, order_key FROM sync_failures INDEXED BY sync_failures_person \
+             WHERE status <> 'pending'",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut stuck: Vec<(i64, OrderKey)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let order = match row.get::<_, Option<String>>(3)? {
+                Some(key) => OrderKey::Given(key),
+                None => OrderKey::Entity(row.get(1)?, row.get(2)?),
+            };
+            stuck.push((row.get(0)?, order));
+        }
+        stuck.sort_unstable_by_key(|(seq, _)| *seq);
+        let (mut seen, mut behind) = (HashSet::new(), 0);
+        for (seq, order) in &stuck {
+            if seen.insert(order) {
+                behind += self.count_from(order, *seq)?;
+            }
+        }
+        Ok(behind)
+    }
+
+    fn count_from(&self, order: &OrderKey, seq: i64) -> Result<u64, StoreError> {
+        let (condition, values) = order_condition(order);
+        let mut all: Vec<Value> = values.into_iter().map(|value| Value::from(value.to_owned())).collect();
+        all.push(Value::from(seq));
+        Ok(self
+            .connection
+            .prepare_cached(&format!("SELECT COUNT(*) FROM sync_failures WHERE {condition} AND seq >= ?"))?
+            .query_row(params_from_iter(all), |row| row.get(0))?)
+    }
+
+    /// The ids that a name may mean, live or gone, at most `limit`.
+    pub fn named(&self, name: &FailureName, limit: usize) -> Result<Vec<FailureId>, StoreError> {
+        let id = |row: &Row| row.get::<_, String>(0).map(FailureId::new);
+        match name {
+            FailureName::Number(seq) => {
+                let live =
+                    self.connection.query_row("SELECT id FROM sync_failures WHERE seq = ?1", [seq.0], id).optional()?;
+                let gone = "SELECT failure_id FROM sync_attempts WHERE seq = ?1 LIMIT 1";
+                Ok(match live {
+                    Some(found) => vec![found],
+                    None => self.connection.query_row(gone, [seq.0], id).optional()?.into_iter().collect(),
+                })
+            }
+            FailureName::Text(text) => {
+                let above = if text.len() < FailureName::SHORTEST_PREFIX {
+                    format!("{text}\0")
+                } else {
+                    format!("{text}\u{10ffff}")
+                };
+                let mut statement = self.connection.prepare(
+                    "SELECT id FROM sync_failures WHERE id >= ?1 AND id < ?2 \
+                     UNION SELECT failure_id FROM sync_attempts WHERE failure_id >= ?1 AND failure_id < ?2 LIMIT ?3",
+                )?;
+                let ids =
+                    statement.query_map(params![text, above, as_limit(limit)], id)?.collect::<Result<Vec<_>, _>>()?;
+                // A whole id is meant, also when another one begins with it.
+                Ok(match ids.iter().find(|id| id.as_str() == text) {
+                    Some(exact) => vec![exact.clone()],
+                    None => ids,
+                })
+            }
+        }
+    }
+
+    /// The tries and people's deeds of one failure, oldest first.
+    pub fn history(&self, id: &FailureId) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.attempts(id)?;
+        let mut statement = self.connection.prepare(
+            "SELECT at, operation, actor_uid, actor_name, claimed_by, reason FROM audit_log WHERE failure_id = ?1 ORDER BY id",
+        )?;
+        let operations = statement.query_map([id.as_str()], |row| {
+            Ok(Entry::Operation(OperationEntry {
+                at: row.get(0)?,
+                failure: id.clone(),
+                operation: row.get(1)?,
+                actor_uid: row.get(2)?,
+                actor_name: row.get(3)?,
+                claimed_by: row.get(4)?,
+                reason: row.get(5)?,
+            }))
+        })?;
+        for operation in operations {
+            entries.push(operation?);
+        }
+        entries.sort_by(|a, b| a.at().cmp(b.at()));
+        Ok(entries)
+    }
+
+    fn attempts(&self, id: &FailureId) -> Result<Vec<Entry>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT started_at, seq, entity_type, entity_id, action, attempt, trigger, upstream, duration_ms, http_status, \
+             class, error, response, counted, provisional, why FROM sync_attempts WHERE failure_id = ?1 ORDER BY id",
+        )?;
+        let attempts = statement.query_map([id.as_str()], |row| {
+            Ok(Entry::Attempt(AttemptEntry {
+                at: row.get(0)?,
+                failure: id.clone(),
+                seq: Seq(row.get(1)?),
+                entity_type: row.get(2)?,
+                entity_id: row.get(3)?,
+                action: row.get(4)?,
+                attempt: row.get(5)?,
+                trigger: row.get(6)?,
+                upstream: row.get(7)?,
+                duration_ms: row.get(8)?,
+                http_status: row.get(9)?,
+                class: row.get(10)?,
+                error: row.get(11)?,
+                response: row.get(12)?,
+                counted: row.get(13)?,
+                provisional: row.get(14)?,
+                why: row.get(15)?,
+            }))
+        })?;
+        Ok(attempts.collect::<Result<_, _>>()?)
+    }
+
+    /// The upstreams' stored states, for a look without the daemon.
+    pub fn upstreams(&self) -> Result<Vec<(String, Upstream)>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT name, state FROM upstreams ORDER BY name")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (name, state) = row?;
+            if let Ok(upstream) = serde_json::from_str(&state) {
+                found.push((name, upstream));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Bytes of the pages in use.
+    pub fn database_bytes(&self) -> Result<u64, StoreError> {
+        let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+        Ok(pages * number("PRAGMA page_size")?)
+    }
+}
+
+impl Entry {
+    /// When it was.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        match self {
+            Self::Attempt(attempt) => &attempt.at,
+            Self::Operation(operation) => &operation.at,
+        }
+    }
+}
+
+/// About what a failure takes in a reply.
+fn weight(failure: &Failure) -> usize {
+    let payload = failure.payload.as_ref().map_or(0, |(text, _)| text.len());
+    payload + failure.error.len() + failure.entity_id.len() + failure.order_key.as_ref().map_or(0, String::len) + 700
+}
+
+impl Store {
+    /// The last answer's excerpt of a failure.
+    pub fn last_response(&self, id: &FailureId) -> Result<Option<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT response FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
+        Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
+    }
+}

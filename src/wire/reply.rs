@@ -1,0 +1,307 @@
+//! Replies of the socket protocol, as lines (`spec/02`, `spec/07`).
+//!
+//! Compact JSON, `ok` first, an absent value is `null`. What a view may not see is left out.
+
+use super::fields::Rejection;
+use crate::ids::{FailureId, Seq};
+use crate::question::View;
+use crate::record::{Failure, wire_time};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// `{"ok":true, …}` with these fields, and the request's reference.
+#[must_use]
+pub fn ok(fields: &impl Serialize, reference: Option<&RawValue>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    line.extend_from_slice(b"{\"ok\":true");
+    let from = line.len();
+    serde_json::to_writer(&mut line, fields).expect("replies are structs of texts and numbers");
+    // The fields' own braces: the opening one becomes a comma, or nothing when there is no field.
+    line.pop();
+    if line.len() > from + 1 {
+        line[from] = b',';
+    } else {
+        line.truncate(from);
+    }
+    end(line, reference)
+}
+
+/// `{"ok":false,"error":{…}}`, and the request's reference.
+#[must_use]
+pub fn error(rejection: &Rejection, reference: Option<&RawValue>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Error<'a> {
+        code: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field: Option<&'a str>,
+    }
+    let error = Error { code: rejection.code.as_str(), message: &rejection.message, field: rejection.field.as_deref() };
+    let mut line = b"{\"ok\":false,\"error\":".to_vec();
+    serde_json::to_writer(&mut line, &error).expect("three texts have their JSON");
+    end(line, reference)
+}
+
+fn end(mut line: Vec<u8>, reference: Option<&RawValue>) -> Vec<u8> {
+    if let Some(reference) = reference {
+        line.extend_from_slice(b",\"ref\":");
+        line.extend_from_slice(reference.get().as_bytes());
+    }
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+/// The reply to `record`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct Recorded {
+    pub id: String,
+    pub seq: Option<i64>,
+    pub status: String,
+    pub duplicate: bool,
+}
+
+/// The reply to `hello`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct Hello<'a> {
+    pub name: &'a str,
+    pub version: &'a str,
+    pub protocol: u32,
+    pub terminal_id: &'a str,
+    pub ops: Vec<&'a str>,
+}
+
+/// A failure as it is shown.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
+pub struct FailureView<'a> {
+    pub id: &'a str,
+    pub seq: Seq,
+    pub entity_type: &'a str,
+    pub entity_id: &'a str,
+    pub order_key: Option<&'a str>,
+    pub action: &'a str,
+    pub error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Option<&'a str>>,
+    pub payload_kind: Option<&'a str>,
+    pub status: &'a str,
+    pub state: &'a str,
+    pub retry_count: u32,
+    pub next_retry_at: Option<String>,
+    pub last_retry_at: Option<String>,
+    pub http_status: Option<u16>,
+    pub error_class: Option<&'a str>,
+    pub upstream: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    pub blocked_by: Option<&'a str>,
+    pub created_at: String,
+    pub updated_at: String,
+    pub terminal_id: &'a str,
+    pub store_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_uid: Option<Option<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_pid: Option<Option<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Option<&'a str>>,
+}
+
+impl<'a> FailureView<'a> {
+    /// A failure for this view, without payload and answer.
+    #[must_use]
+    pub fn new(failure: &'a Failure, state: &'a str, blocked_by: Option<&'a FailureId>, view: View) -> Self {
+        let admin = view == View::Admin;
+        Self {
+            id: failure.id.as_str(),
+            seq: failure.seq,
+            entity_type: &failure.entity_type,
+            entity_id: &failure.entity_id,
+            order_key: failure.order_key.as_deref(),
+            action: &failure.action,
+            error: &failure.error,
+            payload: None,
+            payload_kind: failure.payload.as_ref().map(|(_, kind)| kind.as_str()),
+            status: failure.status.as_str(),
+            state,
+            retry_count: failure.retry_count,
+            next_retry_at: failure.next_retry_at.as_deref().map(wire_time),
+            last_retry_at: failure.last_retry_at.as_deref().map(wire_time),
+            http_status: failure.http_status,
+            error_class: failure.error_class.as_deref(),
+            upstream: failure.upstream.as_deref(),
+            idempotency_key: failure.idempotency_key.as_deref(),
+            blocked_by: blocked_by.map(FailureId::as_str),
+            created_at: wire_time(&failure.created_at),
+            updated_at: wire_time(&failure.updated_at),
+            terminal_id: &failure.terminal_id,
+            store_id: failure.store_id.as_deref(),
+            source_uid: admin.then_some(failure.source_uid),
+            source_pid: admin.then_some(failure.source_pid),
+            response: None,
+        }
+    }
+
+    /// With its payload.
+    #[must_use]
+    pub fn with_payload(mut self, failure: &'a Failure) -> Self {
+        self.payload = Some(failure.payload.as_ref().map(|(text, _)| text.as_str()));
+        self
+    }
+}
+
+/// The reply to `get`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct Got<'a> {
+    pub failure: FailureView<'a>,
+}
+
+/// The reply to `list`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct Listed<'a> {
+    pub failures: Vec<FailureView<'a>>,
+    pub total: u64,
+    pub next: Option<String>,
+}
+
+/// The reply to `unsent`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct UnsentReply {
+    pub unsent: u64,
+    pub on_their_way: u64,
+    pub needs_person: u64,
+    pub by_type: Vec<TypeCount>,
+    pub oldest_created_at: Option<String>,
+}
+
+/// One type of `unsent`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct TypeCount {
+    pub entity_type: String,
+    pub count: u64,
+}
+
+/// The reply to `health`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
+pub struct Health {
+    pub state: &'static str,
+    pub reasons: Vec<String>,
+    pub upstreams: Vec<UpstreamView>,
+    pub pending: u64,
+    pub critical: u64,
+    pub held: u64,
+    pub version: &'static str,
+    pub oldest_created_at: Option<String>,
+    pub last_delivery_at: Option<String>,
+    pub database_bytes: u64,
+    pub disk_free_bytes: Option<u64>,
+    pub clock_skew_ms: Option<i64>,
+}
+
+/// An upstream as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
+pub struct UpstreamView {
+    pub name: String,
+    pub state: &'static str,
+    pub since: String,
+    pub next_try_at: Option<String>,
+    pub conditions: Vec<&'static str>,
+    pub reason: Option<String>,
+    pub latency_ms: Option<u64>,
+}
+
+/// The reply to a bulk operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/02")]
+pub struct Tally {
+    pub matched: u64,
+    pub changed: u64,
+    pub skipped: u64,
+}
+
+/// The reply to `pause` and `resume`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub struct Upstreams {
+    pub upstreams: Vec<String>,
+}
+
+/// The reply to `history`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub struct HistoryReply<'a> {
+    pub entries: Vec<EntryView<'a>>,
+    pub next: Option<String>,
+}
+
+/// One entry of a history.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub enum EntryView<'a> {
+    Attempt {
+        at: String,
+        failure_id: &'a str,
+        seq: i64,
+        entity_type: &'a str,
+        entity_id: &'a str,
+        action: &'a str,
+        attempt: u32,
+        trigger: &'a str,
+        upstream: &'a str,
+        duration_ms: i64,
+        http_status: Option<u16>,
+        class: &'a str,
+        error: Option<&'a str>,
+        response: Option<&'a str>,
+        counted: bool,
+        provisional: bool,
+        why: Option<&'a str>,
+    },
+    Operation {
+        at: String,
+        failure_id: &'a str,
+        operation: &'a str,
+        actor_uid: Option<u32>,
+        actor_name: Option<&'a str>,
+        claimed_by: Option<&'a str>,
+        reason: Option<&'a str>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fields::Code;
+
+    #[derive(Serialize)]
+    struct Nothing {}
+
+    fn text(line: Vec<u8>) -> String {
+        String::from_utf8(line).expect("replies are UTF-8")
+    }
+
+    #[test]
+    fn replies_are_compact_with_ok_first_and_the_reference_last() {
+        let reference = RawValue::from_string(r#"{"n": 1}"#.into()).expect("JSON");
+        let tally = Tally { matched: 2, changed: 1, skipped: 1 };
+        assert_eq!(text(ok(&tally, None)), "{\"ok\":true,\"matched\":2,\"changed\":1,\"skipped\":1}\n");
+        assert_eq!(text(ok(&Nothing {}, Some(&reference))), "{\"ok\":true,\"ref\":{\"n\": 1}}\n");
+        let rejection = Rejection::field("entity_id", "entity_id is missing");
+        assert_eq!(
+            text(error(&rejection, None)),
+            "{\"ok\":false,\"error\":{\"code\":\"bad_request\",\"message\":\"entity_id is missing\",\"field\":\"entity_id\"}}\n"
+        );
+        assert_eq!(
+            text(error(&Rejection::new(Code::Busy, "x"), None)),
+            "{\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"x\"}}\n"
+        );
+    }
+}

@@ -1,0 +1,373 @@
+//! A request of the socket protocol: what a line asks for (`spec/02`).
+
+use super::fields::{Code, Fields, Rejection, missing, string};
+use crate::ids::{FailureName, Seq};
+use crate::limits::{
+    DEFAULT_PAGE, Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_IDS, MAX_KEY, MAX_NAME, MAX_PAGE, MAX_REASON, cut,
+};
+use crate::moment::WallTime;
+use crate::policy::backoff::own_try;
+use crate::question::{Direction, Filter, ListQuery};
+use crate::record::{NewFailure, OwnTry, PayloadKind, Status};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Which socket a line came from, and so what it may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Local applications.
+    App,
+    /// Root and the agent's own user.
+    Admin,
+}
+
+/// A line, read.
+#[derive(Debug)]
+pub struct Line<'a> {
+    /// The value that comes back in the reply.
+    pub reference: Option<&'a RawValue>,
+    /// What it asks for.
+    pub request: Result<Request<'a>, Rejection>,
+}
+
+/// What a client may ask for.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "spec/02 has their meaning")]
+pub enum Request<'a> {
+    Hello,
+    Record(Box<NewFailure<'a>>),
+    Get(FailureName),
+    Unsent,
+    Health,
+    List(ListQuery),
+    History(FailureName),
+    Bulk(Bulk),
+    Pause { upstream: Option<String>, by: Signature },
+    Resume { upstream: Option<String>, by: Signature },
+}
+
+/// An operation on many failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// What is done.
+    pub deed: Deed,
+    /// To which.
+    pub scope: Scope,
+    /// Only count.
+    pub dry_run: bool,
+    /// Who and why.
+    pub by: Signature,
+}
+
+/// What is done to each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Sent once more, by a person's wish; with a fresh budget.
+    Retry {
+        /// A fresh budget.
+        reset: bool,
+    },
+    /// Due now, if pending.
+    Flush,
+}
+
+impl Deed {
+    /// As it is asked for and audited.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Flush => "flush",
+        }
+    }
+}
+
+/// Which failures are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// These.
+    Named(Vec<FailureName>),
+    /// All that match; the empty filter is all.
+    Matching(Filter),
+}
+
+/// What a person says of an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Why.
+    pub reason: Option<String>,
+    /// Whom the person claims to be.
+    pub claimed_by: Option<String>,
+}
+
+/// Operations of the app socket, and of the admin socket beside them.
+pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
+/// See [`APP_OPS`].
+pub const ADMIN_OPS: [&str; 6] = ["list", "history", "retry", "flush", "pause", "resume"];
+
+/// Reads a line.
+#[must_use]
+pub fn parse<'a>(line: &'a [u8], socket: Socket, limits: &Limits) -> Line<'a> {
+    match Fields::parse(line) {
+        Err(rejection) => Line { reference: None, request: Err(rejection) },
+        Ok(mut fields) => {
+            let reference = fields.present("ref");
+            Line { reference, request: request(fields, socket, limits) }
+        }
+    }
+}
+
+fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Result<Request<'a>, Rejection> {
+    let op = fields.required_text("op")?;
+    if socket == Socket::App && ADMIN_OPS.contains(&&*op) {
+        return Err(Rejection::new(Code::Forbidden, format!("{op} is an operation of the admin socket")));
+    }
+    match &*op {
+        "hello" => fields.finish(&[]).map(|()| Request::Hello),
+        "record" => record(fields, limits).map(|new| Request::Record(Box::new(new))),
+        "get" => named(fields).map(Request::Get),
+        "unsent" => fields.finish(&[]).map(|()| Request::Unsent),
+        "health" => fields.finish(&[]).map(|()| Request::Health),
+        "list" => list(fields).map(Request::List),
+        "history" => named(fields).map(Request::History),
+        "retry" => retry(fields).map(Request::Bulk),
+        "flush" => flush(fields).map(Request::Bulk),
+        "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
+        "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
+        _ => {
+            let known = if socket == Socket::App {
+                APP_OPS.join(" ")
+            } else {
+                [&APP_OPS[..], &ADMIN_OPS[..]].concat().join(" ")
+            };
+            Err(Rejection {
+                field: Some("op".into()),
+                ..Rejection::new(Code::UnknownOp, format!("unknown operation {}; there are {known}", cut(&op, 100)))
+            })
+        }
+    }
+}
+
+fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>, Rejection> {
+    const KNOWN: [&str; 10] = [
+        "entity_type",
+        "entity_id",
+        "action",
+        "error",
+        "payload",
+        "http_status",
+        "idempotency_key",
+        "order_key",
+        "retry",
+        "ref",
+    ];
+    let entity_type = name(&mut fields, "entity_type")?;
+    let entity_id = key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?;
+    let action = name(&mut fields, "action")?;
+    let wants_now = match fields.text("retry")?.as_deref() {
+        None | Some("auto") => false,
+        Some("now") => true,
+        Some(_) => return Err(Rejection::field("retry", "retry must be \"auto\" or \"now\"")),
+    };
+    let error = match fields.text("error")? {
+        Some(text) if text.len() > MAX_ERROR => Cow::Owned(cut(&text, MAX_ERROR)),
+        Some(text) => text,
+        None if wants_now => Cow::Borrowed("not sent yet"),
+        None => return Err(missing("error")),
+    };
+    let given = fields.number("http_status", 0..=999)?.and_then(|status| u16::try_from(status).ok());
+    let http_status = given.or_else(|| status_in(&error));
+    let new = NewFailure {
+        entity_type,
+        entity_id,
+        action,
+        payload: payload(&mut fields, limits.max_payload)?,
+        idempotency_key: idempotency_key(&mut fields)?,
+        order_key: key(&mut fields, "order_key")?,
+        own_try: if wants_now { OwnTry::None } else { own_try(http_status) },
+        http_status,
+        error,
+    };
+    fields.finish(&KNOWN)?;
+    Ok(new)
+}
+
+/// An entity type or an action.
+fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Rejection> {
+    let text = fields.required_text(field)?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(text);
+    }
+    Err(Rejection::field(field, format!("{field} must be 1 to {MAX_NAME} characters of A-Z a-z 0-9 _ . -")))
+}
+
+/// An entity id or an order key.
+fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let Some(text) = fields.text(field)? else { return Ok(None) };
+    let length = text.chars().take(MAX_KEY + 1).count();
+    if (1..=MAX_KEY).contains(&length) && !text.chars().any(char::is_control) {
+        return Ok(Some(text));
+    }
+    Err(Rejection::field(field, format!("{field} must be 1 to {MAX_KEY} characters, none of them a control character")))
+}
+
+fn idempotency_key<'a>(fields: &mut Fields<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
+    const FIELD: &str = "idempotency_key";
+    let Some(text) = fields.text(FIELD)? else { return Ok(None) };
+    if (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Some(text));
+    }
+    Err(Rejection::field(FIELD, format!("{FIELD} must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters")))
+}
+
+/// A string is kept as its contents; anything else as its text, byte for byte.
+fn payload<'a>(fields: &mut Fields<'a>, most: usize) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
+    let Some(value) = fields.raw("payload") else { return Ok(None) };
+    let (text, kind) = if value.get().starts_with('"') {
+        let text = string(value).ok_or_else(|| Rejection::field("payload", "payload is no valid Unicode text"))?;
+        (text, PayloadKind::Text)
+    } else {
+        (Cow::Borrowed(value.get()), PayloadKind::Json)
+    };
+    if text.len() > most {
+        return Err(Rejection::field(
+            "payload",
+            format!("payload has {} bytes; limits.max_payload is {most}", text.len()),
+        ));
+    }
+    Ok(Some((text, kind)))
+}
+
+/// The status that an error text begins with: `HTTP 500: Internal Server Error`.
+fn status_in(error: &str) -> Option<u16> {
+    let digits = error.strip_prefix("HTTP ")?;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    if end == 3 { digits[..end].parse().ok() } else { None }
+}
+
+fn named(mut fields: Fields) -> Result<FailureName, Rejection> {
+    let Some(value) = fields.raw("id") else { return Err(missing("id")) };
+    let text = string(value).unwrap_or(Cow::Borrowed(value.get()));
+    fields.finish(&["id"])?;
+    Ok(FailureName::parse(&text))
+}
+
+fn list(mut fields: Fields) -> Result<ListQuery, Rejection> {
+    let query = ListQuery {
+        filter: filter(&mut fields)?,
+        limit: fields
+            .number("limit", 1..=MAX_PAGE as u64)?
+            .map_or(DEFAULT_PAGE, |limit| usize::try_from(limit).unwrap_or(MAX_PAGE)),
+        after: cursor(&mut fields)?,
+        direction: match fields.text("order")?.as_deref() {
+            None | Some("asc") => Direction::Ascending,
+            Some("desc") => Direction::Descending,
+            Some(_) => return Err(Rejection::field("order", "order must be \"asc\" or \"desc\"")),
+        },
+        payload: fields.flag("payload")?,
+    };
+    fields.finish(&[&FILTERS[..], &["limit", "after", "order", "payload"]].concat())?;
+    Ok(query)
+}
+
+/// `next` of the page before.
+fn cursor(fields: &mut Fields) -> Result<Option<Seq>, Rejection> {
+    let Some(text) = fields.text("after")? else { return Ok(None) };
+    let wrong = || Rejection::field("after", "after must be the `next` of an earlier page");
+    text.parse().map(|number| Some(Seq(number))).map_err(|_| wrong())
+}
+
+const FILTERS: [&str; 9] =
+    ["status", "entity_type", "entity_id", "order_key", "action", "upstream", "error_class", "since", "until"];
+
+fn filter(fields: &mut Fields) -> Result<Filter, Rejection> {
+    let status = match fields.text("status")? {
+        None => None,
+        Some(text) => Some(
+            Status::parse(&text)
+                .ok_or_else(|| Rejection::field("status", "status must be pending, held or critical"))?,
+        ),
+    };
+    let mut text = |name| fields.text(name).map(|text| text.map(Cow::into_owned));
+    Ok(Filter {
+        status,
+        entity_type: text("entity_type")?,
+        entity_id: text("entity_id")?,
+        order_key: text("order_key")?,
+        action: text("action")?,
+        upstream: text("upstream")?,
+        error_class: text("error_class")?,
+        since: time(fields, "since")?,
+        until: time(fields, "until")?,
+    })
+}
+
+fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let wrong = || Rejection::field(name, format!("{name} must be a time such as 2026-11-24T06:12:34Z or 2026-11-24"));
+    WallTime::parse(&text).map(Some).ok_or_else(wrong)
+}
+
+fn retry(mut fields: Fields) -> Result<Bulk, Rejection> {
+    let scope = scope(&mut fields)?;
+    let bulk = Bulk {
+        deed: Deed::Retry { reset: fields.flag("reset")? },
+        scope,
+        dry_run: fields.flag("dry_run")?,
+        by: signature(&mut fields)?,
+    };
+    fields.finish(&["ids", "filter", "all", "reset", "dry_run", "reason", "by"])?;
+    Ok(bulk)
+}
+
+fn flush(mut fields: Fields) -> Result<Bulk, Rejection> {
+    let upstream = fields.text("upstream")?.map(Cow::into_owned);
+    let scope = Scope::Matching(Filter { status: Some(Status::Pending), upstream, ..Filter::default() });
+    let bulk = Bulk { deed: Deed::Flush, scope, dry_run: false, by: signature(&mut fields)? };
+    fields.finish(&["upstream", "reason", "by"])?;
+    Ok(bulk)
+}
+
+/// Exactly one of `ids`, `filter` and `all`.
+fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
+    let ids = fields.texts("ids", MAX_IDS)?;
+    let narrowed = match fields.object("filter")? {
+        None => None,
+        Some(mut inner) => {
+            let filter = filter(&mut inner)?;
+            inner.finish(&FILTERS)?;
+            Some(filter)
+        }
+    };
+    match (ids, narrowed, fields.flag("all")?) {
+        (Some(ids), None, false) => Ok(Scope::Named(ids.iter().map(|id| FailureName::parse(id)).collect())),
+        (None, Some(filter), false) if filter != Filter::default() => Ok(Scope::Matching(filter)),
+        (None, Some(_), false) => Err(Rejection::field("filter", "an empty filter means all; say all:true")),
+        (None, None, true) => Ok(Scope::Matching(Filter::default())),
+        _ => Err(Rejection::field("ids", "say which: one of ids, filter, all")),
+    }
+}
+
+fn upstream(mut fields: Fields) -> Result<(Option<String>, Signature), Rejection> {
+    let upstream = fields.text("upstream")?.map(Cow::into_owned);
+    let by = signature(&mut fields)?;
+    fields.finish(&["upstream", "reason", "by"])?;
+    Ok((upstream, by))
+}
+
+fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
+    let mut text = |name: &str| -> Result<Option<String>, Rejection> {
+        match fields.text(name)? {
+            Some(text) if text.chars().count() > MAX_REASON => {
+                Err(Rejection::field(name, format!("{name} is longer than {MAX_REASON} characters")))
+            }
+            other => Ok(other.map(Cow::into_owned)),
+        }
+    };
+    Ok(Signature { reason: text("reason")?, claimed_by: text("by")? })
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

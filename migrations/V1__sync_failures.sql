@@ -29,7 +29,7 @@ CREATE TABLE sync_failures (
     head            INTEGER NOT NULL,   -- 1: no older live failure has its order key
     uncounted       INTEGER NOT NULL,   -- 1: never tried, or its last try was not counted
     attempts        INTEGER NOT NULL DEFAULT 0,
-    asked           INTEGER NOT NULL DEFAULT 0   -- 1: a person asked for the next try
+    asked           INTEGER NOT NULL DEFAULT 0   -- a person asked for the next try; 2: one shot
 );
 
 CREATE UNIQUE INDEX sync_failures_seq ON sync_failures (seq);

@@ -1,8 +1,11 @@
 #![forbid(unsafe_code)]
 //! tour
 pub mod agent;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod ids;
+pub mod io;
 pub mod limits;
 pub mod moment;
 pub mod policy;

@@ -82,6 +82,35 @@ impl Leaving {
     }
 }
 
+/// Did a person ask for the next counted try?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody did.
+    No,
+    /// Sooner than it would have been; the budget stays what it was.
+    Sooner,
+    /// Though its budget was used up: when it fails it is critical again.
+    OneShot,
+}
+
+impl Asked {
+    /// As it is stored.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        match self {
+            Self::No => 0,
+            Self::Sooner => 1,
+            Self::OneShot => 2,
+        }
+    }
+
+    /// Reads what [`code`](Self::code) wrote.
+    #[must_use]
+    pub fn from_code(code: i64) -> Option<Self> {
+        [Self::No, Self::Sooner, Self::OneShot].into_iter().find(|asked| asked.code() == code)
+    }
+}
+
 /// What made a try happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -202,8 +231,8 @@ pub struct Failure {
     pub uncounted: bool,
     /// All tries so far.
     pub attempts: u32,
-    /// A person asked for the next try.
-    pub asked: bool,
+    /// Did a person ask for the next try?
+    pub asked: Asked,
 }
 
 impl Failure {

@@ -209,7 +209,7 @@ fn class_of(answer: &Answer, target: &Target, asked_to_wait: bool) -> Class {
         200..=299 if !is_html(answer) => Class::Delivered,
         200..=299 if target.https => Class::Misconfigured,
         200..=299 | 511 => Class::Unreachable,
-        300..=399 if leads_elsewhere(answer, target) => Class::Unreachable,
+        300..=399 if answer.leads_elsewhere(target) => Class::Unreachable,
         300..=399 | 401 | 407 => Class::Misconfigured,
         429 => Class::Throttled,
         503 if asked_to_wait => Class::Throttled,
@@ -231,8 +231,12 @@ fn is_html(answer: &Answer) -> bool {
         .any(|tag| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag)))
 }
 
-fn leads_elsewhere(answer: &Answer, target: &Target) -> bool {
-    answer.location.as_deref().and_then(host_of).is_some_and(|host| host != target.host)
+impl Answer {
+    /// Does it redirect to another host?
+    #[must_use]
+    pub fn leads_elsewhere(&self, target: &Target) -> bool {
+        self.location.as_deref().and_then(host_of).is_some_and(|host| host != target.host)
+    }
 }
 
 /// The host of an absolute or scheme-relative URL, in lower case, without user and port.

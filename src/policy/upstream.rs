@@ -19,7 +19,7 @@
 //! does not know which ones wait, only that somebody may ask for a slot.
 
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::policy::class::{Class, Contact, Verdict};
+use crate::policy::class::{Answer, Class, Contact, Ending, Target, Verdict};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -160,6 +160,28 @@ pub enum ProbeEnd {
     },
 }
 
+impl ProbeEnd {
+    /// What an exchange says about the line: any answer will do, but those that a network gives in
+    /// the upstream's place.
+    #[must_use]
+    pub fn of(ending: Ending, took: Duration, target: &Target) -> Self {
+        match ending {
+            Ending::Answered(answer) if !target.https && is_portal(&answer, target) => Self::Silence {
+                reason: format!("HTTP {}: somebody else answers (a login page of the network?)", answer.status),
+            },
+            Ending::Answered(answer) => Self::Answered { status: answer.status, took },
+            Ending::NotSent(_, reason) | Ending::Broken(_, reason) | Ending::Unbuildable(reason) => {
+                Self::Silence { reason }
+            }
+        }
+    }
+}
+
+/// Over plain http: network authentication, or a redirect to another host.
+fn is_portal(answer: &Answer, target: &Target) -> bool {
+    answer.status == 511 || (answer.status / 100 == 3 && answer.leads_elsewhere(target))
+}
+
 impl Upstream {
     /// An upstream that was never met.
     #[must_use]
@@ -237,6 +259,12 @@ impl Upstream {
     #[must_use]
     pub fn state(&self, now: AgentTime) -> &'static str {
         self.conditions(now).first().map_or("online", |condition| condition.as_str())
+    }
+
+    /// Does nobody answer?
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline.is_some()
     }
 
     /// Since when it is paused, offline, unknown or online.
@@ -383,6 +411,15 @@ impl Upstream {
         self.waits_until = self.throttled_until.max(now.agent);
         if self.offline.is_some() || !self.live.met {
             self.ask(now.agent);
+        }
+    }
+
+    /// A person wants what waits to be tried now: nothing recorded up to `newest` waits for the line
+    /// any longer. No gate is passed, and while nobody answers a probe goes out at once.
+    pub fn flush(&mut self, now: AgentTime, newest: i64) {
+        self.contact_seq = self.contact_seq.max(newest);
+        if self.offline.is_some() || !self.live.met {
+            self.ask(now);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::{Store, StoreError};
 use crate::ids::{FailureId, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::record::{Failure, Leaving, NewFailure, OrderKey, PayloadKind, Status};
+use crate::record::{Asked, Failure, Leaving, NewFailure, OrderKey, PayloadKind, Status};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use std::time::Duration;
@@ -205,16 +205,25 @@ impl Store {
         Ok(next.optional()?)
     }
 
-    /// The first head that waits for the line with a number above `after`: its number and when it
-    /// was recorded.
-    pub fn waits_for_line(&self, upstream: &str, after: i64) -> Result<Option<(Seq, AgentTime)>, StoreError> {
+    /// When the first head was recorded that waits for the line, need not (its number is at most
+    /// `newest`), and was recorded after `after`.
+    pub fn next_by_line(&self, upstream: &str, newest: i64, after: AgentTime) -> Result<Option<AgentTime>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, recorded_at FROM sync_failures INDEXED BY sync_failures_due \
-             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at IS NULL AND seq > ?2 ORDER BY seq LIMIT 1",
+            "SELECT recorded_at FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
+             AND upstream = ?1 AND due_at IS NULL AND seq <= ?2 AND recorded_at > ?3 ORDER BY seq LIMIT 1",
         )?;
-        let first = statement
-            .query_row(params![upstream, after], |row| Ok((Seq(row.get(0)?), AgentTime::from_millis(row.get(1)?))));
-        Ok(first.optional()?)
+        let at = statement
+            .query_row(params![upstream, newest, after.as_millis()], |row| row.get(0).map(AgentTime::from_millis));
+        Ok(at.optional()?)
+    }
+
+    /// Does a head wait for the line with a number above `after`?
+    pub fn waits_for_line(&self, upstream: &str, after: i64) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
+             AND upstream = ?1 AND due_at IS NULL AND seq > ?2)",
+        )?;
+        Ok(statement.query_row(params![upstream, after], |row| row.get(0))?)
     }
 
     /// Takes away a failure that has left, and tells who is next in its order.
@@ -258,7 +267,7 @@ impl Store {
                 .connection
                 .prepare_cached(
                     "UPDATE sync_failures SET status = ?2, due_at = ?3, next_retry_at = ?4, updated_at = ?5, uncounted = 1, \
-                     attempts = attempts + 1, asked = 0 WHERE seq = ?1",
+                     attempts = attempts + 1 WHERE seq = ?1",
                 )?
                 .execute(params![seq.0, after.status.as_str(), due_at, next, now.sql()])?,
             Some(count) => self
@@ -284,14 +293,14 @@ impl Store {
     }
 
     /// A person wants it sent now; with `reset` on a fresh budget.
-    pub fn send_now(&mut self, seq: Seq, now: Moment, reset: bool) -> Result<(), StoreError> {
+    pub fn send_now(&mut self, seq: Seq, now: Moment, asked: Asked, reset: bool) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE sync_failures SET status = 'pending', due_at = ?2, next_retry_at = ?3, updated_at = ?3, asked = 1, \
-                 retry_count = CASE WHEN ?4 THEN 0 ELSE retry_count END, uncounted = CASE WHEN ?4 THEN 1 ELSE uncounted END \
+                "UPDATE sync_failures SET status = 'pending', due_at = ?2, next_retry_at = ?3, updated_at = ?3, asked = ?4, \
+                 retry_count = CASE WHEN ?5 THEN 0 ELSE retry_count END, uncounted = CASE WHEN ?5 THEN 1 ELSE uncounted END \
                  WHERE seq = ?1",
             )?
-            .execute(params![seq.0, now.agent.as_millis(), now.wall.sql(), reset])?;
+            .execute(params![seq.0, now.agent.as_millis(), now.wall.sql(), asked.code(), reset])?;
         Ok(())
     }
 
@@ -329,16 +338,38 @@ impl Store {
         Ok(found.last().filter(|_| found.len() == limit).map(|(_, due)| AgentTime::from_millis(*due)))
     }
 
-    /// Gives failures without an upstream to one, at most `limit`; how many.
-    pub fn adopt(&mut self, upstream: &str, limit: usize) -> Result<usize, StoreError> {
-        let adopted = self
-            .connection
-            .prepare_cached(
-                "UPDATE sync_failures SET upstream = ?1 WHERE rowid IN \
-                 (SELECT rowid FROM sync_failures INDEXED BY sync_failures_homeless WHERE upstream IS NULL LIMIT ?2)",
-            )?
-            .execute(params![upstream, as_limit(limit)])?;
-        Ok(adopted)
+    /// Was anything recorded while there was no upstream?
+    pub fn any_homeless(&self) -> Result<bool, StoreError> {
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_homeless WHERE upstream IS NULL)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// Looks at the next `limit` failures beyond `after`: those without an upstream, or of one that
+    /// is not this, become this one's. Returns where to go on, `None` at the end.
+    pub fn rehome(&mut self, upstream: &str, after: Seq, limit: usize) -> Result<Option<Seq>, StoreError> {
+        let seen: Vec<(i64, Option<String>)> = {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT seq, upstream FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let rows = statement.query_map(params![after.0, as_limit(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for (seq, home) in &seen {
+            if home.as_deref() != Some(upstream) {
+                self.connection
+                    .prepare_cached("UPDATE sync_failures SET upstream = ?2 WHERE seq = ?1")?
+                    .execute(params![seq, upstream])?;
+            }
+        }
+        Ok(seen.last().filter(|_| seen.len() == limit).map(|(seq, _)| Seq(*seq)))
+    }
+
+    /// The number of a failure that has left, by its tries.
+    pub fn seq_of_gone(&self, id: &FailureId) -> Result<Option<Seq>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 LIMIT 1")?;
+        Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
 }
 
@@ -417,6 +448,6 @@ pub(super) fn failure(row: &Row) -> rusqlite::Result<Failure> {
         head: row.get(25)?,
         uncounted: row.get(26)?,
         attempts: row.get(27)?,
-        asked: row.get(28)?,
+        asked: Asked::from_code(row.get(28)?).ok_or_else(|| unknown(28, "asked".into()))?,
     })
 }

@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod door;
 pub mod failures;
 pub mod filter;
 pub mod keys;
@@ -24,6 +25,7 @@ pub mod upstreams;
 
 use crate::limits::{Limits, OUTCOME_ROOM};
 use crate::moment::{Moment, WallTime};
+use door::Door;
 use ledger::Ledger;
 use lock::Lock;
 use rusqlite::{Connection, ErrorCode};
@@ -86,6 +88,7 @@ pub struct Store {
     connection: Connection,
     settings: StoreSettings,
     lock: Lock,
+    door: Door,
     ledger: Ledger,
     /// The ledger as it was at the last commit, while a round is open.
     before: Option<Ledger>,
@@ -158,6 +161,8 @@ impl Store {
     /// written is put away first (`open::evict`). The lock is kept.
     pub fn reopen(&mut self, now: WallTime) -> Result<(), open::OpenError> {
         self.rollback();
+        let door = self.door.clone();
+        let _shut = door.shut().ok_or(open::OpenError::Read)?;
         let placeholder = Connection::open_in_memory()
             .map_err(|why| open::OpenError::sqlite("reopening", &self.settings.file(), why))?;
         drop(std::mem::replace(&mut self.connection, placeholder));
@@ -192,6 +197,12 @@ impl Store {
 
     fn number(&self, sql: &str) -> Result<i64, StoreError> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// Readers in this process go through it.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// The agent's own row.

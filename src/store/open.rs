@@ -10,6 +10,7 @@
 //! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
 //! - A file of a newer version is refused before anything of it is written.
 
+use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::{Store, StoreSettings, hard_limit};
@@ -48,6 +49,8 @@ pub enum OpenError {
         /// The newest version known here.
         known: i64,
     },
+    /// A question is being answered from the file; it is opened again in a moment.
+    Read,
     /// The file system said no.
     Io {
         /// What was being done.
@@ -90,6 +93,7 @@ impl fmt::Display for OpenError {
                  Install that version again, or move the file away to start with an empty one",
                 file.display()
             ),
+            Self::Read => f.write_str("a question is being answered from the file"),
             Self::Io { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
             Self::Sqlite { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
         }
@@ -125,7 +129,7 @@ impl Store {
         })?;
         give_to_owner(&lock_file, &settings.dir)?;
         let (connection, ledger) = connect(&settings, now)?;
-        Ok(Self { connection, settings, lock, ledger, before: None })
+        Ok(Self { connection, settings, lock, door: Door::default(), ledger, before: None })
     }
 }
 

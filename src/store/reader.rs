@@ -139,8 +139,8 @@ impl Reader {
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
             let mut found = failure(row)?;
-            if !query.payload {
-                found.payload = None;
+            if let (false, Some((text, _))) = (query.payload, &mut found.payload) {
+                text.clear(); // Its kind is shown all the same.
             }
             bytes += weight(&found);
             if page.failures.len() == query.limit || (bytes > MAX_PAGE_BYTES && !page.failures.is_empty()) {

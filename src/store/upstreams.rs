@@ -20,9 +20,21 @@ impl Store {
         }))
     }
 
-    /// Stores where an upstream stands.
-    pub fn keep_upstream(&mut self, name: &str, upstream: &Upstream, at: WallTime) -> Result<(), StoreError> {
-        let state = serde_json::to_string(upstream).expect("a struct of numbers and texts has its JSON");
+    /// Names of all upstreams that a state is stored of.
+    pub fn upstream_names(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT name FROM upstreams")?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets an upstream that is not configured any more and that no failure is bound for.
+    pub fn forget_upstream(&mut self, name: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached("DELETE FROM upstreams WHERE name = ?1")?.execute([name])?;
+        Ok(())
+    }
+
+    /// Stores where an upstream stands, as JSON.
+    pub fn keep_upstream(&mut self, name: &str, state: &str, at: WallTime) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
                 "INSERT INTO upstreams (name, state, updated_at) VALUES (?1, ?2, ?3) \

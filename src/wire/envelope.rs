@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::ids::{FailureId, Seq};
     use crate::moment::AgentTime;
-    use crate::record::Status;
+    use crate::record::{Asked, Status};
 
     fn failure(payload: Option<(&str, PayloadKind)>) -> Failure {
         Failure {
@@ -119,7 +119,7 @@ mod tests {
             head: true,
             uncounted: true,
             attempts: 2,
-            asked: false,
+            asked: Asked::No,
         }
     }
 

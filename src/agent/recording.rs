@@ -1,0 +1,166 @@
+//! One record: from the request to its place in the table.
+//!
+//! Everything that can refuse it is asked before the first write, because an error in the middle
+//! would take the whole round with it.
+
+use super::{Agent, Peer, Pending};
+use crate::limits::Limits;
+use crate::moment::Moment;
+use crate::policy::backoff::FirstWait;
+use crate::record::{NewFailure, Status};
+use crate::store::failures::Placement;
+use crate::store::keys::Digest;
+use crate::store::{Room, StoreError};
+use crate::wire::fields::{Code, Rejection};
+use crate::wire::reply::{self, Recorded};
+use ring::digest::{Context, SHA256};
+use serde_json::value::RawValue;
+
+/// What became of a record.
+enum Taken {
+    New(Recorded),
+    Known(Recorded),
+    Refused(Rejection),
+}
+
+impl Agent {
+    pub(super) fn record(
+        &mut self,
+        now: Moment,
+        peer: &Peer,
+        new: &NewFailure,
+        reference: Option<&RawValue>,
+    ) -> Pending {
+        let done = match self.refusing() {
+            Some(rejection) => Err(rejection),
+            None => self.write(|agent| agent.take(now, peer, new)),
+        };
+        match done {
+            Ok(Taken::New(recorded) | Taken::Known(recorded)) => {
+                Pending::Stored { line: reply::ok(&recorded, reference), reference: reference.map(ToOwned::to_owned) }
+            }
+            Ok(Taken::Refused(rejection)) | Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),
+        }
+    }
+
+    /// What refuses every record.
+    pub(super) fn refusing(&self) -> Option<Rejection> {
+        if self.stopping {
+            return Some(Rejection::new(Code::ShuttingDown, "the agent is stopping; send it again when it is back"));
+        }
+        let least = self.limits.min_free_disk;
+        if let Some(free) = self.disk_free.filter(|free| *free < least) {
+            let message = format!("{free} bytes are free on the disk, limits.min_free_disk is {least}");
+            return Some(Rejection::new(Code::DiskFull, message));
+        }
+        self.settle.refusal()
+    }
+
+    fn take(&mut self, now: Moment, peer: &Peer, new: &NewFailure) -> Result<Taken, StoreError> {
+        let digest = new.idempotency_key.is_some().then(|| digest(new));
+        if let (Some(key), Some(digest)) = (&new.idempotency_key, &digest) {
+            if let Some(known) = self.known(peer.uid, key, digest)? {
+                return Ok(known);
+            }
+        }
+        let room = match self.round.room {
+            Some(Room::Enough) if self.store.ledger().live < self.limits.max_failures => Room::Enough,
+            _ => self.store.room()?,
+        };
+        self.round.room = Some(room);
+        if room != Room::Enough {
+            return Ok(Taken::Refused(no_room(room, &self.limits)));
+        }
+        self.store_new(now, peer, new, digest.as_ref()).map(Taken::New)
+    }
+
+    /// The same key again: the first one's answer, or a conflict.
+    fn known(&self, uid: u32, key: &str, digest: &Digest) -> Result<Option<Taken>, StoreError> {
+        let Some(seen) = self.store.key_seen(uid, key)? else { return Ok(None) };
+        if seen.content != *digest {
+            let message = format!("this idempotency_key was used for other content, as failure {}", seen.failure);
+            let rejection =
+                Rejection { field: Some("idempotency_key".into()), ..Rejection::new(Code::Conflict, message) };
+            return Ok(Some(Taken::Refused(rejection)));
+        }
+        let (seq, status) = match seen.outcome {
+            Some(outcome) => (self.store.seq_of_gone(&seen.failure)?, outcome),
+            None => match self.store.by_id(seen.failure.as_str())? {
+                Some(live) => (Some(live.seq), live.status.as_str().to_owned()),
+                // A foreign hand deleted the row; nothing is kept that could be acknowledged.
+                None => {
+                    return Ok(Some(Taken::Refused(Rejection::new(
+                        Code::Conflict,
+                        format!(
+                            "failure {} under this key has gone without the agent's doing; use a new key",
+                            seen.failure
+                        ),
+                    ))));
+                }
+            },
+        };
+        let id = seen.failure.as_str().to_owned();
+        Ok(Some(Taken::Known(Recorded { id, seq: seq.map(|seq| seq.0), status, duplicate: true })))
+    }
+
+    fn store_new(
+        &mut self,
+        now: Moment,
+        peer: &Peer,
+        new: &NewFailure,
+        digest: Option<&Digest>,
+    ) -> Result<Recorded, StoreError> {
+        let id = self.ids.next(now.wall);
+        let (due_at, next_retry_at) = match self.retry.first(new.own_try, &mut self.random) {
+            FirstWait::Now => (Some(now.agent), Some(now.wall)),
+            FirstWait::Step(wait) => (Some(now.agent.after(wait)), Some(now.wall.after(wait))),
+            FirstWait::Line => (None, None),
+        };
+        let line = self.lines.first_mut();
+        let placed = Placement {
+            id: &id,
+            upstream: line.as_ref().map(|line| line.config.name.as_str()),
+            due_at,
+            next_retry_at,
+            source: (peer.uid, peer.pid),
+            terminal_id: &self.terminal_id,
+            store_id: self.store_id.as_deref(),
+        };
+        let seq = self.store.insert(now, new, &placed)?;
+        if let (Some(key), Some(digest)) = (&new.idempotency_key, digest) {
+            self.store.keep_key(peer.uid, key, &id, digest)?;
+        }
+        if let (Some(line), None) = (line, due_at) {
+            line.state.hint(now.agent);
+        }
+        let status = Status::Pending.as_str().to_owned();
+        Ok(Recorded { id: id.as_str().to_owned(), seq: Some(seq.0), status, duplicate: false })
+    }
+}
+
+fn no_room(room: Room, limits: &Limits) -> Rejection {
+    let message = match room {
+        Room::TooMany => format!("{} failures are waiting, limits.max_failures", limits.max_failures),
+        _ => format!("the database has reached {} bytes, limits.max_database", limits.max_database),
+    };
+    Rejection::new(Code::Full, message)
+}
+
+/// SHA-256 of what a record says, each part with its length, so that no two contents are alike.
+fn digest(new: &NewFailure) -> Digest {
+    let mut context = Context::new(&SHA256);
+    let mut part = |text: &str| {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    part(&new.entity_type);
+    part(&new.entity_id);
+    part(&new.action);
+    if let Some((text, kind)) = &new.payload {
+        part(kind.as_str());
+        part(text);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}

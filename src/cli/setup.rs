@@ -1,0 +1,124 @@
+//! From the command line, the environment and the file to a configuration; and `run`.
+
+use super::Failure;
+use super::args::{Global, RunArgs};
+use crate::config::problem::Problem;
+use crate::config::{Config, Overrides, Surroundings};
+use crate::daemon;
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Read when no file is named, if it is there.
+pub const DEFAULT_FILE: &str = "/etc/resyncd/resyncd.toml";
+
+/// The configuration in force.
+pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
+    let (file, text) = match &global.config {
+        Some(file) => (file.clone(), Some(read(file)?)),
+        None => {
+            let file = PathBuf::from(DEFAULT_FILE);
+            let text = if file.exists() { Some(read(&file)?) } else { None };
+            (file, text)
+        }
+    };
+    let name = file.display().to_string();
+    let overrides = overrides(global, run);
+    Config::load(text.as_deref().map(|text| (name.as_str(), text)), &overrides, &surroundings())
+        .map_err(|problems| Failure::Usage(tell(&problems)))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("reading the configuration {}: {error}", file.display())))
+}
+
+fn tell(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn overrides(global: &Global, run: &RunArgs) -> Overrides {
+    let path = |flag: &Option<PathBuf>, name, variable| match flag {
+        Some(path) => Some((path.clone(), name)),
+        None => env::var_os(variable).filter(|value| !value.is_empty()).map(|value| (PathBuf::from(value), variable)),
+    };
+    let text = |flag: &Option<String>, name, variable| match flag {
+        Some(text) => Some((text.clone(), name)),
+        None => env::var(variable).ok().filter(|value| !value.is_empty()).map(|value| (value, variable)),
+    };
+    Overrides {
+        state_dir: path(&run.state_dir, "--state-dir", "RESYNCD_STATE_DIR"),
+        socket: path(&global.socket, "--socket", "RESYNCD_SOCKET"),
+        admin_socket: path(&global.admin_socket, "--admin-socket", "RESYNCD_ADMIN_SOCKET"),
+        upstream: text(&run.upstream, "--upstream", "RESYNCD_UPSTREAM"),
+        log: text(&run.log, "--log", "RESYNCD_LOG"),
+    }
+}
+
+fn surroundings() -> Surroundings {
+    let absolute = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    Surroundings {
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        root: rustix::process::geteuid().is_root(),
+        home: absolute("HOME"),
+        state_home: absolute("XDG_STATE_HOME"),
+        runtime_dir: absolute("XDG_RUNTIME_DIR"),
+    }
+}
+
+/// `run`
+pub fn daemon(global: &Global, args: &RunArgs) -> Result<(), Failure> {
+    let config = config(global, args)?;
+    start_log(&config.agent.log)?;
+    daemon::run(&config).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// One line an event on standard error. Under journald it begins with the priority, and the time is
+/// journald's; elsewhere with the time.
+fn start_log(level: &str) -> Result<(), Failure> {
+    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Warn);
+    let filters = if level.contains(['=', ',']) { level.to_owned() } else { format!("resyncd={level}") };
+    builder.parse_filters(&filters);
+    builder.format(move |out, record| {
+        let text = escape(&record.args().to_string());
+        if journal {
+            writeln!(out, "<{}>{text}", priority(record.level()))
+        } else {
+            writeln!(out, "{} {} {text}", crate::io::clock::wall().rfc3339(), record.level())
+        }
+    });
+    // A log pipe that somebody closed must not stop the agent.
+    builder.target(env_logger::Target::Pipe(Box::new(Careless)));
+    builder.try_init().map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn priority(level: log::Level) -> u8 {
+    match level {
+        log::Level::Error => 3,
+        log::Level::Warn => 4,
+        log::Level::Info => 6,
+        log::Level::Debug | log::Level::Trace => 7,
+    }
+}
+
+/// An event is one line, whatever stands in it.
+fn escape(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Standard error that takes everything and never fails.
+struct Careless;
+
+impl Write for Careless {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Floor 6: the daemon. [`run`] puts the parts together, [`serve`] is the loop, [`crowd`] the
+//! clients.
+//!
+//! The order of a start: lock and open the store, bind the sockets, start the threads, serve. Nobody
+//! is accepted before the store is sure. The order of a stop is the reverse: nothing more is claimed
+//! or accepted, requests in flight may end, what is committed is answered, the store is closed, our
+//! own sockets are removed.
+
+mod crowd;
+mod serve;
+
+use crate::agent::Agent;
+use crate::config::Config;
+use crate::io::clock::{Clock, wall};
+use crate::io::listen::{ListenError, Listener};
+use crate::io::system;
+use crate::limits::LOCK_PATIENCE;
+use crate::moment::AgentTime;
+use crate::store::open::OpenError;
+use crate::store::{Store, StoreError, StoreSettings};
+use crate::wire::request::Socket;
+use serve::Server;
+use std::fmt;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+/// Why the daemon could not start or had to stop.
+#[derive(Debug)]
+pub enum DaemonError {
+    /// The state directory.
+    Open(OpenError),
+    /// A socket.
+    Listen(ListenError),
+    /// The database, at start or at the end.
+    Store(StoreError),
+    /// The system refused something that the loop needs.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for DaemonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::System(doing, error) => write!(f, "{doing}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DaemonError {}
+
+/// Runs until a signal ends it.
+pub fn run(config: &Config) -> Result<(), DaemonError> {
+    let system = |doing| move |error| DaemonError::System(doing, error);
+    system::raise_descriptors();
+    let stop = system::stop_signals().map_err(system("registering signals"))?;
+    let store = open_store(config)?;
+    let clock = Clock::starting_at(store.ledger().resumed(wall()));
+    let bind = |path, socket| Listener::bind(path, socket).map_err(DaemonError::Listen);
+    let listeners = [bind(&config.agent.socket, Socket::App)?, bind(&config.agent.admin_socket, Socket::Admin)?];
+    let (settings, door) = (store.settings().clone(), store.door());
+    let seed = system::seed().map_err(system("reading random bytes"))?;
+    let agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
+    announce(config);
+    let mut server =
+        Server::new(agent, clock, settings, door, &config.limits, stop).map_err(system("starting the loop"))?;
+    let served = server.serve(&listeners).map_err(system("waiting for clients"));
+    let closed = server.close().map_err(DaemonError::Store);
+    for listener in &listeners {
+        listener.unlink();
+    }
+    log::info!("event=stopped");
+    served.and(closed)
+}
+
+fn open_store(config: &Config) -> Result<Store, DaemonError> {
+    /// How often a held lock is asked for again.
+    const ASK_AGAIN: Duration = Duration::from_millis(50);
+    let settings = StoreSettings { dir: config.agent.state_dir.clone(), limits: config.limits.clone() };
+    let clock = Clock::starting_at(AgentTime::ZERO);
+    loop {
+        match Store::open(settings.clone(), wall()) {
+            Err(OpenError::Held { .. }) if clock.now().agent.since(AgentTime::ZERO) < LOCK_PATIENCE => {
+                thread::sleep(ASK_AGAIN);
+            }
+            other => return other.map_err(DaemonError::Open),
+        }
+    }
+}
+
+fn announce(config: &Config) {
+    let (state, socket) = (&config.agent.state_dir, &config.agent.socket);
+    log::info!(
+        "event=started version={} pid={} terminal_id={:?} state_dir={state:?} socket={socket:?}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        config.agent.terminal_id
+    );
+    match &config.upstream {
+        Some(upstream) => log::info!("event=upstream_configured upstream={} url={:?}", upstream.name, upstream.url),
+        None => log::warn!(
+            "event=no_upstream message=\"failures are recorded, nothing is delivered; configure an upstream\""
+        ),
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop: wait → read what is there from everyone → decide → one COMMIT → answer everyone.
+//!
+//! Group commit falls out of it: whatever has come while the last round was being synced is in the
+//! next one. There is no timer, no lock and no queue between a client and the disk.
+
+use super::crowd::{Crowd, FIRST_CLIENT, Handed};
+use crate::agent::questions::Answer;
+use crate::agent::{Agent, ClientId, Effect, Event, Flow};
+use crate::io::clock::Clock;
+use crate::io::conn::{Conn, next_line};
+use crate::io::inbox::{Inbox, Outbox, inbox};
+use crate::io::listen::Listener;
+use crate::io::poller::{Interest, Poller, Ready};
+use crate::io::reader::{ReaderThread, Reply};
+use crate::io::sender::{Report, Senders};
+use crate::io::system::disk_free;
+use crate::limits::{Limits, STOP_PATIENCE};
+use crate::moment::{AgentTime, Moment};
+use crate::store::door::Door;
+use crate::store::{StoreError, StoreSettings};
+use crate::wire::fields::{Code, Rejection};
+use crate::wire::reply;
+use crate::wire::request::Socket;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const APP: u64 = 0;
+const ADMIN: u64 = 1;
+const INBOX: u64 = 2;
+const STOP: u64 = 3;
+
+/// Lines of one client that a round takes at most, so that a flood shares the round with others.
+const LINES_A_ROUND: usize = 512;
+/// How often the free space is looked at while records come.
+const DISK_LOOK: Duration = Duration::from_secs(1);
+
+/// What threads send to the loop.
+enum Message {
+    Report(Report),
+    Answer(Reply),
+}
+
+/// See the module.
+pub(super) struct Server {
+    agent: Agent,
+    clock: Clock,
+    poller: Poller,
+    crowd: Crowd,
+    inbox: Inbox<Message>,
+    senders: Vec<Senders<Message>>,
+    reader: ReaderThread,
+    stop: UnixStream,
+    stopping_since: Option<AgentTime>,
+    buffer: Vec<u8>,
+    max_line: usize,
+    disk: (PathBuf, Option<AgentTime>),
+}
+
+impl Server {
+    pub(super) fn new(
+        agent: Agent,
+        clock: Clock,
+        settings: StoreSettings,
+        door: Door,
+        limits: &Limits,
+        stop: UnixStream,
+    ) -> io::Result<Self> {
+        let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
+        let senders = agent.upstreams().enumerate();
+        let senders = senders.map(|(index, upstream)| Senders::new(index, upstream, outbox.clone(), Message::Report));
+        Ok(Self {
+            senders: senders.collect(),
+            disk: (settings.dir.clone(), None),
+            reader: ReaderThread::start(settings, door, outbox, Message::Answer)?,
+            agent,
+            clock,
+            poller: Poller::new()?,
+            crowd: Crowd::new(limits),
+            inbox,
+            stop,
+            stopping_since: None,
+            buffer: vec![0; 64 << 10],
+            max_line: limits.max_line,
+        })
+    }
+
+    /// Serves until a signal and the end of what was under way.
+    pub(super) fn serve(&mut self, listeners: &[Listener; 2]) -> io::Result<()> {
+        let read = Interest { read: true, write: false };
+        self.poller.add(&listeners[0], APP, read)?;
+        self.poller.add(&listeners[1], ADMIN, read)?;
+        self.poller.add(self.inbox.bell(), INBOX, read)?;
+        self.poller.add(&self.stop, STOP, read)?;
+        while !self.stopped() {
+            let ready = self.poller.wait(self.patience())?;
+            let now = self.clock.now();
+            self.crowd.expire(now.agent);
+            self.look_at_disk(now, !ready.is_empty());
+            for client in self.crowd.take_more() {
+                self.hand_on(client, now, 0);
+            }
+            for event in &ready {
+                self.take(event, now, listeners)?;
+            }
+            self.round();
+        }
+        Ok(())
+    }
+
+    /// Closes the agent and its store.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        self.agent.close()
+    }
+
+    fn stopped(&self) -> bool {
+        let Some(since) = self.stopping_since else { return false };
+        let done = self.agent.in_flight() == 0 && self.agent.unsettled() == 0;
+        done || self.clock.now().agent.since(since) >= STOP_PATIENCE
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self) -> Option<Duration> {
+        if self.crowd.has_more() {
+            return Some(Duration::ZERO);
+        }
+        let stop = self.stopping_since.map(|since| since.after(STOP_PATIENCE));
+        let deadline = self.agent.next_deadline().into_iter().chain(self.crowd.deadline()).chain(stop).min()?;
+        Some(deadline.since(self.clock.now().agent))
+    }
+
+    fn take(&mut self, event: &Ready, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
+        match event.token {
+            APP => self.crowd.accept(&listeners[0], Socket::App, &self.poller, now.agent),
+            ADMIN => self.crowd.accept(&listeners[1], Socket::Admin, &self.poller, now.agent),
+            INBOX => self.take_messages(now),
+            STOP => self.begin_stop(now, listeners)?,
+            token => {
+                let client = ClientId(token);
+                debug_assert!(token >= FIRST_CLIENT, "every other number is a client's");
+                self.crowd.touch(client);
+                if event.hangup {
+                    // Nobody is there to read a reply; what was sent before is still handed on.
+                    if let Some(conn) = self.crowd.get_mut(client).filter(|conn| !conn.reads()) {
+                        conn.broken = true;
+                    }
+                }
+                if event.read {
+                    let mut buffer = std::mem::take(&mut self.buffer);
+                    let count = self.crowd.read(client, &mut buffer, now.agent);
+                    self.buffer = buffer;
+                    if count > 0 {
+                        self.hand_on(client, now, count);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a client's lines to the agent: those that wait, and `fresh` bytes of the buffer.
+    fn hand_on(&mut self, client: ClientId, now: Moment, fresh: usize) {
+        let Some(conn) = self.crowd.get_mut(client).filter(|conn| !conn.closing && !conn.waiting) else { return };
+        let before = conn.buffered();
+        let (mut input, scanned) = conn.take_input();
+        // Without a beginning that waits, lines are read where they came in.
+        let handed = if input.is_empty() {
+            let fresh = &self.buffer[..fresh];
+            let handed = hand_lines(&mut self.agent, conn, now, client, (fresh, 0), self.max_line);
+            conn.keep_input(fresh[handed.used..].to_vec(), handed.more);
+            handed
+        } else {
+            input.extend_from_slice(&self.buffer[..fresh]);
+            let handed = hand_lines(&mut self.agent, conn, now, client, (&input, scanned), self.max_line);
+            input.drain(..handed.used);
+            conn.keep_input(input, handed.more);
+            handed
+        };
+        conn.waiting = handed.wait;
+        self.crowd.account(client, before, now.agent, handed);
+    }
+
+    fn take_messages(&mut self, now: Moment) {
+        for message in self.inbox.take() {
+            match message {
+                Message::Report(report) => {
+                    if let Report::Tried { upstream, .. } = &report {
+                        self.senders[*upstream].done();
+                    }
+                    self.agent.handle(now, report.event());
+                }
+                Message::Answer((inquiry, Answer::Line(line))) => {
+                    self.crowd.reply(inquiry.client, &line);
+                }
+                Message::Answer((inquiry, Answer::Selected(found))) => {
+                    self.agent.handle(now, Event::Selected { client: inquiry.client, found });
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
+        // The signal's byte says nothing more than that it came.
+        let _ = self.stop.read(&mut [0; 16]);
+        if self.stopping_since.is_none() {
+            log::info!("event=stopping in_flight={}", self.agent.in_flight());
+            self.stopping_since = Some(now.agent);
+            self.agent.handle(now, Event::Stop);
+            for listener in listeners {
+                self.poller.remove(listener)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what has come, and carries out what follows.
+    fn round(&mut self) {
+        let now = self.clock.now();
+        self.agent.tick(now);
+        for effect in self.agent.finish_round(now) {
+            match effect {
+                Effect::Reply { client, line } => {
+                    self.crowd.reply(client, &line);
+                }
+                Effect::Send(dispatch) => self.senders[dispatch.upstream].send(*dispatch),
+                Effect::Probe { upstream } => self.senders[upstream].probe(),
+                Effect::Ask(inquiry) => {
+                    if let Err(back) = self.reader.ask(inquiry) {
+                        let rejection = Rejection::new(Code::Busy, "too many questions at once; ask again shortly");
+                        self.agent.client_gone(back.client);
+                        self.crowd.reply(back.client, &reply::error(&rejection, back.reference.as_deref()));
+                    }
+                }
+            }
+        }
+        for client in self.crowd.settle(&self.poller, now.agent) {
+            self.agent.client_gone(client);
+        }
+    }
+
+    fn look_at_disk(&mut self, now: Moment, something_came: bool) {
+        let (dir, last) = &mut self.disk;
+        if last.is_some_and(|last| now.agent.since(last) < DISK_LOOK) || (last.is_some() && !something_came) {
+            return;
+        }
+        *last = Some(now.agent);
+        match disk_free(dir) {
+            Ok(free) => drop(self.agent.handle(now, Event::DiskFree(free))),
+            Err(error) => log::warn!("event=disk_not_seen path={dir:?} error={:?}", error.to_string()),
+        }
+    }
+}
+
+/// Hands on the complete lines of `bytes`, of which the first `scanned` have no line end.
+fn hand_lines(
+    agent: &mut Agent,
+    conn: &mut Conn,
+    now: Moment,
+    client: ClientId,
+    (bytes, scanned): (&[u8], usize),
+    max_line: usize,
+) -> Handed {
+    let mut handed = Handed { used: 0, more: false, wait: false };
+    let mut scan = scanned;
+    for count in 0.. {
+        let Some((line, next)) = next_line(bytes, handed.used, scan) else { break };
+        if count == LINES_A_ROUND || handed.wait {
+            handed.more = true;
+            return handed;
+        }
+        if line.len() > max_line {
+            conn.farewell = Some(too_long(max_line));
+            return Handed { used: bytes.len(), ..handed };
+        }
+        (handed.used, scan) = (next, next);
+        if !bytes[line.clone()].trim_ascii().is_empty() {
+            let event = Event::Line { client, socket: conn.socket, peer: &conn.peer, line: &bytes[line] };
+            handed.wait = agent.handle(now, event) == Flow::Wait;
+        }
+    }
+    if bytes.len() - handed.used > max_line {
+        conn.farewell = Some(too_long(max_line));
+        handed.used = bytes.len();
+    }
+    handed
+}
+
+fn too_long(max_line: usize) -> Vec<u8> {
+    reply::error(
+        &Rejection::new(Code::LineTooLong, format!("a line has more than {max_line} bytes; the connection is closed")),
+        None,
+    )
+}

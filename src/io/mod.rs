@@ -1,0 +1,20 @@
+//! Floor 5: everything that blocks, waits or asks the system. Thin: each part turns something of
+//! the outside into an event, or an effect into something outside; none decides.
+//!
+//! - [`clock`]: the only place where the clocks are read.
+//! - [`poller`], [`listen`], [`conn`]: sockets and clients of the loop.
+//! - [`inbox`]: how threads answer the loop.
+//! - [`http`], [`resolve`], [`sender`]: requests and probes to an upstream, on threads.
+//! - [`reader`]: long questions, on a thread.
+//! - [`system`]: signals, disk, limits, users.
+
+pub mod clock;
+pub mod conn;
+pub mod http;
+pub mod inbox;
+pub mod listen;
+pub mod poller;
+pub mod reader;
+pub mod resolve;
+pub mod sender;
+pub mod system;

@@ -1,0 +1,165 @@
+//! Name look-up with a memory, and with a bound on its time.
+//!
+//! The HTTP client asks for addresses before every request, also on a connection that is open
+//! already; its own resolver starts a thread each time. This one answers from memory while what it
+//! knows is fresh, and looks up on one thread at a time: a look-up cannot be cancelled, so a dead
+//! name server must not gather threads.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+use ureq::{Error, Timeout};
+
+/// How long an address is used without asking again.
+const FRESH: Duration = Duration::from_secs(30);
+/// How long an address is still used when asking again fails: a name server that is down for a
+/// while must not stop deliveries to a host that is there.
+const STALE: Duration = Duration::from_secs(600);
+
+/// As many as the client takes.
+const MOST: usize = 16;
+
+/// See the module. One for each upstream, which has one or two hosts.
+#[derive(Debug, Default)]
+pub struct CachingResolver {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Vec<Known>,
+    /// The name that a thread is looking up.
+    looking_up: Option<String>,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: String,
+    addresses: Vec<SocketAddr>,
+    at: Instant,
+    /// Why the last look-up failed.
+    failure: Option<String>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is valid between any two of its statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, name: String, found: io::Result<Vec<SocketAddr>>) {
+        let mut state = self.lock();
+        state.looking_up = None;
+        let before = state.known.iter().position(|known| known.name == name).map(|at| state.known.swap_remove(at));
+        let known = match (found, before) {
+            (Ok(addresses), _) => Known { name, addresses, at: Instant::now(), failure: None },
+            (Err(error), Some(before)) => Known { failure: Some(error.to_string()), ..before },
+            (Err(error), None) => {
+                Known { name, addresses: Vec::new(), at: Instant::now(), failure: Some(error.to_string()) }
+            }
+        };
+        state.known.push(known);
+        drop(state);
+        self.news.notify_all();
+    }
+}
+
+impl CachingResolver {
+    fn addresses(&self, name: &str, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.shared.lock();
+        if let Some(known) = state.known.iter().find(|known| known.name == name) {
+            if known.failure.is_none() && known.at.elapsed() < FRESH {
+                return Ok(known.addresses.clone());
+            }
+        }
+        // An older failure is not an answer to this question.
+        for known in state.known.iter_mut().filter(|known| known.name == name) {
+            known.failure = None;
+        }
+        let asked = Instant::now();
+        loop {
+            if let Some(known) = state.known.iter().find(|known| known.name == name) {
+                if known.failure.is_some() {
+                    return or_stale(known, || lookup_error(known.failure.as_deref()));
+                }
+                if known.at >= asked {
+                    return Ok(known.addresses.clone());
+                }
+            }
+            if state.looking_up.is_none() {
+                self.start(name, &mut state)?;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let known = state.known.iter().find(|known| known.name == name);
+                return known.map_or(Err(Error::Timeout(Timeout::Resolve)), |known| {
+                    or_stale(known, || Error::Timeout(Timeout::Resolve))
+                });
+            }
+            state = self.shared.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn start(&self, name: &str, state: &mut State) -> Result<(), Error> {
+        let (shared, looked_up) = (Arc::clone(&self.shared), name.to_owned());
+        let thread = thread::Builder::new().name("lookup".into());
+        thread.spawn(move || {
+            let found = looked_up.to_socket_addrs().map(Iterator::collect);
+            shared.learn(looked_up, found);
+        })?;
+        state.looking_up = Some(name.to_owned());
+        Ok(())
+    }
+}
+
+fn or_stale(known: &Known, error: impl FnOnce() -> Error) -> Result<Vec<SocketAddr>, Error> {
+    if !known.addresses.is_empty() && known.at.elapsed() < STALE { Ok(known.addresses.clone()) } else { Err(error()) }
+}
+
+/// What the system's look-up said, or that there is no such name.
+fn lookup_error(failure: Option<&str>) -> Error {
+    failure.map_or(Error::HostNotFound, |text| Error::Other(LookupFailed(text.to_owned()).into()))
+}
+
+/// A look-up that failed, as the system told it.
+#[derive(Debug)]
+pub struct LookupFailed(String);
+
+impl std::fmt::Display for LookupFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LookupFailed {}
+
+impl Resolver for CachingResolver {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let name = uri
+            .scheme()
+            .zip(uri.authority())
+            .and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority))
+            .ok_or_else(|| Error::BadUri(uri.to_string()))?;
+        let addresses = match name.parse::<SocketAddr>() {
+            Ok(literal) => vec![literal],
+            Err(_) => self.addresses(&name, *timeout.after)?,
+        };
+        let mut found = self.empty();
+        for address in config.ip_family().keep_wanted(addresses.into_iter()).take(MOST) {
+            found.push(address);
+        }
+        if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }
+    }
+}

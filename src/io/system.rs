@@ -1,0 +1,71 @@
+//! Signals, limits, users, free space: small questions to the system.
+
+use crate::agent::Peer;
+use rustix::fd::AsFd;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// A descriptor that can be read when the process is asked to stop. The second such signal ends the
+/// process at once, with exit 1.
+pub fn stop_signals() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // The order matters: the first signal finds the flag unset, and sets it.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&asked))?;
+        signal_hook::flag::register(signal, Arc::clone(&asked))?;
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
+    ours.set_nonblocking(true)?;
+    Ok(ours)
+}
+
+/// Lets the process have as many descriptors as it is allowed to.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        log::warn!("event=descriptors_not_raised error={:?}", error.to_string());
+    }
+}
+
+/// Bytes of the file system that this process may still use.
+pub fn disk_free(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Who is at the other end of a socket.
+pub fn peer(fd: impl AsFd) -> io::Result<Peer> {
+    let proven = socket_peercred(fd)?;
+    let uid = proven.uid.as_raw();
+    Ok(Peer { uid, pid: proven.pid.as_raw_nonzero().get().unsigned_abs(), name: user_name(uid) })
+}
+
+/// A local user's name. Users of a directory service have only their number here.
+#[must_use]
+pub fn user_name(uid: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// A number that nobody can guess, for the agent's seed.
+pub fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if filled == bytes.len() {
+        Ok(u64::from_ne_bytes(bytes))
+    } else {
+        Err(io::Error::other("the system gave too few random bytes"))
+    }
+}

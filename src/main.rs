@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            cli::report(&cli.global, &failure);
+            cli::report(&failure);
             ExitCode::from(failure.status())
         }
     }

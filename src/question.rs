@@ -81,6 +81,8 @@ pub enum View {
 pub enum Question {
     /// `list`
     List(ListQuery),
+    /// `get`, when there is no agent to answer it
+    Get(FailureName),
     /// `unsent`
     Unsent,
     /// `health`

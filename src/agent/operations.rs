@@ -4,6 +4,7 @@
 //! changes them in one round, until none is left. So a question over a million rows delays no
 //! acknowledgement, and the loop's connection never scans.
 
+use super::questions::found_one;
 use super::{Agent, ClientId, Flow, Peer, Pending, actor, crowded, selection};
 use crate::ids::{FailureName, Seq};
 use crate::limits::BULK_CHUNK;
@@ -109,8 +110,8 @@ impl Agent {
     ) -> Pending {
         let mut failures = Vec::new();
         for name in names {
-            match self.find(name) {
-                Ok(failure) => failures.push(failure),
+            match found_one(name, self.store.look(name)) {
+                Ok(looked) => failures.push(looked.failure),
                 Err(rejection) => return Pending::Ready(reply::error(&rejection, reference)),
             }
         }
@@ -127,37 +128,6 @@ impl Agent {
                 reference: reference.map(ToOwned::to_owned),
             },
             Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),
-        }
-    }
-
-    /// The one live failure that a name means.
-    pub(super) fn find(&self, name: &FailureName) -> Result<Failure, Rejection> {
-        let gone = || Rejection {
-            field: Some("id".into()),
-            ..Rejection::new(Code::NotFound, format!("no live failure {name}"))
-        };
-        let asked = |found: Result<Option<Failure>, StoreError>| match found {
-            Ok(found) => Ok(found),
-            Err(error) => Err(super::rejection_of(&error)),
-        };
-        let text = match name {
-            FailureName::Number(seq) => return asked(self.store.by_seq(*seq))?.ok_or_else(gone),
-            FailureName::Text(text) => text,
-        };
-        if let Some(found) = asked(self.store.by_id(text))? {
-            return Ok(found);
-        }
-        if text.len() < FailureName::SHORTEST_PREFIX {
-            return Err(gone());
-        }
-        let ids = self.store.ids_from(text, 10).map_err(|error| super::rejection_of(&error))?;
-        match &ids[..] {
-            [] => Err(gone()),
-            [one] => asked(self.store.by_id(one.as_str()))?.ok_or_else(gone),
-            several => {
-                let list = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-                Err(Rejection::field("id", format!("{text} is the beginning of several ids: {list}")))
-            }
         }
     }
 

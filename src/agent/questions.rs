@@ -12,6 +12,7 @@ use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
+use crate::store::failures::{Found, Looked};
 use crate::store::reader::{Counts, Entry, Reader};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
@@ -117,35 +118,46 @@ impl Agent {
 
     /// `get`, on the loop's own connection: one look-up.
     pub(super) fn get(&self, now: Moment, name: &FailureName, view: View, reference: Option<&RawValue>) -> Vec<u8> {
-        let facts = Facts { upstreams: Vec::new(), ..self.facts(now) };
-        let found = self.find(name).and_then(|failure| {
-            let stored = |error: StoreError| super::rejection_of(&error);
-            let head = if failure.head { None } else { self.store.head_of(&failure.order()).map_err(stored)? };
-            let response =
-                if view == View::Admin { self.store.last_response(&failure.id).map_err(stored)? } else { None };
-            Ok((failure, head, response))
-        });
-        match found {
-            Ok((failure, head, response)) => {
-                got(&facts, view, (&failure, head.as_ref(), response.as_deref()), reference)
-            }
-            Err(rejection) => reply::error(&rejection, reference),
-        }
+        got(&self.facts(now), view, name, self.store.look(name), reference)
     }
 }
 
+/// The reply to `get`.
 fn got(
     facts: &Facts,
     view: View,
-    (failure, head, response): (&Failure, Option<&FailureId>, Option<&str>),
+    name: &FailureName,
+    found: Result<Found, StoreError>,
     reference: Option<&RawValue>,
 ) -> Vec<u8> {
-    let mut shown = FailureView::new(failure, facts.state(failure), head, view);
+    let looked = match found_one(name, found) {
+        Ok(looked) => looked,
+        Err(rejection) => return reply::error(&rejection, reference),
+    };
+    let mut shown = FailureView::new(&looked.failure, facts.state(&looked.failure), looked.head.as_ref(), view);
     if view == View::Admin {
-        shown = shown.with_payload(failure);
-        shown.response = Some(response);
+        shown = shown.with_payload(&looked.failure);
+        shown.response = Some(looked.response.as_deref());
     }
     reply::ok(&Got { failure: shown }, reference)
+}
+
+/// The one failure that a name means, or why it means none.
+pub(super) fn found_one(name: &FailureName, found: Result<Found, StoreError>) -> Result<Looked, Rejection> {
+    match found {
+        Ok(Found::One(looked)) => Ok(*looked),
+        Ok(Found::Nothing) => {
+            let rejection = Rejection::new(Code::NotFound, format!("no live failure {name}"));
+            Err(Rejection { field: Some("id".into()), ..rejection })
+        }
+        Ok(Found::Several(ids)) => Err(several(name, &ids)),
+        Err(error) => Err(super::rejection_of(&error)),
+    }
+}
+
+fn several(name: &FailureName, ids: &[FailureId]) -> Rejection {
+    let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    Rejection::field("id", format!("{name} is the beginning of several ids: {list}"))
 }
 
 /// What the reader found.
@@ -176,6 +188,7 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
                 .collect();
             reply::ok(&Listed { failures, total: page.total, next: page.next.map(|seq| seq.to_string()) }, reference)
         }),
+        Question::Get(name) => Ok(got(&inquiry.facts, inquiry.view, name, reader.look(name), reference)),
         Question::Unsent => reader.unsent().map(|unsent| {
             let all: u64 = unsent.by_type.iter().map(|(_, count)| count).sum();
             let fields = UnsentReply {
@@ -246,10 +259,7 @@ fn history(reader: &Reader, name: &FailureName, reference: Option<&RawValue>) ->
             field: Some("id".into()),
             ..Rejection::new(Code::NotFound, format!("nothing is known of {name}"))
         },
-        several => {
-            let list = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            Rejection::field("id", format!("{name} is the beginning of several ids: {list}"))
-        }
+        ids => several(name, ids),
     };
     reply::error(&rejection, reference)
 }

@@ -65,6 +65,16 @@ impl Client {
         sent.map_err(|error| self.lost(&error.to_string()))
     }
 
+    /// Sends many requests without waiting.
+    pub fn send_all(&mut self, lines: &[Vec<u8>]) -> Result<(), Failure> {
+        let mut all = Vec::new();
+        for line in lines {
+            all.extend_from_slice(line);
+            all.push(b'\n');
+        }
+        self.stream.get_mut().write_all(&all).map_err(|error| self.lost(&error.to_string()))
+    }
+
     /// Receives a reply line, without its end.
     pub fn receive(&mut self) -> Result<Vec<u8>, Failure> {
         let mut line = Vec::new();
@@ -86,11 +96,5 @@ impl Client {
 
     fn lost(&self, why: &str) -> Failure {
         Failure::Unreachable(format!("the agent at {} did not answer: {why}", self.path.display()))
-    }
-
-    /// The stream, for a conversation of many requests at once.
-    #[must_use]
-    pub fn into_stream(self) -> BufReader<UnixStream> {
-        self.stream
     }
 }

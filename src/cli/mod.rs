@@ -5,16 +5,31 @@
 
 pub mod args;
 pub mod client;
+pub mod demo;
+pub mod direct;
+pub mod list;
+pub mod operate;
+pub mod record;
+pub mod render;
+pub mod session;
 pub mod setup;
+pub mod show;
+pub mod status;
+pub mod words;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigCommand, RunArgs};
 use std::fmt;
+use std::io::Write;
 
 /// Why a command did not do what was asked, and with which status it ends (`spec/04`).
 #[derive(Debug)]
 pub enum Failure {
     /// 1: it failed; the reason, and what to try next.
     Failed(String),
+    /// 1: there is no such failure or upstream.
+    NotFound(String),
+    /// 1: the agent did not take the request as it was.
+    Rejected(String),
     /// 2: wrong usage or configuration.
     Usage(String),
     /// 3: the agent cannot be reached.
@@ -29,7 +44,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::NotFound(_) | Self::Rejected(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
         }
@@ -39,7 +54,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => f.write_str(text),
+            Self::Failed(text)
+            | Self::NotFound(text)
+            | Self::Rejected(text)
+            | Self::Usage(text)
+            | Self::Unreachable(text) => f.write_str(text),
             Self::ClosedPipe => Ok(()),
         }
     }
@@ -56,16 +75,40 @@ impl From<std::io::Error> for Failure {
 
 /// Runs a command.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let global = &cli.global;
     match &cli.command {
-        Some(Command::Run(args)) => setup::daemon(&cli.global, args),
-        _ => Err(Failure::Usage("not yet".into())),
+        None => status::brief(global),
+        Some(Command::Run(args)) => setup::daemon(global, args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Record(args)) => record::run(global, args),
+        Some(Command::Status) => status::screen(global),
+        Some(Command::List(args)) => list::run(global, args),
+        Some(Command::Show(args)) => show::run(global, args),
+        Some(Command::Retry(args)) => operate::retry(global, args),
+        Some(Command::Flush(args)) => operate::flush(global, args),
+        Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
+        Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
+        Some(Command::Config(ConfigCommand::Check)) => check_config(global),
     }
+}
+
+/// `config check`
+fn check_config(global: &args::Global) -> Result<(), Failure> {
+    let config = setup::config(global, &RunArgs::default())?;
+    if !global.quiet {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "The configuration is right.")?;
+        match &config.upstream {
+            Some(upstream) => writeln!(out, "Everything is delivered to {}, {}.", upstream.name, upstream.url)?,
+            None => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
+        }
+    }
+    Ok(())
 }
 
 /// Says on standard error why a command ended as it did. With `--json` an error of the agent was
 /// printed as its reply already, and the words follow here all the same.
-pub fn report(_global: &args::Global, failure: &Failure) {
-    use std::io::Write;
+pub fn report(failure: &Failure) {
     let text = failure.to_string();
     if !text.is_empty() {
         // Standard error may be closed; there is nowhere left to say so.

@@ -1,11 +1,12 @@
 //! Every try, kept also when its failure has gone.
 
 use super::{Store, StoreError};
+use crate::ids::FailureId;
 use crate::limits::{MAX_EXCERPT, cut};
 use crate::moment::WallTime;
 use crate::policy::class::Class;
 use crate::record::{Failure, Trigger};
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 
 /// One try and what came of it.
@@ -65,4 +66,11 @@ impl Store {
             ])?;
         Ok(())
     }
+}
+
+/// The last answer's excerpt of a failure.
+pub(super) fn last_response(connection: &Connection, id: &FailureId) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection
+        .prepare_cached("SELECT response FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
+    Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
 }

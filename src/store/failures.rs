@@ -4,8 +4,9 @@
 //! of what is due, so that claiming is a walk along that index, also with a million rows blocked
 //! behind one. Whoever takes a head away makes the next one head in the same transaction.
 
+use super::attempts::last_response;
 use super::{Store, StoreError};
-use crate::ids::{FailureId, Seq};
+use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::record::{Asked, Failure, Leaving, NewFailure, OrderKey, PayloadKind, Status};
 use rusqlite::types::Type;
@@ -55,6 +56,28 @@ pub struct Count<'a> {
     pub http_status: Option<u16>,
     /// The class's name.
     pub error_class: &'a str,
+}
+
+/// What a name means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// No live failure.
+    Nothing,
+    /// This one.
+    One(Box<Looked>),
+    /// The beginning of several ids.
+    Several(Vec<FailureId>),
+}
+
+/// A failure, and what a person asks of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looked {
+    /// The failure.
+    pub failure: Failure,
+    /// The head of its order key, when that is another one.
+    pub head: Option<FailureId>,
+    /// The last answer's excerpt.
+    pub response: Option<String>,
 }
 
 /// The next of an order key, as far as its promotion asks.
@@ -140,25 +163,12 @@ impl Store {
 
     /// The failure with this id.
     pub fn by_id(&self, id: &str) -> Result<Option<Failure>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE id = ?1"))?;
-        Ok(statement.query_row([id], failure).optional()?)
+        Ok(by_id(&self.connection, id)?)
     }
 
-    /// Ids that begin with this text, at most `limit`.
-    pub fn ids_from(&self, prefix: &str, limit: usize) -> Result<Vec<FailureId>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT id FROM sync_failures WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3")?;
-        let above = format!("{prefix}\u{10ffff}");
-        let ids = statement
-            .query_map(params![prefix, above, as_limit(limit)], |row| row.get::<_, String>(0).map(FailureId::new))?;
-        Ok(ids.collect::<Result<_, _>>()?)
-    }
-
-    /// The oldest live failure of an order key.
-    pub fn head_of(&self, order: &OrderKey) -> Result<Option<FailureId>, StoreError> {
-        Ok(head_of(&self.connection, order)?)
+    /// The live failure that a name means.
+    pub fn look(&self, name: &FailureName) -> Result<Found, StoreError> {
+        Ok(look(&self.connection, name)?)
     }
 
     /// Heads of an upstream whose time has come, earliest first.
@@ -371,6 +381,46 @@ impl Store {
             self.connection.prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 LIMIT 1")?;
         Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
+}
+
+/// The live failure with this number, id, or beginning of an id.
+pub(super) fn look(connection: &Connection, name: &FailureName) -> rusqlite::Result<Found> {
+    let found = match name {
+        FailureName::Number(seq) => by_seq(connection, *seq)?,
+        FailureName::Text(text) => match by_id(connection, text)? {
+            None if text.len() >= FailureName::SHORTEST_PREFIX => match &ids_from(connection, text)?[..] {
+                [] => None,
+                [one] => by_id(connection, one.as_str())?,
+                several => return Ok(Found::Several(several.to_vec())),
+            },
+            found => found,
+        },
+    };
+    let Some(failure) = found else { return Ok(Found::Nothing) };
+    let head = if failure.head { None } else { head_of(connection, &failure.order())? };
+    let response = last_response(connection, &failure.id)?;
+    Ok(Found::One(Box::new(Looked { failure, head, response })))
+}
+
+fn by_seq(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Failure>> {
+    let mut statement =
+        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE seq = ?1"))?;
+    statement.query_row([seq.0], failure).optional()
+}
+
+fn by_id(connection: &Connection, id: &str) -> rusqlite::Result<Option<Failure>> {
+    let mut statement =
+        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE id = ?1"))?;
+    statement.query_row([id], failure).optional()
+}
+
+/// Ids that begin with this text; not more than a person would read.
+fn ids_from(connection: &Connection, prefix: &str) -> rusqlite::Result<Vec<FailureId>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM sync_failures WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 10")?;
+    let above = format!("{prefix}\u{10ffff}");
+    let ids = statement.query_map([prefix, &above], |row| row.get::<_, String>(0).map(FailureId::new))?;
+    ids.collect()
 }
 
 pub(super) fn head_of(connection: &Connection, order: &OrderKey) -> rusqlite::Result<Option<FailureId>> {

@@ -3,10 +3,11 @@
 //! A [`Reader`] has its own connection; WAL lets it read a consistent state while the writer goes
 //! on. No transaction of it outlives a question, so that it never holds up a checkpoint for long.
 
-use super::failures::{as_limit, columns, failure, head_of, order_condition};
+use super::failures::{Found, as_limit, columns, failure, head_of, look, order_condition};
 use super::filter::condition;
+use super::ledger::Ledger;
 use super::open::OpenError;
-use super::{Store, StoreError, StoreSettings};
+use super::{StoreError, StoreSettings};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::limits::{BUSY_PATIENCE, MAX_PAGE_BYTES};
 use crate::policy::upstream::Upstream;
@@ -147,15 +148,20 @@ impl Reader {
                 page.next = page.failures.last().map(|(last, _)| last.seq);
                 break;
             }
-            let head = if found.head { None } else { self.head_of(&found.order())? };
+            let head = if found.head { None } else { head_of(&self.connection, &found.order())? };
             page.failures.push((found, head));
         }
         Ok(page)
     }
 
-    /// The oldest live failure of an order key.
-    pub fn head_of(&self, order: &OrderKey) -> Result<Option<FailureId>, StoreError> {
-        Ok(head_of(&self.connection, order)?)
+    /// The live failure that a name means.
+    pub fn look(&self, name: &FailureName) -> Result<Found, StoreError> {
+        Ok(look(&self.connection, name)?)
+    }
+
+    /// The agent's own row.
+    pub fn ledger(&self) -> Result<Ledger, StoreError> {
+        Ok(Ledger::load(&self.connection)?)
     }
 
     /// Numbers of the failures that a bulk operation means.
@@ -357,14 +363,4 @@ impl Entry {
 fn weight(failure: &Failure) -> usize {
     let payload = failure.payload.as_ref().map_or(0, |(text, _)| text.len());
     payload + failure.error.len() + failure.entity_id.len() + failure.order_key.as_ref().map_or(0, String::len) + 700
-}
-
-impl Store {
-    /// The last answer's excerpt of a failure.
-    pub fn last_response(&self, id: &FailureId) -> Result<Option<String>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT response FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
-        Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
-    }
 }

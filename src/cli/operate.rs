@@ -1,0 +1,136 @@
+//! `retry`, `flush`, `pause`, `resume`: what people do, with who and why.
+
+use super::Failure;
+use super::args::{Global, RetryArgs, UpstreamArgs};
+use super::list::filter;
+use super::render::{count, harmless};
+use super::session::{Session, claimed};
+use serde_json::{Map, Value, json};
+use std::io::{self, BufRead, IsTerminal, Write};
+
+/// `retry`
+pub fn retry(global: &Global, args: &RetryArgs) -> Result<(), Failure> {
+    let session = Session::new(global)?;
+    let mut request = Map::new();
+    request.insert("op".into(), json!("retry"));
+    request.insert("reset".into(), json!(args.reset));
+    sign(&mut request, args.reason.as_deref(), args.by.as_deref());
+    let filter = filter(&args.filters);
+    match (args.ids.is_empty(), filter.is_empty(), args.all) {
+        (false, true, false) => {
+            request.insert("ids".into(), json!(ids(&session, &args.ids)?));
+        }
+        (true, false, false) => {
+            request.insert("filter".into(), Value::Object(filter));
+        }
+        (true, true, true) => {
+            request.insert("all".into(), json!(true));
+        }
+        _ => return Err(Failure::Usage("say which: ids, or filters such as --status critical, or --all".into())),
+    }
+    if args.dry_run || args.ids.is_empty() {
+        request.insert("dry_run".into(), json!(true));
+        let matched = session.order(&Value::Object(request.clone()))?;
+        let number = matched.value["matched"].as_u64().unwrap_or_default();
+        if args.dry_run {
+            return answer(&session, &matched.value, &format!("{} would be sent again.", count(number)));
+        }
+        confirm(args.yes, &format!("{} failures are sent again.", count(number)))?;
+        request.insert("dry_run".into(), json!(false));
+    }
+    let reply = session.order(&Value::Object(request))?.value;
+    let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
+    let skipped = if reply["skipped"] == 0 {
+        String::new()
+    } else {
+        format!(", {} left alone (in flight or held)", tally("skipped"))
+    };
+    answer(
+        &session,
+        &reply,
+        &format!("{} of {} sent again when their turn comes{skipped}.", tally("changed"), tally("matched")),
+    )
+}
+
+/// `flush`
+pub fn flush(global: &Global, args: &UpstreamArgs) -> Result<(), Failure> {
+    let session = Session::new(global)?;
+    if let Some(name) = args.upstream.as_deref().filter(|name| name.starts_with('#') || name.parse::<u64>().is_ok()) {
+        return Err(Failure::Usage(format!(
+            "flush takes an upstream. To send one failure again: resyncd retry {name}"
+        )));
+    }
+    let reply = upstream_order(&session, "flush", args)?;
+    let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
+    answer(&session, &reply, &format!("{} pending, {} of them made due now.", tally("matched"), tally("changed")))
+}
+
+/// `pause` and `resume`
+pub fn gate(global: &Global, args: &UpstreamArgs, op: &str) -> Result<(), Failure> {
+    let session = Session::new(global)?;
+    let reply = upstream_order(&session, op, args)?;
+    let names: Vec<String> =
+        reply["upstreams"].as_array().into_iter().flatten().filter_map(Value::as_str).map(harmless).collect();
+    let said = match (op, names.is_empty()) {
+        (_, true) => "No upstream is configured.".to_owned(),
+        ("pause", _) => format!("Paused: {}. Recording goes on. Undo: resyncd resume", names.join(", ")),
+        _ => format!("Resumed: {}.", names.join(", ")),
+    };
+    answer(&session, &reply, &said)
+}
+
+fn upstream_order(session: &Session, op: &str, args: &UpstreamArgs) -> Result<Value, Failure> {
+    let mut request = Map::new();
+    request.insert("op".into(), json!(op));
+    if let Some(upstream) = &args.upstream {
+        request.insert("upstream".into(), json!(upstream));
+    }
+    sign(&mut request, args.reason.as_deref(), args.by.as_deref());
+    Ok(session.order(&Value::Object(request))?.value)
+}
+
+fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>) {
+    if let Some(reason) = reason {
+        request.insert("reason".into(), json!(reason));
+    }
+    if let Some(by) = claimed(by) {
+        request.insert("by".into(), json!(by));
+    }
+}
+
+/// The ids as they were given, or line by line from standard input; each looked up.
+fn ids(session: &Session, given: &[String]) -> Result<Vec<String>, Failure> {
+    let names: Vec<String> = if given == ["-"] {
+        let lines = io::stdin().lock().lines().collect::<Result<Vec<_>, _>>()?;
+        lines.into_iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+    } else {
+        given.to_vec()
+    };
+    names.iter().map(|name| session.resolve(name)).collect()
+}
+
+/// Asks, unless that was answered with `--yes`; without a terminal nobody can answer.
+fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "{what} Nobody is there to confirm it: add --yes, or --dry-run to look first"
+        )));
+    }
+    eprint!("{what} Go on? [y/N] ");
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::Failed("nothing was changed".into())) }
+}
+
+fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    if session.json {
+        writeln!(out, "{reply}")?;
+    } else if !session.quiet {
+        writeln!(out, "{said}")?;
+    }
+    Ok(())
+}

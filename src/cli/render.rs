@@ -1,0 +1,202 @@
+//! How answers look: tables that fit the terminal, times as local time and age, foreign text made
+//! harmless.
+
+use super::args::{ColorWhen, Global};
+use crate::moment::WallTime;
+use std::env;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+use time::UtcOffset;
+
+/// Where answers go, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Columns; `None` when nobody's terminal limits them.
+    width: Option<usize>,
+    colors: bool,
+}
+
+/// What a colour says. Nothing is said by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    Plain,
+    /// A heading.
+    Strong,
+    /// All is well.
+    Good,
+    /// Somebody should look.
+    Warning,
+    /// Somebody has to act.
+    Bad,
+}
+
+impl Screen {
+    /// Standard output as it is.
+    #[must_use]
+    pub fn new(global: &Global) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let colors = match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        let size = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        Self { width: if terminal { size().filter(|columns| *columns > 0) } else { None }, colors }
+    }
+
+    /// A text in its tone.
+    #[must_use]
+    pub fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            _ if !self.colors => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Strong => "1",
+            Tone::Good => "32",
+            Tone::Warning => "33",
+            Tone::Bad => "31;1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A table: columns as wide as they need to be, the last one cut where the terminal ends.
+    pub fn table(self, out: &mut impl Write, heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+        let mut widths: Vec<usize> = heading.iter().map(|text| text.chars().count()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
+        writeln!(out, "{}", self.paint(Tone::Strong, &self.row(&heading, &widths)))?;
+        rows.iter().try_for_each(|row| writeln!(out, "{}", self.row(row, &widths)))
+    }
+
+    fn row(self, cells: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            if n + 1 == cells.len() {
+                line.push_str(cell);
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "{cell:width$}  ");
+            }
+        }
+        let line = line.trim_end();
+        match self.width {
+            Some(width) if line.chars().count() > width => {
+                line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+            }
+            _ => line.to_owned(),
+        }
+    }
+}
+
+/// Foreign text on one line that commands no terminal: control characters, line and paragraph
+/// separators, and what turns the direction of writing, are shown as their code.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hostile = c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c {
+            '\n' | '\t' => safe.push(' '),
+            '\r' => {}
+            _ if hostile => {
+                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
+            }
+            _ => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// `48 min`, `3 h`, `2 d`
+#[must_use]
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..5400 => format!("{} min", seconds / 60),
+        5400..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `06:12:34, 48 min ago`; with the date when it is not today's.
+#[must_use]
+pub fn ago(at: WallTime, now: WallTime) -> String {
+    if at > now {
+        return format!("{}, in {}", clock(at, now), span(at.since(now)));
+    }
+    format!("{}, {} ago", clock(at, now), span(now.since(at)))
+}
+
+/// The local time of day, with the date when it is not today's.
+#[must_use]
+pub fn clock(at: WallTime, now: WallTime) -> String {
+    let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
+    let (then, today) = (at.calendar().to_offset(offset), now.calendar().to_offset(offset));
+    let time = format!("{:02}:{:02}:{:02}", then.hour(), then.minute(), then.second());
+    if then.date() == today.date() {
+        return time;
+    }
+    format!("{:04}-{:02}-{:02} {time}", then.year(), u8::from(then.month()), then.day())
+}
+
+/// `1,234,567`
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1.4 MiB`
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", number / unit, number % unit * 10 / unit);
+    match number {
+        0..1024 => format!("{number} B"),
+        1024..1_048_576 => format!("{} KiB", tenths(1 << 10)),
+        1_048_576..1_073_741_824 => format!("{} MiB", tenths(1 << 20)),
+        _ => format!("{} GiB", tenths(1 << 30)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_commands_nothing() {
+        assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d\u{2028}"), "a\\u{1b}[2Jb c\\u{202e}d\\u{2028}");
+        assert_eq!(harmless("añ — 日本"), "añ — 日本");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(span(Duration::from_secs(59)), "59 s");
+        assert_eq!(span(Duration::from_secs(48 * 60)), "48 min");
+        assert_eq!(span(Duration::from_secs(7200)), "2 h");
+        assert_eq!(bytes(1_468_006), "1.3 MiB");
+    }
+
+    #[test]
+    fn tables_fit_the_terminal() {
+        let screen = Screen { width: Some(12), colors: false };
+        let mut out = Vec::new();
+        let rows = [vec!["1".to_owned(), "a long error text".to_owned()]];
+        screen.table(&mut out, &["NR", "ERROR"], &rows).expect("a Vec takes all");
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), "NR  ERROR\n1   a long …\n");
+    }
+}

@@ -111,7 +111,7 @@ impl Agent {
             upstreams: states().map(|(name, state)| upstream_view(name, state, now)).collect(),
             last_delivery_at: states().filter_map(|(_, state)| state.last_delivery_at).max(),
             disk_free: self.disk_free,
-            clock_skew_ms: states().filter_map(|(_, state)| state.clock_skew_ms()).next(),
+            clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
         }
     }

@@ -125,13 +125,18 @@ fn upstreams(standing: &Standing) -> Vec<String> {
     if all.is_empty() {
         return vec!["No upstream is configured: failures are recorded, nothing is sent.".to_owned()];
     }
-    all.iter().map(upstream).collect()
+    let anything = number(&standing.health, "pending") > 0;
+    all.iter().map(|one| upstream(one, anything)).collect()
 }
 
-fn upstream(upstream: &Value) -> String {
+fn upstream(upstream: &Value, anything_waits: bool) -> String {
     let now = wall();
     let name = harmless(upstream["name"].as_str().unwrap_or_default());
-    let state = upstream["state"].as_str().unwrap_or_default();
+    // A pause that nothing waits for is nobody's concern.
+    let state = match upstream["state"].as_str().unwrap_or_default() {
+        "waiting" if !anything_waits => "online",
+        state => state,
+    };
     let since = time(upstream, "since").map_or_else(String::new, |at| format!(" since {}", clock(at, now)));
     let reason = upstream["reason"].as_str().map_or_else(String::new, |why| format!(" ({})", harmless(why)));
     let latency = upstream["latency_ms"].as_u64().map_or_else(String::new, |ms| format!(", {ms} ms"));

@@ -1,0 +1,265 @@
+//! A real agent: the binary, in a directory of its own, with a configuration of its own.
+
+use super::{Client, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use tempfile::TempDir;
+
+/// What an agent is started with. Everything that is left out has the shipped default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// The upstream's URL; without one nothing is delivered.
+    pub(crate) url: Option<String>,
+    /// `retry.backoff`
+    pub(crate) backoff: &'static [&'static str],
+    /// Further lines of `[retry]`.
+    pub(crate) retry: &'static str,
+    /// Further lines of `[upstream.hq]`.
+    pub(crate) upstream: &'static str,
+    /// The lines of `[limits]`.
+    pub(crate) limits: &'static str,
+}
+
+impl Plan {
+    /// Delivers to this URL.
+    pub(crate) fn to(url: String) -> Self {
+        Self { url: Some(url), ..Self::default() }
+    }
+
+    /// As `to`, and without any wait between tries.
+    pub(crate) fn impatient(url: String) -> Self {
+        Self { backoff: &["0s"], ..Self::to(url) }
+    }
+}
+
+/// A daemon, from its first start to the end of the test, whatever happens to it in between.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// An agent that answers.
+    #[track_caller]
+    pub(crate) fn start(plan: &Plan) -> Self {
+        let mut agent = Self::prepare(plan);
+        agent.up();
+        agent
+    }
+
+    /// Directory and configuration of an agent that does not run yet.
+    pub(crate) fn prepare(plan: &Plan) -> Self {
+        let agent = Self { dir: tempfile::tempdir().expect("a temporary directory"), child: None };
+        agent.configure(plan);
+        agent
+    }
+
+    /// Writes its configuration; it counts from the next start.
+    pub(crate) fn configure(&self, plan: &Plan) {
+        let [state, app, admin] = [self.state_dir(), self.app_path(), self.admin_path()].map(|p| p.display().to_string());
+        let mut text = format!(
+            "[agent]\nterminal_id = \"till-07\"\nstore_id = \"0042\"\nlog = \"debug\"\n\
+             state_dir = {state:?}\nsocket = {app:?}\nadmin_socket = {admin:?}\n[retry]\n{}\n",
+            plan.retry
+        );
+        if !plan.backoff.is_empty() {
+            writeln!(text, "backoff = {:?}", plan.backoff).expect("a String takes everything");
+        }
+        if let Some(url) = &plan.url {
+            write!(text, "[upstream.hq]\nurl = {url:?}\n{}\n", plan.upstream).expect("a String takes everything");
+        }
+        write!(text, "[limits]\n{}\n", plan.limits).expect("a String takes everything");
+        fs::write(self.config_path(), text).expect("the configuration is written");
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state_dir().join("sync_failures.db")
+    }
+
+    pub(crate) fn app_path(&self) -> PathBuf {
+        self.dir.path().join("app.sock")
+    }
+
+    pub(crate) fn admin_path(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.dir.path().join("resyncd.toml")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("stderr.log")
+    }
+
+    /// What it has said on standard error, over all its runs.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the agent runs").id()
+    }
+
+    /// The daemon with this configuration, and arguments behind it.
+    fn spawn(&self, more: &[&str]) -> Child {
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a file for the log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+        for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "CONFIG"] {
+            command.env_remove(format!("RESYNCD_{name}"));
+        }
+        command.env_remove("JOURNAL_STREAM").current_dir(self.dir.path());
+        command.arg("run").arg("--config").arg(self.config_path()).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.spawn().expect("the binary starts")
+    }
+
+    /// Starts it, and waits until it answers.
+    #[track_caller]
+    pub(crate) fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.child = Some(self.spawn(&[]));
+        let hello = json!({"op": "hello"});
+        wait_for("the agent's hello on both sockets", || {
+            let ended = self.child.as_mut().expect("it was started").try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the agent ended with {ended:?} instead of starting:\n{}", self.log());
+            let answers = |path| Client::try_connect(path).is_some_and(|mut client| client.call(&hello)["ok"] == true);
+            (answers(self.app_path()) && answers(self.admin_path())).then_some(())
+        });
+    }
+
+    /// Runs it until it ends by itself: its exit status, and what it said.
+    #[track_caller]
+    pub(crate) fn run_to_its_end(&mut self, more: &[&str]) -> (Option<i32>, String) {
+        let before = self.log().len();
+        self.child = Some(self.spawn(more));
+        let status = self.wait_for_exit();
+        (status.code(), self.log()[before..].to_owned())
+    }
+
+    /// Takes its power away.
+    pub(crate) fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the agent runs");
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed child ends");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process number");
+        kill_process(Pid::from_raw(pid).expect("not zero"), signal).expect("a child can be signalled");
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the agent runs");
+        let log = self.log_path();
+        let ended = wait_for("the end of the agent", || match child.try_wait().expect("a child can be asked") {
+            None if log.exists() => None,
+            ended => ended,
+        });
+        child.wait().expect("it has ended");
+        ended
+    }
+
+    /// SIGTERM, and the exit status.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait_for_exit()
+    }
+
+    /// Kills it without warning, and starts it again over the same directory.
+    #[track_caller]
+    pub(crate) fn restart_after_kill(&mut self) {
+        self.kill9();
+        self.up();
+    }
+
+    /// A client of the app socket.
+    #[track_caller]
+    pub(crate) fn app(&self) -> Client {
+        Client::connect(self.app_path())
+    }
+
+    /// A client of the admin socket.
+    #[track_caller]
+    pub(crate) fn admin(&self) -> Client {
+        Client::connect(self.admin_path())
+    }
+
+    /// One request on the app socket.
+    #[track_caller]
+    pub(crate) fn call(&self, request: &Value) -> Value {
+        self.app().call(request)
+    }
+
+    /// One request on the admin socket.
+    #[track_caller]
+    pub(crate) fn ask(&self, request: &Value) -> Value {
+        self.admin().call(request)
+    }
+
+    /// A live failure as the admin socket shows it; `None` when it has left.
+    #[track_caller]
+    pub(crate) fn failure(&self, id: &str) -> Option<Value> {
+        let reply = self.ask(&json!({"op": "get", "id": id}));
+        if reply["ok"] == true {
+            return Some(reply["failure"].clone());
+        }
+        assert_eq!(reply["error"]["code"], "not_found", "{reply}");
+        None
+    }
+
+    /// Waits until a live failure is as it should be.
+    #[track_caller]
+    pub(crate) fn wait_for_failure(&self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || self.failure(id).filter(|failure| holds(failure)))
+    }
+
+    /// Waits until a failure needs a person.
+    #[track_caller]
+    pub(crate) fn wait_critical(&self, id: &str) -> Value {
+        self.wait_for_failure(id, "the failure becoming critical", |failure| failure["status"] == "critical")
+    }
+
+    /// Waits until a failure has left the table.
+    #[track_caller]
+    pub(crate) fn wait_gone(&self, id: &str) {
+        wait_for("the failure leaving the table", || self.failure(id).is_none().then_some(()));
+    }
+
+    /// Waits until the upstream is in this state, and returns it as `health` shows it.
+    #[track_caller]
+    pub(crate) fn wait_upstream(&self, state: &str) -> Value {
+        wait_for(&format!("the upstream being {state}"), || {
+            let upstream = self.call(&json!({"op": "health"}))["upstreams"][0].clone();
+            (upstream["state"] == state).then_some(upstream)
+        })
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; then there is nothing to kill.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            let log = self.log();
+            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
+            eprintln!("--- the agent's last words");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! An upstream: a small HTTP/1.1 server that decides every answer by a closure, keeps every request
+//! in order, and can go away and come back on the same port.
+
+use super::{PATIENCE, wait_for};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// When it had been read.
+    pub(crate) at: Instant,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// 1 for the first delivery, and so on; probes are counted by themselves.
+    pub(crate) nth: usize,
+}
+
+impl Request {
+    /// A header's value; the name's case does not matter.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// `Idempotency-Key`
+    #[track_caller]
+    pub(crate) fn key(&self) -> &str {
+        self.header("Idempotency-Key").expect("every delivery has a key")
+    }
+
+    /// `Resync-Id`
+    #[track_caller]
+    pub(crate) fn id(&self) -> &str {
+        self.header("Resync-Id").expect("every delivery has an id")
+    }
+
+    /// `Resync-Entity-Id`
+    #[track_caller]
+    pub(crate) fn entity(&self) -> &str {
+        self.header("Resync-Entity-Id").expect("every delivery has an entity")
+    }
+
+    /// `Resync-Attempt`
+    #[track_caller]
+    pub(crate) fn attempt(&self) -> u32 {
+        self.header("Resync-Attempt").and_then(|text| text.parse().ok()).expect("every delivery has its number")
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("bodies are UTF-8")
+    }
+}
+
+/// What the upstream does with a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// An answer.
+    Reply { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// The request was read, the connection is closed.
+    Lost,
+    /// The request was read, and nothing comes.
+    Silence,
+}
+
+impl Answer {
+    /// This status, with a JSON body.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::json(status, "{}")
+    }
+
+    pub(crate) fn json(status: u16, body: &str) -> Self {
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        Self::Reply { status, headers, body: body.to_owned() }
+    }
+
+    pub(crate) fn html(status: u16) -> Self {
+        let headers = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
+        Self::Reply { status, headers, body: "<html><body>Please accept our terms</body></html>".to_owned() }
+    }
+
+    /// With one more header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        if let Self::Reply { headers, .. } = &mut self {
+            headers.push((name, value.to_string()));
+        }
+        self
+    }
+}
+
+type Decide = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+
+/// The server. It goes away with the value.
+pub(crate) struct Upstream {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    on_delivery: Mutex<Decide>,
+    on_probe: Mutex<Decide>,
+    requests: Mutex<Vec<Request>>,
+    streams: Mutex<Vec<TcpStream>>,
+    down: AtomicBool,
+}
+
+impl Upstream {
+    /// A server whose deliveries are answered by the closure, and whose probes with 200.
+    pub(crate) fn start(decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = free_port();
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared {
+            on_delivery: Mutex::new(Arc::new(decide)),
+            on_probe: Mutex::new(Arc::new(|_: &Request| Answer::status(200))),
+            requests: Mutex::default(),
+            streams: Mutex::default(),
+            down: AtomicBool::new(false),
+        });
+        let mut upstream = Self { shared, address, accepting: None };
+        upstream.listen(listener);
+        upstream
+    }
+
+    /// A server that takes everything.
+    pub(crate) fn willing() -> Self {
+        Self::start(|_| Answer::status(200))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/sync", self.address)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Answers deliveries by another closure from now on.
+    pub(crate) fn on_delivery(&self, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        *self.shared.on_delivery.lock().expect("no holder panics") = Arc::new(decide);
+    }
+
+    /// Answers probes by another closure from now on.
+    pub(crate) fn on_probe(&self, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        *self.shared.on_probe.lock().expect("no holder panics") = Arc::new(decide);
+    }
+
+    /// All requests so far, probes as well, in the order of their coming.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().expect("no holder panics").clone()
+    }
+
+    /// The deliveries so far.
+    pub(crate) fn deliveries(&self) -> Vec<Request> {
+        self.requests().into_iter().filter(|request| !is_probe(request)).collect()
+    }
+
+    /// The deliveries of one entity so far.
+    pub(crate) fn deliveries_of(&self, entity: &str) -> Vec<Request> {
+        self.deliveries().into_iter().filter(|request| request.entity() == entity).collect()
+    }
+
+    /// Waits until so many deliveries have come, and returns them.
+    #[track_caller]
+    pub(crate) fn wait_deliveries(&self, count: usize) -> Vec<Request> {
+        wait_for(&format!("{count} deliveries"), || Some(self.deliveries()).filter(|found| found.len() >= count))
+    }
+
+    /// Goes away: connections are refused, open ones are cut.
+    pub(crate) fn down(&mut self) {
+        let Some(accepting) = self.accepting.take() else { return };
+        self.shared.down.store(true, Ordering::SeqCst);
+        // Wakes the thread that waits for a connection.
+        drop(TcpStream::connect(self.address));
+        accepting.join().expect("the accepting thread does not panic");
+        for stream in self.shared.streams.lock().expect("no holder panics").drain(..) {
+            // Most of them have been closed by the other side long ago.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Comes back on the same port.
+    pub(crate) fn up(&mut self) {
+        assert!(self.accepting.is_none(), "it is up");
+        let address = self.address;
+        let listener = wait_for("the upstream's port being free again", || TcpListener::bind(address).ok());
+        self.shared.down.store(false, Ordering::SeqCst);
+        self.listen(listener);
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        self.accepting = Some(thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if shared.down.load(Ordering::SeqCst) {
+                    return;
+                }
+                let kept = stream.try_clone().expect("a descriptor");
+                shared.streams.lock().expect("no holder panics").push(kept);
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.serve(&stream));
+            }
+        }));
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// A port outside the range from which the system gives out ports, so that nobody gets it while the
+/// upstream is down.
+fn free_port() -> TcpListener {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 180).expect("under 180") * 100;
+    for _ in 0..20_000 {
+        let port = 10_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener;
+        }
+    }
+    panic!("no port is free");
+}
+
+fn is_probe(request: &Request) -> bool {
+    request.method == "HEAD"
+}
+
+impl Shared {
+    fn serve(&self, stream: &TcpStream) {
+        stream.set_read_timeout(Some(PATIENCE * 2)).expect("a time-out is set");
+        let mut reader = BufReader::new(stream);
+        while let Some(mut request) = read_request(&mut reader) {
+            let probe = is_probe(&request);
+            {
+                let mut requests = self.requests.lock().expect("no holder panics");
+                request.nth = requests.iter().filter(|earlier| is_probe(earlier) == probe).count() + 1;
+                request.at = Instant::now();
+                requests.push(request.clone());
+            }
+            let decide = if probe { &self.on_probe } else { &self.on_delivery };
+            let decide = Arc::clone(&decide.lock().expect("no holder panics"));
+            match decide(&request) {
+                Answer::Reply { status, headers, body } => {
+                    let body = if probe { String::new() } else { body };
+                    if !reply(stream, status, &headers, &body) {
+                        return;
+                    }
+                }
+                Answer::Lost => {
+                    // The other side may have gone first.
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
+                Answer::Silence => {
+                    // Until the other side has had enough.
+                    let _ = reader.read(&mut [0; 1]);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn reply(mut stream: &TcpStream, status: u16, headers: &[(&'static str, String)], body: &str) -> bool {
+    let mut text = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        text.push_str(name);
+        text.push_str(": ");
+        text.push_str(value);
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    stream.write_all(text.as_bytes()).is_ok()
+}
+
+/// `None` at the end of the connection.
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    let mut next = |reader: &mut BufReader<&TcpStream>| {
+        line.clear();
+        let count = reader.read_line(&mut line).ok()?;
+        (count > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    let first = next(reader)?;
+    let mut words = first.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let line = next(reader)?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut request = Request { at: Instant::now(), method, path, headers, body: Vec::new(), nth: 0 };
+    let length = request.header("Content-Length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    request.body = vec![0; length];
+    reader.read_exact(&mut request.body).ok()?;
+    Some(request)
+}

@@ -10,7 +10,7 @@ use crate::limits::cut;
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::backoff::LINE_WAIT;
 use crate::policy::class::{Class, Ending, Verdict, classify};
-use crate::policy::upstream::ProbeEnd;
+use crate::policy::probe::ProbeEnd;
 use crate::record::{Asked, Failure, Leaving, Status, Trigger};
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
@@ -418,7 +418,7 @@ fn report(outcome: &Outcome) {
     let (id, seq, class) = (&failure.id, failure.seq, outcome.verdict.class.as_str());
     match outcome.decision {
         Decision::Accepted => {
-            log::info!("event=delivered id={id} seq={seq} upstream={upstream} status={status} ms={ms}")
+            log::info!("event=delivered id={id} seq={seq} upstream={upstream} status={status} ms={ms}");
         }
         Decision::NeedsPerson { retry_count } => log::warn!(
             "event=critical id={id} seq={seq} upstream={upstream} status={status} class={class} retry_count={retry_count} error={:?}",

@@ -35,7 +35,8 @@ use crate::ids::{FailureName, IdSource, Seq};
 use crate::limits::{BULK_CHUNK, Limits, MAX_QUESTIONS};
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::class::{Ending, Target};
-use crate::policy::upstream::{Pace, ProbeEnd, Upstream};
+use crate::policy::probe::ProbeEnd;
+use crate::policy::upstream::{Pace, Upstream};
 use crate::question::{Filter, Question, View};
 use crate::store::audit::Actor;
 use crate::store::{Room, Store, StoreError};
@@ -234,7 +235,7 @@ impl Agent {
     pub fn start(store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut lines = Vec::new();
-        for upstream in config.upstream.iter() {
+        for upstream in config.upstream.as_slice() {
             let known = store.upstream(&upstream.name)?;
             let mut state = known.unwrap_or_else(|| Upstream::new(now));
             state.start(now);

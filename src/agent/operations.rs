@@ -115,11 +115,11 @@ impl Agent {
                 Err(rejection) => return Pending::Ready(reply::error(&rejection, reference)),
             }
         }
-        if let [only] = &failures[..] {
-            if let Some(why) = self.obstacle(campaign.deed, only) {
-                let message = format!("failure {} {why}", only.seq);
-                return Pending::Ready(reply::error(&Rejection::new(Code::Conflict, message), reference));
-            }
+        if let [only] = &failures[..]
+            && let Some(why) = self.obstacle(campaign.deed, only)
+        {
+            let message = format!("failure {} {why}", only.seq);
+            return Pending::Ready(reply::error(&Rejection::new(Code::Conflict, message), reference));
         }
         let seqs: Vec<Seq> = failures.iter().map(|failure| failure.seq).collect();
         match self.write(|agent| agent.act_on(now, &mut campaign, &seqs)) {

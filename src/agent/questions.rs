@@ -12,8 +12,8 @@ use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
-use crate::store::failures::{Found, Looked};
 use crate::store::reader::{Counts, Entry, Reader};
+use crate::store::rows::{Found, Looked};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
     self, EntryView, FailureView, Got, Health, Hello, HistoryReply, Listed, TypeCount, UnsentReply, UpstreamView,

@@ -58,10 +58,10 @@ impl Agent {
 
     fn take(&mut self, now: Moment, peer: &Peer, new: &NewFailure) -> Result<Taken, StoreError> {
         let digest = new.idempotency_key.is_some().then(|| digest(new));
-        if let (Some(key), Some(digest)) = (&new.idempotency_key, &digest) {
-            if let Some(known) = self.known(peer.uid, key, digest)? {
-                return Ok(known);
-            }
+        if let (Some(key), Some(digest)) = (&new.idempotency_key, &digest)
+            && let Some(known) = self.known(peer.uid, key, digest)?
+        {
+            return Ok(known);
         }
         let room = match self.round.room {
             Some(Room::Enough) if self.store.ledger().live < self.limits.max_failures => Room::Enough,

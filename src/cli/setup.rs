@@ -15,13 +15,12 @@ pub const DEFAULT_FILE: &str = "/etc/resyncd/resyncd.toml";
 
 /// The configuration in force.
 pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
-    let (file, text) = match &global.config {
-        Some(file) => (file.clone(), Some(read(file)?)),
-        None => {
-            let file = PathBuf::from(DEFAULT_FILE);
-            let text = if file.exists() { Some(read(&file)?) } else { None };
-            (file, text)
-        }
+    let (file, text) = if let Some(file) = &global.config {
+        (file.clone(), Some(read(file)?))
+    } else {
+        let file = PathBuf::from(DEFAULT_FILE);
+        let text = if file.exists() { Some(read(&file)?) } else { None };
+        (file, text)
     };
     let name = file.display().to_string();
     let overrides = overrides(global, run);

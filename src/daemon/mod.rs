@@ -60,19 +60,19 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
     let bind = |path, socket| Listener::bind(path, socket).map_err(DaemonError::Listen);
     let listeners = [bind(&config.agent.socket, Socket::App)?, bind(&config.agent.admin_socket, Socket::Admin)?];
-    let (settings, door) = (store.settings().clone(), store.door());
+    let (reading, door) = (store.settings().clone(), store.door());
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
     announce(config);
     let mut server =
-        Server::new(agent, clock, settings, door, &config.limits, stop).map_err(system("starting the loop"))?;
-    let served = server.serve(&listeners).map_err(system("waiting for clients"));
+        Server::new(agent, clock, reading, door, &config.limits, stop).map_err(system("starting the loop"))?;
+    let ended = server.serve(&listeners).map_err(system("waiting for clients"));
     let closed = server.close().map_err(DaemonError::Store);
     for listener in &listeners {
         listener.unlink();
     }
     log::info!("event=stopped");
-    served.and(closed)
+    ended.and(closed)
 }
 
 fn open_store(config: &Config) -> Result<Store, DaemonError> {

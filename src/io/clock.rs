@@ -1,4 +1,5 @@
 //! The clocks, read here and nowhere else.
+#![expect(clippy::disallowed_methods, reason = "this is where they are read")]
 
 use crate::moment::{AgentTime, Moment, WallTime};
 use rustix::time::{ClockId, clock_gettime};

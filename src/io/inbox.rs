@@ -54,6 +54,7 @@ impl<T> Inbox<T> {
     }
 
     /// All that has come. Silences the bell first, so that nothing is slept over.
+    #[must_use]
     pub fn take(&self) -> Vec<T> {
         let _ = rustix::io::read(&*self.bell, &mut [0_u8; 8]);
         self.messages.try_iter().collect()

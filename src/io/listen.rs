@@ -87,10 +87,8 @@ impl Listener {
     /// Removes the file, if it is still ours.
     pub fn unlink(&self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
-        if ours {
-            if let Err(error) = fs::remove_file(&self.path) {
-                log::warn!("event=socket_not_removed path={:?} error={:?}", self.path, error.to_string());
-            }
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("event=socket_not_removed path={:?} error={:?}", self.path, error.to_string());
         }
     }
 }

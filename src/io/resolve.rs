@@ -5,6 +5,8 @@
 //! knows is fresh, and looks up on one thread at a time: a look-up cannot be cancelled, so a dead
 //! name server must not gather threads.
 
+#![expect(clippy::disallowed_methods, reason = "its patience and its memory have no other use")]
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -79,10 +81,11 @@ impl CachingResolver {
     fn addresses(&self, name: &str, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
         let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
-        if let Some(known) = state.known.iter().find(|known| known.name == name) {
-            if known.failure.is_none() && known.at.elapsed() < FRESH {
-                return Ok(known.addresses.clone());
-            }
+        if let Some(known) = state.known.iter().find(|known| known.name == name)
+            && known.failure.is_none()
+            && known.at.elapsed() < FRESH
+        {
+            return Ok(known.addresses.clone());
         }
         // An older failure is not an answer to this question.
         for known in state.known.iter_mut().filter(|known| known.name == name) {

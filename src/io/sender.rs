@@ -9,7 +9,7 @@ use crate::config::Upstream;
 use crate::ids::Seq;
 use crate::moment::WallTime;
 use crate::policy::class::{BreakFault, Ending, Target};
-use crate::policy::upstream::ProbeEnd;
+use crate::policy::probe::ProbeEnd;
 use crate::wire::envelope::HttpRequest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

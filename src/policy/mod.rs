@@ -5,8 +5,11 @@
 //!
 //! - [`class`]: what does the end of a try say? (Was it the record or the line?)
 //! - [`backoff`]: when is a failure due?
-//! - [`upstream`]: may anything be sent now, and is it time to probe?
+//! - [`upstream`]: may anything be sent now, and is it time to probe? With its [`condition`]s by
+//!   name, and what a [`probe`] brought.
 
 pub mod backoff;
 pub mod class;
+pub mod condition;
+pub mod probe;
 pub mod upstream;

@@ -19,7 +19,9 @@
 //! does not know which ones wait, only that somebody may ask for a slot.
 
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::policy::class::{Answer, Class, Contact, Ending, Target, Verdict};
+use crate::policy::class::{Class, Contact, Verdict};
+use crate::policy::condition::Condition;
+use crate::policy::probe::ProbeEnd;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -112,74 +114,6 @@ enum Probe {
     Planned(AgentTime),
     /// It covers what was recorded up to this insertion number.
     InFlight(i64),
-}
-
-/// The state that is shown: the first condition that holds (`spec/07`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// A person stopped it.
-    Paused,
-    /// Nobody answers.
-    Offline,
-    /// It asked for less.
-    Throttled,
-    /// The pause runs.
-    Waiting,
-    /// No contact yet in this run.
-    Unknown,
-}
-
-impl Condition {
-    /// As it is shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Offline => "offline",
-            Self::Throttled => "throttled",
-            Self::Waiting => "waiting",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// What a probe brought.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ProbeEnd {
-    /// An answer, whatever it says.
-    Answered {
-        /// Its status.
-        status: u16,
-        /// How long it took.
-        took: Duration,
-    },
-    /// Nobody, or somebody else.
-    Silence {
-        /// In words.
-        reason: String,
-    },
-}
-
-impl ProbeEnd {
-    /// What an exchange says about the line: any answer will do, but those that a network gives in
-    /// the upstream's place.
-    #[must_use]
-    pub fn of(ending: Ending, took: Duration, target: &Target) -> Self {
-        match ending {
-            Ending::Answered(answer) if !target.https && is_portal(&answer, target) => Self::Silence {
-                reason: format!("HTTP {}: somebody else answers (a login page of the network?)", answer.status),
-            },
-            Ending::Answered(answer) => Self::Answered { status: answer.status, took },
-            Ending::NotSent(_, reason) | Ending::Broken(_, reason) | Ending::Unbuildable(reason) => {
-                Self::Silence { reason }
-            }
-        }
-    }
-}
-
-/// Over plain http: network authentication, or a redirect to another host.
-fn is_portal(answer: &Answer, target: &Target) -> bool {
-    answer.status == 511 || (answer.status / 100 == 3 && answer.leads_elsewhere(target))
 }
 
 impl Upstream {

@@ -4,13 +4,12 @@
 //! of what is due, so that claiming is a walk along that index, also with a million rows blocked
 //! behind one. Whoever takes a head away makes the next one head in the same transaction.
 
-use super::attempts::last_response;
+use super::rows::{Found, as_limit, by_id, by_seq, columns, failure, first_of, look};
 use super::{Store, StoreError};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::record::{Asked, Failure, Leaving, NewFailure, OrderKey, PayloadKind, Status};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use crate::record::{Asked, Failure, Leaving, NewFailure, OrderKey, Status};
+use rusqlite::{OptionalExtension, Row, params};
 use std::time::Duration;
 
 /// What a record gets besides what it says.
@@ -58,28 +57,6 @@ pub struct Count<'a> {
     pub error_class: &'a str,
 }
 
-/// What a name means.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// No live failure.
-    Nothing,
-    /// This one.
-    One(Box<Looked>),
-    /// The beginning of several ids.
-    Several(Vec<FailureId>),
-}
-
-/// A failure, and what a person asks of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Looked {
-    /// The failure.
-    pub failure: Failure,
-    /// The head of its order key, when that is another one.
-    pub head: Option<FailureId>,
-    /// The last answer's excerpt.
-    pub response: Option<String>,
-}
-
 /// The next of an order key, as far as its promotion asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Successor {
@@ -94,15 +71,6 @@ pub struct Successor {
     /// Never tried, or its last try was not counted.
     pub uncounted: bool,
 }
-
-macro_rules! columns {
-    () => {
-        "id, seq, entity_type, entity_id, action, error, payload, payload_kind, retry_count, last_retry_at, created_at, \
-         updated_at, status, next_retry_at, due_at, recorded_at, upstream, order_key, idempotency_key, http_status, \
-         error_class, source_uid, source_pid, terminal_id, store_id, head, uncounted, attempts, asked"
-    };
-}
-pub(super) use columns;
 
 macro_rules! insert {
     ($same_order:literal) => {
@@ -156,9 +124,7 @@ impl Store {
 
     /// The failure with this number.
     pub fn by_seq(&self, seq: Seq) -> Result<Option<Failure>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE seq = ?1"))?;
-        Ok(statement.query_row([seq.0], failure).optional()?)
+        Ok(by_seq(&self.connection, seq)?)
     }
 
     /// The failure with this id.
@@ -381,123 +347,4 @@ impl Store {
             self.connection.prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 LIMIT 1")?;
         Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
-}
-
-/// The live failure with this number, id, or beginning of an id.
-pub(super) fn look(connection: &Connection, name: &FailureName) -> rusqlite::Result<Found> {
-    let found = match name {
-        FailureName::Number(seq) => by_seq(connection, *seq)?,
-        FailureName::Text(text) => match by_id(connection, text)? {
-            None if text.len() >= FailureName::SHORTEST_PREFIX => match &ids_from(connection, text)?[..] {
-                [] => None,
-                [one] => by_id(connection, one.as_str())?,
-                several => return Ok(Found::Several(several.to_vec())),
-            },
-            found => found,
-        },
-    };
-    let Some(failure) = found else { return Ok(Found::Nothing) };
-    let head = if failure.head { None } else { head_of(connection, &failure.order())? };
-    let response = last_response(connection, &failure.id)?;
-    Ok(Found::One(Box::new(Looked { failure, head, response })))
-}
-
-fn by_seq(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Failure>> {
-    let mut statement =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE seq = ?1"))?;
-    statement.query_row([seq.0], failure).optional()
-}
-
-fn by_id(connection: &Connection, id: &str) -> rusqlite::Result<Option<Failure>> {
-    let mut statement =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE id = ?1"))?;
-    statement.query_row([id], failure).optional()
-}
-
-/// Ids that begin with this text; not more than a person would read.
-fn ids_from(connection: &Connection, prefix: &str) -> rusqlite::Result<Vec<FailureId>> {
-    let mut statement =
-        connection.prepare_cached("SELECT id FROM sync_failures WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 10")?;
-    let above = format!("{prefix}\u{10ffff}");
-    let ids = statement.query_map([prefix, &above], |row| row.get::<_, String>(0).map(FailureId::new))?;
-    ids.collect()
-}
-
-pub(super) fn head_of(connection: &Connection, order: &OrderKey) -> rusqlite::Result<Option<FailureId>> {
-    first_of(connection, "id", order, |row| row.get::<_, String>(0).map(FailureId::new))
-}
-
-/// The oldest live failure of an order key, of which these columns are read.
-fn first_of<T>(
-    connection: &Connection,
-    columns: &str,
-    order: &OrderKey,
-    read: impl FnOnce(&Row) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Option<T>> {
-    let (condition, values) = order_condition(order);
-    connection
-        .prepare_cached(&format!("SELECT {columns} FROM sync_failures WHERE {condition} ORDER BY seq LIMIT 1"))?
-        .query_row(params_from_iter(values), read)
-        .optional()
-}
-
-/// The condition that holds for all failures of an order key, and its values.
-pub(super) fn order_condition(order: &OrderKey) -> (&'static str, Vec<&str>) {
-    match order {
-        OrderKey::Given(key) => ("order_key = ?", vec![key]),
-        OrderKey::Entity(kind, which) => ("entity_type = ? AND entity_id = ? AND order_key IS NULL", vec![kind, which]),
-    }
-}
-
-pub(super) fn as_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// A row in the order of [`columns`].
-pub(super) fn failure(row: &Row) -> rusqlite::Result<Failure> {
-    let unknown = |column, text: String| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            Type::Text,
-            format!("{text:?} is no value of this column").into(),
-        )
-    };
-    let status: String = row.get(12)?;
-    let payload = match (row.get::<_, Option<String>>(6)?, row.get::<_, Option<String>>(7)?) {
-        (None, _) => None,
-        (Some(text), kind) => {
-            let kind = kind.unwrap_or_else(|| PayloadKind::Text.as_str().to_owned());
-            Some((text, PayloadKind::parse(&kind).ok_or_else(|| unknown(7, kind))?))
-        }
-    };
-    Ok(Failure {
-        id: FailureId::new(row.get::<_, String>(0)?),
-        seq: Seq(row.get(1)?),
-        entity_type: row.get(2)?,
-        entity_id: row.get(3)?,
-        action: row.get(4)?,
-        error: row.get(5)?,
-        payload,
-        retry_count: row.get(8)?,
-        last_retry_at: row.get(9)?,
-        created_at: row.get(10)?,
-        updated_at: row.get(11)?,
-        status: Status::parse(&status).ok_or_else(|| unknown(12, status))?,
-        next_retry_at: row.get(13)?,
-        due_at: row.get::<_, Option<i64>>(14)?.map(AgentTime::from_millis),
-        recorded_at: AgentTime::from_millis(row.get(15)?),
-        upstream: row.get(16)?,
-        order_key: row.get(17)?,
-        idempotency_key: row.get(18)?,
-        http_status: row.get(19)?,
-        error_class: row.get(20)?,
-        source_uid: row.get(21)?,
-        source_pid: row.get(22)?,
-        terminal_id: row.get(23)?,
-        store_id: row.get(24)?,
-        head: row.get(25)?,
-        uncounted: row.get(26)?,
-        attempts: row.get(27)?,
-        asked: Asked::from_code(row.get(28)?).ok_or_else(|| unknown(28, "asked".into()))?,
-    })
 }

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod lock;
 pub mod open;
 pub mod reader;
+pub mod rows;
 pub mod upstreams;
 
 use crate::limits::{Limits, OUTCOME_ROOM};

@@ -3,10 +3,10 @@
 //! A [`Reader`] has its own connection; WAL lets it read a consistent state while the writer goes
 //! on. No transaction of it outlives a question, so that it never holds up a checkpoint for long.
 
-use super::failures::{Found, as_limit, columns, failure, head_of, look, order_condition};
 use super::filter::condition;
 use super::ledger::Ledger;
 use super::open::OpenError;
+use super::rows::{Found, as_limit, columns, failure, head_of, look, order_condition};
 use super::{StoreError, StoreSettings};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::limits::{BUSY_PATIENCE, MAX_PAGE_BYTES};

@@ -14,7 +14,7 @@ impl Store {
         Ok(text.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| {
-                    log::warn!("event=upstream_state_unreadable upstream={name} error={:?}", error.to_string())
+                    log::warn!("event=upstream_state_unreadable upstream={name} error={:?}", error.to_string());
                 })
                 .ok()
         }))

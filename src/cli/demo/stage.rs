@@ -1,6 +1,8 @@
 //! Where the demo plays: a temporary directory, an agent process in it, and the commands as a
 //! person would type them.
 
+#![expect(clippy::disallowed_methods, reason = "its patience has no other use")]
+
 use crate::cli::Failure;
 use crate::cli::client::{Client, Door};
 use serde_json::{Value, json};

@@ -295,6 +295,10 @@ fn entry_view(entry: &Entry) -> EntryView<'_> {
         Entry::Operation(operation) => EntryView::Operation {
             at: wire_time(&operation.at),
             failure_id: operation.failure.as_str(),
+            seq: operation.seq.map(|seq| seq.0),
+            entity_type: operation.entity_type.as_deref(),
+            entity_id: operation.entity_id.as_deref(),
+            action: operation.action.as_deref(),
             operation: &operation.operation,
             actor_uid: operation.actor_uid,
             actor_name: operation.actor_name.as_deref(),

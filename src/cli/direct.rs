@@ -11,6 +11,7 @@ use crate::io::clock::{Clock, wall};
 use crate::io::system;
 use crate::moment::Moment;
 use crate::question::{Question, View};
+use crate::store::open::OpenError;
 use crate::store::reader::Reader;
 use crate::store::{Store, StoreSettings};
 use crate::wire::request::{self, Request, Socket};
@@ -51,10 +52,14 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// Records a batch of request lines, one reply line each.
-pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
+/// Records a batch of request lines, one reply line each; `None` while somebody else has the store:
+/// another command for a moment, or an agent that is just starting.
+pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
     let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let store = Store::open(settings(config), wall()).map_err(|error| fails(&error))?;
+    let store = match Store::open(settings(config), wall()) {
+        Err(OpenError::Held { .. }) => return Ok(None),
+        opened => opened.map_err(|error| fails(&error))?,
+    };
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
     let mut agent = Agent::start(store, config, system::seed()?, clock.now()).map_err(|error| fails(&error))?;
     let free = system::disk_free(&config.agent.state_dir)?;
@@ -72,5 +77,5 @@ pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failur
     });
     let replies = replies.collect();
     agent.close().map_err(|error| fails(&error))?;
-    Ok(replies)
+    Ok(Some(replies))
 }

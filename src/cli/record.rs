@@ -4,11 +4,15 @@ use super::args::{Global, RecordArgs};
 use super::client::{Client, Door, NoAgent};
 use super::session::Session;
 use super::{Failure, direct};
+use crate::io::clock::since_boot;
+use crate::limits::LOCK_PATIENCE;
 use crate::wire::fields::Fields;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Runs the command.
 pub fn run(global: &Global, args: &RecordArgs) -> Result<(), Failure> {
@@ -140,13 +144,26 @@ impl<'s> Recorder<'s> {
 
     /// One reply line for each request line.
     fn record(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
-        if self.client.is_none() {
+        /// How often both doors are tried again while the store is in other hands.
+        const ASK_AGAIN: Duration = Duration::from_millis(50);
+        let begun = since_boot();
+        while self.client.is_none() {
             match Client::connect(&self.session.config.agent.socket, Door::App) {
                 Ok(client) => self.client = Some(client),
-                Err(NoAgent::NotRunning(_)) => return direct::record(&self.session.config, lines),
+                Err(NoAgent::NotRunning(told)) => match direct::record(&self.session.config, lines)? {
+                    Some(replies) => return Ok(replies),
+                    None if since_boot().saturating_sub(begun) < LOCK_PATIENCE => thread::sleep(ASK_AGAIN),
+                    None => return Err(Failure::Unreachable(told)),
+                },
                 Err(no) => return Err(no.into()),
             }
         }
+        Ok(self.send(lines))
+    }
+
+    /// Through the connection; what was not answered may be recorded or not, and saying so keeps one
+    /// reply for each line.
+    fn send(&mut self, lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut replies = Vec::with_capacity(lines.len());
         if let Some(client) = &mut self.client {
             let sent = client.send_all(lines);
@@ -163,12 +180,11 @@ impl<'s> Recorder<'s> {
                 self.client = None;
             }
         }
-        // What was not answered may be recorded or not; saying so keeps one reply for each line.
         let lost =
             b"{\"ok\":false,\"error\":{\"code\":\"storage\",\"message\":\"the agent went away before it answered; \
             send it again with the same idempotency_key\"}}\n";
         replies.resize(lines.len(), lost.to_vec());
-        Ok(replies)
+        replies
     }
 }
 

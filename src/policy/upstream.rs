@@ -15,8 +15,7 @@
 //! doubles it, a *yes* shortens it by a share of itself; while it lasts, one request is in flight.
 //! The numbers come from simulating a chain of 10,000 terminals (`spec/03`, The upstream).
 //!
-//! What survives a restart is serialised; [`Live`] is not. This module never touches a failure: it
-//! does not know which ones wait, only that somebody may ask for a slot.
+//! What survives a restart is serialised; [`Live`] is not. This module never touches a failure.
 
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::class::{Class, Contact, Verdict};

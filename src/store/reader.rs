@@ -94,6 +94,10 @@ pub struct AttemptEntry {
 pub struct OperationEntry {
     pub at: String,
     pub failure: FailureId,
+    pub seq: Option<Seq>,
+    pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
+    pub action: Option<String>,
     pub operation: String,
     pub actor_uid: Option<u32>,
     pub actor_name: Option<String>,
@@ -276,8 +280,12 @@ impl Reader {
     /// The tries and people's deeds of one failure, oldest first.
     pub fn history(&self, id: &FailureId) -> Result<Vec<Entry>, StoreError> {
         let mut entries = self.attempts(id)?;
+        // What it was stands in its row, or once it has left in its tries.
         let mut statement = self.connection.prepare(
-            "SELECT at, operation, actor_uid, actor_name, claimed_by, reason FROM audit_log WHERE failure_id = ?1 ORDER BY id",
+            "SELECT at, operation, actor_uid, actor_name, claimed_by, reason, seq, entity_type, entity_id, action \
+             FROM audit_log LEFT JOIN (SELECT seq, entity_type, entity_id, action FROM sync_failures WHERE id = ?1 \
+             UNION ALL SELECT seq, entity_type, entity_id, action FROM sync_attempts WHERE failure_id = ?1 LIMIT 1) \
+             WHERE failure_id = ?1 ORDER BY audit_log.id",
         )?;
         let operations = statement.query_map([id.as_str()], |row| {
             Ok(Entry::Operation(OperationEntry {
@@ -288,6 +296,10 @@ impl Reader {
                 actor_name: row.get(3)?,
                 claimed_by: row.get(4)?,
                 reason: row.get(5)?,
+                seq: row.get::<_, Option<i64>>(6)?.map(Seq),
+                entity_type: row.get(7)?,
+                entity_id: row.get(8)?,
+                action: row.get(9)?,
             }))
         })?;
         for operation in operations {

@@ -268,6 +268,10 @@ pub enum EntryView<'a> {
     Operation {
         at: String,
         failure_id: &'a str,
+        seq: Option<i64>,
+        entity_type: Option<&'a str>,
+        entity_id: Option<&'a str>,
+        action: Option<&'a str>,
         operation: &'a str,
         actor_uid: Option<u32>,
         actor_name: Option<&'a str>,

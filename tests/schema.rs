@@ -1,0 +1,135 @@
+//! A database of every released schema is kept under `tests/schemas/`, and opens.
+//!
+//! When a migration is added: `RESYNCD_KEEP_SCHEMA=1 cargo test --test schema` writes the file of
+//! the new version. Files that are there already are never written again.
+
+use resyncd::agent::{Agent, ClientId, Effect, Event, Peer};
+use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::ids::Seq;
+use resyncd::limits::Limits;
+use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::store::open::newest_version;
+use resyncd::store::{Store, StoreSettings};
+use resyncd::wire::request::Socket;
+use rusqlite::Connection;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const RECORDS: [&str; 3] = [
+    r#"{"op":"record","entity_type":"SALE","entity_id":"s-1","action":"CREATE","error":"HTTP 500: x","payload":{"total":12.50}}"#,
+    r#"{"op":"record","entity_type":"SALE","entity_id":"s-1","action":"UPDATE","error":"connect ETIMEDOUT","payload":"<x/>"}"#,
+    r#"{"op":"record","entity_type":"RETURN","entity_id":"r-1","action":"CREATE","error":"x","idempotency_key":"k","order_key":"o"}"#,
+];
+
+fn schemas() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas")
+}
+
+fn now(ms: i64) -> Moment {
+    Moment { agent: AgentTime::from_millis(ms), wall: WallTime::from_millis(1_795_500_754_123 + ms) }
+}
+
+fn open(dir: &Path) -> Store {
+    let settings = StoreSettings { dir: dir.to_owned(), limits: Limits::default() };
+    Store::open(settings, now(0).wall).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Records what [`RECORDS`] says; the replies.
+fn record(store: Store) -> Vec<String> {
+    let config = Config::load(
+        None,
+        &Overrides::default(),
+        &Surroundings { host_name: "till-07".into(), ..Surroundings::default() },
+    );
+    let mut agent = Agent::start(store, &config.expect("the defaults"), 1, now(0)).expect("an agent");
+    let peer = Peer { uid: 1000, pid: 1, name: None };
+    for line in RECORDS {
+        agent.handle(
+            now(1),
+            Event::Line { client: ClientId(16), socket: Socket::App, peer: &peer, line: line.as_bytes() },
+        );
+    }
+    let replies = agent.finish_round(now(1)).into_iter().filter_map(|effect| match effect {
+        Effect::Reply { line, .. } => Some(String::from_utf8(line).expect("UTF-8")),
+        _ => None,
+    });
+    let replies = replies.collect();
+    agent.close().expect("the store closes");
+    replies
+}
+
+/// Writes the file of the present version, if asked to and it is not there.
+fn keep(version: i64) {
+    let file = schemas().join(format!("v{version}.db"));
+    if std::env::var_os("RESYNCD_KEEP_SCHEMA").is_none() || file.exists() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    record(open(dir.path()));
+    fs::create_dir_all(schemas()).expect("the directory is made");
+    fs::copy(dir.path().join("sync_failures.db"), file).expect("the file is kept");
+}
+
+#[test]
+fn a_database_of_every_schema_opens_and_goes_on() {
+    keep(newest_version());
+    for version in 1..=newest_version() {
+        let file = schemas().join(format!("v{version}.db"));
+        assert!(file.exists(), "no database of schema {version} is kept; see the top of this file");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        fs::copy(&file, dir.path().join("sync_failures.db")).expect("a copy");
+        let store = open(dir.path());
+        let old = store.by_seq(Seq(1)).expect("a look").expect("the first failure");
+        assert_eq!(old.payload.map(|(text, _)| text).as_deref(), Some(r#"{"total":12.50}"#));
+        assert_eq!(store.ledger().live, 3);
+        let replies = record(store);
+        assert!(replies[0].contains("\"seq\":4"), "numbers go on: {}", replies[0]);
+        assert!(replies[2].contains("\"seq\":3") && replies[2].contains("\"duplicate\":true"), "{}", replies[2]);
+    }
+}
+
+/// A file from the future is left as it is, byte for byte.
+#[test]
+fn a_newer_database_is_refused_untouched() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    record(open(dir.path()));
+    let file = dir.path().join("sync_failures.db");
+    let future = newest_version() + 1;
+    let connection = Connection::open(&file).expect("the file");
+    let sql = "INSERT INTO refinery_schema_history VALUES (?1, 'future', '2030-01-01T00:00:00Z', '1')";
+    connection.execute(sql, [future]).expect("a row");
+    drop(connection);
+    let before = fs::read(&file).expect("the file");
+    let settings = StoreSettings { dir: dir.path().to_owned(), limits: Limits::default() };
+    let refused = Store::open(settings, now(0).wall).expect_err("a newer schema").to_string();
+    assert!(refused.contains("newer resyncd"), "{refused}");
+    assert!(before == fs::read(&file).expect("the file"), "its bytes have changed");
+}
+
+/// The first ten columns are the contract, in this order (spec/01).
+#[test]
+fn the_ten_columns_come_first() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    record(open(dir.path()));
+    let connection = Connection::open(dir.path().join("sync_failures.db")).expect("the file");
+    let mut statement =
+        connection.prepare("SELECT name FROM pragma_table_info('sync_failures') LIMIT 10").expect("a statement");
+    let names: Vec<String> =
+        statement.query_map([], |row| row.get(0)).expect("rows").map(|name| name.expect("a name")).collect();
+    let contract = [
+        "id",
+        "entity_type",
+        "entity_id",
+        "action",
+        "error",
+        "payload",
+        "retry_count",
+        "last_retry_at",
+        "created_at",
+        "updated_at",
+    ];
+    assert_eq!(names, contract);
+    let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a row");
+    assert_eq!(text("SELECT created_at FROM sync_failures WHERE seq = 1"), "2026-11-24 06:12:34.124");
+    assert_eq!(text("PRAGMA integrity_check"), "ok");
+}

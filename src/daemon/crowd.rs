@@ -160,7 +160,8 @@ impl Crowd {
         let Some(conn) = self.conns.get_mut(&client) else { return false };
         self.buffered += line.len();
         conn.reply(line);
-        if conn.waiting {
+        conn.owed = conn.owed.saturating_sub(1);
+        if conn.waiting && conn.owed == 0 {
             conn.waiting = false;
             if conn.unhandled() > 0 {
                 self.more.insert(client);
@@ -197,7 +198,7 @@ impl Crowd {
             conn.flush();
             self.buffered = (self.buffered + conn.buffered()).saturating_sub(before);
             let done =
-                conn.unread() == 0 && (conn.closing || (conn.ended && !conn.waiting && !self.more.contains(&client)));
+                conn.unread() == 0 && (conn.closing || (conn.ended && conn.owed == 0 && !self.more.contains(&client)));
             if conn.broken || done {
                 self.close(client, poller);
                 closed.push(client);

@@ -59,7 +59,9 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     let store = open_store(config)?;
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
     let bind = |path, socket| Listener::bind(path, socket).map_err(DaemonError::Listen);
-    let listeners = [bind(&config.agent.socket, Socket::App)?, bind(&config.agent.admin_socket, Socket::Admin)?];
+    let app = bind(&config.agent.socket, Socket::App)?;
+    let admin = bind(&config.agent.admin_socket, Socket::Admin).inspect_err(|_| app.unlink())?;
+    let listeners = [app, admin];
     let (reading, door) = (store.settings().clone(), store.door());
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;

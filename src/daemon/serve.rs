@@ -275,6 +275,7 @@ fn hand_lines(
         }
         (handed.used, scan) = (next, next);
         if !bytes[line.clone()].trim_ascii().is_empty() {
+            conn.owed += 1;
             let event = Event::Line { client, socket: conn.socket, peer: &conn.peer, line: &bytes[line] };
             handed.wait = agent.handle(now, event) == Flow::Wait;
         }

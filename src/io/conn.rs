@@ -31,7 +31,10 @@ pub struct Conn {
     pub unread_since: Option<AgentTime>,
     /// When it last sent something.
     pub last_heard: AgentTime,
-    /// A question of it is with the reader: its next line has to wait.
+    /// Lines of it that were handed on and are not answered yet.
+    pub owed: usize,
+    /// The last of them is a question for the reader, or a long operation: the next line has to wait
+    /// until all are answered.
     pub waiting: bool,
     /// It will send nothing more.
     pub ended: bool,
@@ -69,6 +72,7 @@ impl Conn {
             line_since: None,
             unread_since: None,
             last_heard: now,
+            owed: 0,
             waiting: false,
             ended: false,
             farewell: None,
@@ -110,7 +114,7 @@ impl Conn {
     /// Is nothing of it under way?
     #[must_use]
     pub fn idle(&self) -> bool {
-        !self.waiting && self.input.is_empty() && self.unread() == 0
+        self.owed == 0 && self.input.is_empty() && self.unread() == 0
     }
 
     /// Reads what is there, at most `buffer`.

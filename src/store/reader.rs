@@ -305,7 +305,8 @@ impl Reader {
         for operation in operations {
             entries.push(operation?);
         }
-        entries.sort_by(|a, b| a.at().cmp(b.at()));
+        // In one millisecond a person's deed comes before the try that it made happen.
+        entries.sort_by(|a, b| (a.at(), a.is_attempt()).cmp(&(b.at(), b.is_attempt())));
         Ok(entries)
     }
 
@@ -361,6 +362,10 @@ impl Reader {
 }
 
 impl Entry {
+    fn is_attempt(&self) -> bool {
+        matches!(self, Self::Attempt(_))
+    }
+
     /// When it was.
     #[must_use]
     pub fn at(&self) -> &str {

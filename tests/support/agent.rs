@@ -62,7 +62,8 @@ impl Agent {
 
     /// Writes its configuration; it counts from the next start.
     pub(crate) fn configure(&self, plan: &Plan) {
-        let [state, app, admin] = [self.state_dir(), self.app_path(), self.admin_path()].map(|p| p.display().to_string());
+        let [state, app, admin] =
+            [self.state_dir(), self.app_path(), self.admin_path()].map(|p| p.display().to_string());
         let mut text = format!(
             "[agent]\nterminal_id = \"till-07\"\nstore_id = \"0042\"\nlog = \"debug\"\n\
              state_dir = {state:?}\nsocket = {app:?}\nadmin_socket = {admin:?}\n[retry]\n{}\n",
@@ -161,14 +162,11 @@ impl Agent {
 
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("the agent runs");
-        let log = self.log_path();
-        let ended = wait_for("the end of the agent", || match child.try_wait().expect("a child can be asked") {
-            None if log.exists() => None,
-            ended => ended,
-        });
-        child.wait().expect("it has ended");
-        ended
+        // It stays ours until it has ended, so that one that does not end is killed with the test.
+        let child = self.child.as_mut().expect("the agent runs");
+        let status = wait_for("the end of the agent", || child.try_wait().expect("a child can be asked"));
+        self.child = None;
+        status
     }
 
     /// SIGTERM, and the exit status.

@@ -86,6 +86,15 @@ impl Client {
             .collect()
     }
 
+    /// Reads whatever comes until the agent has closed the connection.
+    #[track_caller]
+    pub(crate) fn rest_until_closed(&mut self) {
+        match io::copy(&mut self.replies, &mut io::sink()) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("reading to the end: {error}"),
+            _ => {}
+        }
+    }
+
     /// Sends a request and reads its reply.
     #[track_caller]
     pub(crate) fn call(&mut self, request: &Value) -> Value {

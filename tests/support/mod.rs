@@ -25,13 +25,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits until `look` finds something; fails with `what` when that does not come.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(PATIENCE, what, look)
+}
+
+/// As [`wait_for`], for what is promised to take longer.
+#[track_caller]
+pub(crate) fn wait_up_to<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited {} s in vain for: {what}", PATIENCE.as_secs());
+        assert!(begun.elapsed() < patience, "waited {} s in vain for: {what}", patience.as_secs());
         thread::sleep(LOOK);
     }
 }
@@ -71,6 +77,11 @@ pub(crate) fn record(entity_id: &str, more: &Value) -> Value {
 /// A `record` that goes out as soon as its turn comes.
 pub(crate) fn record_now(entity_id: &str) -> Value {
     record(entity_id, &json!({"retry": "now"}))
+}
+
+/// Requests as lines, to be sent in one write.
+pub(crate) fn lines(requests: impl IntoIterator<Item = Value>) -> String {
+    requests.into_iter().flat_map(|request| [request.to_string(), "\n".to_owned()]).collect()
 }
 
 /// The code of an error reply.

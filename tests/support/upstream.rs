@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
@@ -66,6 +66,11 @@ pub(crate) enum Answer {
     Lost,
     /// The request was read, and nothing comes.
     Silence,
+    /// These bytes, and the connection is closed.
+    Raw(Vec<u8>),
+    /// A beginning, and then the same again and again for as long as the other side listens, each
+    /// time after a pause.
+    Endless { start: &'static str, again: String, pause: Duration },
 }
 
 impl Answer {
@@ -85,9 +90,9 @@ impl Answer {
     }
 
     /// With one more header.
-    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Reply { headers, .. } = &mut self {
-            headers.push((name, value.to_string()));
+            headers.push((name, value.to_owned()));
         }
         self
     }
@@ -264,9 +269,31 @@ impl Shared {
                     let _ = reader.read(&mut [0; 1]);
                     return;
                 }
+                Answer::Raw(bytes) => {
+                    // The other side may have had enough before the end.
+                    let _ = reader.get_mut().write_all(&bytes);
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
+                Answer::Endless { start, again, pause } => {
+                    drip(stream, start, &again, pause);
+                    return;
+                }
             }
         }
     }
+}
+
+/// Sends for as long as the other side listens, or patience lasts.
+fn drip(mut stream: &TcpStream, start: &str, again: &str, pause: Duration) {
+    let begun = Instant::now();
+    // Waiting for the other side's end is the pause between two pieces.
+    stream.set_read_timeout(Some(pause.max(Duration::from_micros(1)))).expect("a time-out is set");
+    let mut on = stream.write_all(start.as_bytes()).is_ok();
+    while on && begun.elapsed() < PATIENCE {
+        on = stream.write_all(again.as_bytes()).is_ok() && stream.read(&mut [0; 1]).is_err();
+    }
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 fn reply(mut stream: &TcpStream, status: u16, headers: &[(&'static str, String)], body: &str) -> bool {

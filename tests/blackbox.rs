@@ -1,0 +1,38 @@
+//! Black-box tests: the real binary, its sockets, real HTTP, its database through other programs.
+//!
+//! What is promised stands in `spec/`; each test names the place. Nothing of the crate is used but
+//! the binary, so that these tests say what an integrator gets. How policy decides over hours and
+//! thousands of terminals is not asked here; the simulation does that.
+
+#![expect(clippy::disallowed_methods, reason = "tests stand outside the house, on its clock's side")]
+
+mod support;
+
+#[path = "blackbox/answers.rs"]
+mod answers;
+#[path = "blackbox/command_line.rs"]
+mod command_line;
+#[path = "blackbox/delivery.rs"]
+mod delivery;
+#[path = "blackbox/documents.rs"]
+mod documents;
+#[path = "blackbox/durability.rs"]
+mod durability;
+#[path = "blackbox/framing.rs"]
+mod framing;
+#[path = "blackbox/hostile.rs"]
+mod hostile;
+#[path = "blackbox/idempotency.rs"]
+mod idempotency;
+#[path = "blackbox/lifecycle.rs"]
+mod lifecycle;
+#[path = "blackbox/line.rs"]
+mod line;
+#[path = "blackbox/operations.rs"]
+mod operations;
+#[path = "blackbox/payloads.rs"]
+mod payloads;
+#[path = "blackbox/requests.rs"]
+mod requests;
+#[path = "blackbox/sql.rs"]
+mod sql;

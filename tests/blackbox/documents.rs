@@ -1,0 +1,222 @@
+//! Every example of the README and of the protocol page is run, in the order of the page, against
+//! the real binary. `…` in an expected line stands for anything, `"…"` in an expected reply for any
+//! value.
+
+use crate::support::{Agent, Client, Plan, wait_for};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A fenced block of a page.
+struct Block {
+    /// What stands behind the fence: `console`, `transcript app`, …
+    kind: String,
+    lines: Vec<String>,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
+    let mut found = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(kind), None) => open = Some(Block { kind: kind.to_owned(), lines: Vec::new() }),
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (None, Some(block)) => block.lines.push(line.to_owned()),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// Does a reply look as expected?
+fn alike(expected: &Value, found: &Value) -> bool {
+    match (expected, found) {
+        (Value::String(any), _) if any == "…" => true,
+        (Value::Object(expected), Value::Object(found)) => {
+            expected.len() == found.len()
+                && expected.iter().all(|(name, value)| found.get(name).is_some_and(|found| alike(value, found)))
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            expected.len() == found.len() && expected.iter().zip(found).all(|(expected, found)| alike(expected, found))
+        }
+        _ => expected == found,
+    }
+}
+
+/// Each transcript of the protocol page, on an agent of its own.
+#[test]
+fn the_protocol_page_tells_the_truth() {
+    let transcripts: Vec<Block> =
+        blocks("packaging/doc/protocol.md").into_iter().filter(|block| block.kind.starts_with("transcript")).collect();
+    assert!(transcripts.len() >= 5, "the page's transcripts are found");
+    for block in transcripts {
+        let agent = Agent::start(&Plan::default());
+        let mut client = if block.kind.ends_with("admin") { agent.admin() } else { agent.app() };
+        for line in &block.lines {
+            if let Some(request) = line.strip_prefix("→ ") {
+                client.line(request);
+            } else if let Some(expected) = line.strip_prefix("← ") {
+                let found = client.reply();
+                let expected: Value = serde_json::from_str(expected).expect("an expected reply is JSON");
+                assert!(alike(&expected, &found), "expected {expected}\n   found {found}");
+            }
+        }
+    }
+}
+
+/// The names of operations and error codes on the page are the agent's.
+#[test]
+fn the_protocol_page_names_every_operation() {
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/doc/protocol.md")).expect("the page");
+    let agent = Agent::start(&Plan::default());
+    let hello = agent.ask(&serde_json::json!({"op": "hello"}));
+    for op in hello["ops"].as_array().expect("a list") {
+        let op = op.as_str().expect("a name");
+        assert!(page.contains(&format!("`{op}`")), "{op} is not on the page");
+    }
+}
+
+/// Where the README's commands run: a directory, and an agent that they start.
+struct Terminal {
+    dir: tempfile::TempDir,
+    agents: Vec<Child>,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), agents: Vec::new() }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("app.sock")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let binary = Path::new(env!("CARGO_BIN_EXE_resyncd"));
+        let programs = format!(
+            "{}:{}",
+            binary.parent().expect("a directory").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let mut command = Command::new(program);
+        command.current_dir(self.dir.path()).env("PATH", programs).env_remove("RESYNCD_CONFIG").stdin(Stdio::null());
+        command
+            .env_remove("SUDO_USER")
+            .env_remove("RESYNCD_UPSTREAM")
+            .env("RESYNCD_STATE_DIR", self.dir.path().join("state"));
+        command.env("RESYNCD_SOCKET", self.socket()).env("RESYNCD_ADMIN_SOCKET", self.dir.path().join("admin.sock"));
+        command
+    }
+
+    /// Runs a line as it is typed; what it prints.
+    fn run(&mut self, line: &str) -> Vec<String> {
+        if let Some(background) = line.strip_suffix('&') {
+            let mut command = self.command("sh");
+            command.args(["-c", &format!("exec {background}")]).stdout(Stdio::null()).stderr(Stdio::null());
+            self.agents.push(command.spawn().expect("a shell"));
+            let socket = self.socket();
+            wait_for("the agent's socket", || Client::try_connect(socket.clone()).map(drop));
+            return Vec::new();
+        }
+        let output = self.command("sh").args(["-c", line]).output().expect("a shell");
+        assert!(output.status.success(), "{line}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+/// Does a line match, `…` standing for anything and any run of blanks for one?
+fn matches(expected: &str, found: &str) -> bool {
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (expected, found) = (squeeze(expected), squeeze(found));
+    let parts: Vec<&str> = expected.split('…').collect();
+    let [first, .., last] = &parts[..] else { return expected == found };
+    let Some(mut rest) = found.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
+    for part in &parts[1..parts.len() - 1] {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
+/// A console block: commands behind `$`, and what they print.
+fn run_console(terminal: &mut Terminal, block: &Block) {
+    let mut lines = block.lines.iter().peekable();
+    while let Some(line) = lines.next() {
+        let command =
+            line.strip_prefix("$ ").unwrap_or_else(|| panic!("a console block begins with a command: {line}"));
+        let mut expected = Vec::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with("$ ")) {
+            expected.push(line.as_str());
+        }
+        let fits =
+            |found: &[String]| found.len() == expected.len() && expected.iter().zip(found).all(|(e, f)| matches(e, f));
+        let mut found = terminal.run(command);
+        // What is only looked at may take a moment to become so.
+        if ["resyncd", "resyncd list"].contains(&command) && !fits(&found) {
+            found = wait_for(&format!("`{command}` to print {expected:#?}"), || {
+                Some(terminal.run(command)).filter(|found| fits(found))
+            });
+        }
+        assert!(fits(&found), "{command}\nexpected {expected:#?}\nfound {found:#?}");
+    }
+}
+
+/// The Python example; where there is no Python, the same record by the command line, so that the
+/// story goes on.
+fn run_python(terminal: &mut Terminal, block: &Block) {
+    let code = block.lines.join("\n").replace("/run/resyncd/resyncd.sock", &terminal.socket().display().to_string());
+    match terminal.command("python3").args(["-c", &code]).output() {
+        Ok(output) => {
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(printed.contains("\"ok\":true"), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Err(error) => {
+            eprintln!("the README's Python example was NOT run: {error}");
+            terminal.run("resyncd record --type SALE --entity s-2 --action CREATE --error 'connect ETIMEDOUT'");
+        }
+    }
+}
+
+#[test]
+fn the_readme_tells_the_truth() {
+    let mut terminal = Terminal::new();
+    let mut ran = 0;
+    for block in blocks("README.md") {
+        match block.kind.as_str() {
+            "console" => run_console(&mut terminal, &block),
+            "python" => run_python(&mut terminal, &block),
+            "toml" => {
+                fs::write(terminal.dir.path().join("checked.toml"), block.lines.join("\n")).expect("a file");
+                let told = terminal.run("resyncd config check --config checked.toml");
+                assert_eq!(told[0], "The configuration is right.");
+            }
+            // The two commands of the beginning are what runs this test, and the demo's own test.
+            "sh" => {}
+            other => panic!("a block of the README is not run: {other}"),
+        }
+        ran += 1;
+    }
+    assert!(ran >= 5, "the README's blocks are found");
+}
+
+#[test]
+fn lines_are_compared_as_told() {
+    assert!(matches("a … c", "a  b  c"));
+    assert!(matches("…", "whatever"));
+    assert!(!matches("a … c", "a b d"));
+    assert!(!matches("a", "b"));
+    assert!(alike(&serde_json::json!({"a": "…"}), &serde_json::json!({"a": 7})));
+    assert!(!alike(&serde_json::json!({"a": "…"}), &serde_json::json!({"a": 7, "b": 1})));
+}

@@ -1,0 +1,94 @@
+//! The people of the simulation: what they type into the admin socket, and what applications ask
+//! besides recording.
+
+use crate::model::Model;
+use fastrand::Rng;
+use resyncd::wire::request::Socket;
+use serde_json::{Value, json};
+
+/// What somebody asks for, and what the answer will be held against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// These, by their numbers; one alone that is in flight is a conflict.
+    Retry {
+        seqs: Vec<i64>,
+        reset: bool,
+    },
+    /// The reader will say which.
+    RetryMatching {
+        reset: bool,
+    },
+    Flush,
+    Pause,
+    Resume,
+    Get {
+        seq: i64,
+    },
+    Unsent,
+    /// An answer with `ok` is enough.
+    Look,
+}
+
+/// The next wish: its line, where it is said, and what it means.
+pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
+    let admin = |line, wish| (line, Socket::Admin, wish);
+    match random.u8(0..14) {
+        0 | 1 => {
+            let count = random.usize(1..4);
+            let mut seqs: Vec<i64> = some(model, count, random);
+            seqs.sort_unstable();
+            seqs.dedup();
+            if seqs.is_empty() {
+                return admin(json!({"op": "list"}), Wish::Look);
+            }
+            let names: Vec<String> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
+            let reset = random.bool();
+            admin(
+                json!({"op": "retry", "ids": names, "reset": reset, "reason": "I asked"}),
+                Wish::Retry { seqs, reset },
+            )
+        }
+        2 => {
+            let line = json!({"op": "retry", "filter": {"status": "critical"}});
+            admin(line, Wish::RetryMatching { reset: false })
+        }
+        3 => admin(json!({"op": "retry", "all": true, "reset": true}), Wish::RetryMatching { reset: true }),
+        4 => admin(json!({"op": "flush"}), Wish::Flush),
+        5 => admin(json!({"op": "pause", "upstream": "hq"}), Wish::Pause),
+        6 | 7 => admin(json!({"op": "resume"}), Wish::Resume),
+        8 => admin(json!({"op": "list", "limit": 3, "payload": true}), Wish::Look),
+        9 => match some(model, 1, random).first() {
+            Some(seq) => admin(json!({"op": "history", "id": seq.to_string()}), Wish::Look),
+            None => (json!({"op": "hello"}), Socket::App, Wish::Look),
+        },
+        10 | 11 => match model.known.last_key_value() {
+            Some((newest, _)) => {
+                let seq = random.i64(1.max(newest - 30)..=*newest);
+                if !model.known.contains_key(&seq) {
+                    return (json!({"op": "hello"}), Socket::App, Wish::Look);
+                }
+                (json!({"op": "get", "id": model.known[&seq].id}), Socket::App, Wish::Get { seq })
+            }
+            None => (json!({"op": "health"}), Socket::App, Wish::Look),
+        },
+        12 => (json!({"op": "health"}), Socket::App, Wish::Look),
+        _ => (json!({"op": "unsent"}), Socket::App, Wish::Unsent),
+    }
+}
+
+/// Some live failures, critical ones rather than others.
+fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
+    let critical: Vec<i64> = model.live().filter(|(_, known)| known.critical).map(|(seq, _)| *seq).collect();
+    let any: Vec<i64> = model.live().map(|(seq, _)| *seq).collect();
+    let from = if critical.is_empty() || random.bool() { any } else { critical };
+    random.choose_multiple(from.iter().copied(), count)
+}
+
+/// A failure as a person names it.
+fn name_of(model: &Model, seq: i64, random: &mut Rng) -> String {
+    match random.u8(0..3) {
+        0 => seq.to_string(),
+        1 => format!("#{seq}"),
+        _ => model.known[&seq].id.clone(),
+    }
+}

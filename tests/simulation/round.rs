@@ -1,0 +1,341 @@
+//! One round of the agent, as the daemon's loop would drive it: events in, one commit, effects out.
+//!
+//! A kill may come between any two of these steps. Of a round that was killed before its commit
+//! nothing is true; of one that was killed after it everything is, but nobody was told.
+
+use crate::model::{Known, Model};
+use crate::people::{Wish, wish};
+use crate::tills::Told;
+use crate::upstream::header;
+use crate::world::{Happening, MINUTE, SECOND, Waiting, World};
+use resyncd::agent::questions::{Answer, answer};
+use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer};
+use resyncd::policy::class::{Ending, Target};
+use resyncd::policy::probe::ProbeEnd;
+use resyncd::store::reader::Reader;
+use resyncd::wire::request::Socket;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The whole file is looked at once in so many rounds.
+const LOOK_EVERY: u64 = 40;
+
+impl World {
+    /// Ends the round: the agent's own work, the commit, what follows from it.
+    pub(crate) fn round(&mut self) {
+        let now = self.now();
+        let Some(life) = &mut self.life else { return };
+        life.agent.tick(now);
+        if self.kill_perhaps(300) {
+            return;
+        }
+        let Some(life) = &mut self.life else { return };
+        let effects = life.agent.finish_round(now);
+        self.rounds += 1;
+        self.see_retries(&effects);
+        let table = self.take_table();
+        self.model.committed(&table, &self.upstream, self.commits_broken);
+        self.keep_table(table);
+        let healthy = self.time > self.troubled_until;
+        promise!(!healthy || self.model.unsettled() == 0, "I6", "outcomes are not written: {:?}", self.model);
+        if self.kill_perhaps(300) {
+            return;
+        }
+        for effect in effects {
+            if self.kill_perhaps(1000) {
+                return;
+            }
+            self.carry_out(effect);
+        }
+        if self.rounds.is_multiple_of(LOOK_EVERY) {
+            self.with_table(Model::compare_all);
+        }
+        self.close_if_stopped();
+    }
+
+    // ---- events in
+
+    /// Applications record, one or several lines at once.
+    pub(crate) fn record_some(&mut self) {
+        let count = if self.random.bool() { 1 } else { self.random.usize(1..7) };
+        let mut last: Option<(u32, ClientId)> = None;
+        for _ in 0..count {
+            let n = self.tills.next(&mut self.random);
+            let submission = &self.tills.submissions[n];
+            let (uid, request) = (submission.uid, submission.request.clone());
+            let client = match last {
+                Some((same, client)) if same == uid && self.random.bool() => client,
+                _ => self.new_client(),
+            };
+            last = Some((uid, client));
+            if self.life.is_some() && !self.kill_perhaps(1000) {
+                self.say(client, Socket::App, uid, request, Waiting::Record(n));
+            }
+        }
+    }
+
+    pub(crate) fn ask_something(&mut self) {
+        if self.life.is_some() {
+            let (request, socket, wish) = wish(&self.model, &mut self.random);
+            self.wish(request, socket, wish);
+        }
+    }
+
+    /// Somebody's line, on a connection of its own.
+    pub(crate) fn wish(&mut self, request: Value, socket: Socket, wish: Wish) {
+        if wish == Wish::Resume {
+            self.model.paused = false; // What was paused may be resumed from here on.
+        }
+        let client = self.new_client();
+        self.say(client, socket, 0, request, Waiting::Wish(wish));
+    }
+
+    fn new_client(&mut self) -> ClientId {
+        self.asked += 1;
+        ClientId(self.asked)
+    }
+
+    fn say(&mut self, client: ClientId, socket: Socket, uid: u32, mut request: Value, waits: Waiting) {
+        self.asked += 1;
+        request["ref"] = self.asked.into();
+        let line = request.to_string();
+        self.trace.add(|| format!("{} → {line}", client.0));
+        self.waiting.entry(client).or_default().push_back((self.asked, waits));
+        let peer = Peer { uid, pid: 7, name: None };
+        let event = Event::Line { client, socket, peer: &peer, line: line.as_bytes() };
+        let now = self.now();
+        self.life.as_mut().expect("an agent").agent.handle(now, event);
+    }
+
+    /// What comes back to the agent, if it is still the one that asked.
+    pub(crate) fn hand_in(&mut self, happening: Happening) {
+        let now = self.now();
+        let Some(life) = &mut self.life else { return };
+        let (running, agent) = (life.number, &mut life.agent);
+        match happening {
+            Happening::Tried { life, seq, fate } if life == running => {
+                self.trace.add(|| format!("tried {seq}: {:?}", fate.ending));
+                self.model.tried(seq, &fate, now.agent.as_millis());
+                let took = Duration::from_millis(fate.ends_after.unsigned_abs());
+                agent.handle(now, Event::Tried { seq: resyncd::ids::Seq(seq), ending: fate.ending, took });
+            }
+            Happening::Probed { life, end } if life == running => {
+                self.trace.add(|| format!("probed: {end:?}"));
+                self.model.probed(matches!(end, ProbeEnd::Answered { .. }));
+                agent.handle(now, Event::Probed { upstream: 0, end, date: Some(now.wall) });
+            }
+            Happening::Question { life, inquiry } if life == running => self.read(&inquiry),
+            _ => {}
+        }
+    }
+
+    /// The reader answers, from what is committed.
+    fn read(&mut self, inquiry: &Inquiry) {
+        let reader = Reader::open(&self.settings).expect("the file can be read");
+        let now = self.now();
+        match answer(&reader, inquiry) {
+            Answer::Line(line) => self.told(inquiry.client, &line),
+            Answer::Selected(found) => {
+                let seqs: Vec<i64> = found.as_ref().expect("a selection").iter().map(|seq| seq.0).collect();
+                let wish =
+                    self.waiting.get(&inquiry.client).and_then(|all| all.front()).map(|(_, waits)| waits.clone());
+                match wish {
+                    Some(Waiting::Wish(Wish::RetryMatching { reset })) => self.model.retried(&seqs, reset),
+                    Some(Waiting::Wish(Wish::Flush)) => self.model.flushed(&seqs),
+                    other => panic!("protocol: a selection of {seqs:?} for {other:?}"),
+                }
+                let event = Event::Selected { client: inquiry.client, found };
+                self.life.as_mut().expect("an agent").agent.handle(now, event);
+            }
+        }
+    }
+
+    pub(crate) fn tell_free_space(&mut self) {
+        let free = if self.disk_low { 1 } else { 1 << 40 };
+        let now = self.now();
+        if let Some(life) = &mut self.life {
+            life.agent.handle(now, Event::DiskFree(free));
+        }
+    }
+
+    /// SIGTERM.
+    pub(crate) fn stop(&mut self) {
+        let now = self.now();
+        if let Some(life) = &mut self.life {
+            self.trace.add(|| "stop".to_owned());
+            self.stopping = true;
+            life.agent.handle(now, Event::Stop);
+        }
+    }
+
+    fn close_if_stopped(&mut self) {
+        let done = |life: &mut crate::world::Life| life.agent.in_flight() == 0 && life.agent.unsettled() == 0;
+        if !self.stopping || !self.life.as_mut().is_some_and(done) {
+            return;
+        }
+        let life = self.life.take().expect("it runs");
+        life.agent.close().expect("the store closes");
+        self.trace.add(|| "closed".to_owned());
+        self.buried(None);
+        self.plan_within(MINUTE, Happening::Start);
+    }
+
+    // ---- effects out
+
+    fn carry_out(&mut self, effect: Effect) {
+        let life = self.life.as_ref().expect("it runs").number;
+        match effect {
+            Effect::Reply { client, line } => self.told(client, &line),
+            Effect::Ask(inquiry) => {
+                let after = self.random.i64(0..200);
+                self.plan(after, Happening::Question { life, inquiry });
+            }
+            Effect::Send(dispatch) => self.send(life, &dispatch),
+            Effect::Probe { upstream } => {
+                promise!(upstream == 0, "probe", "there is no upstream {upstream}");
+                self.trace.add(|| "probe".to_owned());
+                let (ending, after) = self.upstream.probe(self.wall(), &mut self.random);
+                let target = Target::of(&self.config.upstream.as_ref().expect("one").probe_url);
+                let end = ProbeEnd::of(ending, Duration::from_millis(after.unsigned_abs()), &target);
+                self.plan(after, Happening::Probed { life, end });
+                self.meanwhile(4, after, Happening::OneMoreSale);
+            }
+        }
+    }
+
+    fn send(&mut self, life: u32, dispatch: &Dispatch) {
+        let now = self.now();
+        self.trace.add(|| format!("send {} try {}", dispatch.seq, header(dispatch, "Resync-Attempt")));
+        self.model.sends(dispatch, now.agent.as_millis());
+        let fate = self.upstream.fate(dispatch, now.wall, &mut self.random);
+        if let Some(after) = fate.taken_after {
+            let (failure, key) = (header(dispatch, "Resync-Id"), header(dispatch, "Idempotency-Key"));
+            self.plan(after, Happening::Taken { failure, key });
+        }
+        let timed_out = matches!(fate.ending, Ending::Broken(..)) && fate.ends_after > 30 * SECOND;
+        promise!(!timed_out, "simulation", "a sender is never stuck longer than its time-out");
+        if !self.calm {
+            let often = if fate.ends_after > 2 * SECOND { 5 } else { 30 };
+            self.meanwhile(often, fate.ends_after, Happening::OneMoreSale);
+            self.meanwhile(often, fate.ends_after, Happening::MoodTurns);
+            if self.random.u8(0..50) == 0 {
+                self.plan(fate.ends_after, Happening::DiskFails); // Just when the answer comes.
+            }
+        }
+        self.plan(fate.ends_after, Happening::Tried { life, seq: dispatch.seq.0, fate: Box::new(fate) });
+    }
+
+    /// People's retries that this round has made true: the agent says so, delivered or not.
+    fn see_retries(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Reply { client, line } = effect else { continue };
+            let front = self.waiting.get(client).and_then(|all| all.front());
+            if let Some((_, Waiting::Wish(Wish::Retry { seqs, reset }))) = front
+                && line.starts_with(b"{\"ok\":true")
+            {
+                self.model.retried(seqs, *reset);
+            }
+        }
+    }
+
+    // ---- what clients are told
+
+    fn told(&mut self, client: ClientId, line: &[u8]) {
+        let text = std::str::from_utf8(line).expect("UTF-8");
+        self.trace.add(|| format!("{} ← {}", client.0, text.trim_end()));
+        promise!(text.ends_with('\n') && text.matches('\n').count() == 1, "protocol", "not one line: {text:?}");
+        let reply: Value = serde_json::from_str(text).expect("JSON");
+        let waits = self.waiting.get_mut(&client).and_then(std::collections::VecDeque::pop_front);
+        let Some((reference, waits)) = waits else { panic!("protocol: nobody waits for {text}") };
+        promise!(reply["ref"] == reference, "protocol", "the reply to {reference} is {text}");
+        match waits {
+            Waiting::Record(n) => self.recorded(n, &reply),
+            Waiting::Wish(wish) => self.answered(&wish, &reply),
+        }
+    }
+
+    fn recorded(&mut self, n: usize, reply: &Value) {
+        let submission = &mut self.tills.submissions[n];
+        if reply["ok"] == true {
+            promise!(submission.faulty.is_none(), "I2", "a faulty record was accepted: {submission:?}");
+            let (id, seq) = (reply["id"].as_str().expect("an id"), reply["seq"].as_i64().expect("a number"));
+            if let Told::Recorded(first) = submission.told {
+                promise!(seq == first && reply["duplicate"] == true, "I1", "{first} again is {reply}");
+                let known = &self.model.known[&seq];
+                promise!(known.id == id, "I1", "{seq} was {}, the same again is {reply}", known.id);
+                let left = reply["status"] == "delivered";
+                promise!(left <= (known.left || self.model.is_in_flight(seq)), "I1", "{reply} was never accepted");
+                return;
+            }
+            promise!(reply["duplicate"] == false, "I1", "nobody was told of the first one: {reply}, {submission:?}");
+            submission.told = Told::Recorded(seq);
+            let key = submission.key.as_deref();
+            let known = Known::new(id, &submission.order, &submission.raw, key, &submission.entity_id);
+            self.model.learn(seq, known);
+            return;
+        }
+        let code = reply["error"]["code"].as_str().expect("a code");
+        let expected = match code {
+            "storage" => self.time <= self.troubled_until,
+            "disk_full" => self.disk_low,
+            "full" => self.config.limits.max_failures < 1000,
+            "shutting_down" => self.stopping,
+            other => submission.faulty == Some(other),
+        };
+        promise!(expected, "protocol", "a record is rejected without a reason: {reply}");
+        if !matches!(submission.told, Told::Recorded(_)) {
+            submission.told = if code == "storage" { Told::Nothing } else { Told::Rejected };
+        }
+    }
+
+    fn answered(&mut self, wish: &Wish, reply: &Value) {
+        let ok = reply["ok"] == true;
+        let code = reply["error"]["code"].as_str().unwrap_or_default();
+        if code == "storage" {
+            promise!(self.time <= self.troubled_until, "protocol", "{wish:?} got {reply}");
+            return;
+        }
+        match wish {
+            // What was asked for may have left, or gone out, in the same round.
+            Wish::Retry { .. } => promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}"),
+            Wish::Get { seq } => {
+                let known = &self.model.known[seq];
+                promise!(ok != known.left, "I1", "{seq} is {reply}, and {known:?}");
+                if ok {
+                    let failure = &reply["failure"];
+                    let critical = failure["status"] == "critical";
+                    promise!(critical == known.critical, "I5", "{reply} is {known:?}");
+                    promise!(failure["retry_count"] == known.retry_count, "I5", "{reply} is {known:?}");
+                }
+            }
+            Wish::Unsent => {
+                let live = self.model.live().count();
+                promise!(reply["unsent"] == live, "I1", "{live} are live, the agent says {reply}");
+            }
+            Wish::Pause => {
+                promise!(ok, "protocol", "{reply}");
+                self.model.paused = true;
+            }
+            Wish::Resume => {
+                promise!(ok, "protocol", "{reply}");
+                self.model.paused = false;
+            }
+            Wish::RetryMatching { .. } | Wish::Flush | Wish::Look => {
+                promise!(ok || code == "not_found", "protocol", "{wish:?} got {reply}");
+            }
+        }
+    }
+
+    /// What a person does when all is well again.
+    pub(crate) fn resume(&mut self) {
+        self.wish(json!({"op": "resume"}), Socket::Admin, Wish::Resume);
+        self.round();
+    }
+
+    /// A fresh budget for everybody.
+    pub(crate) fn retry_all(&mut self) {
+        let line = json!({"op": "retry", "all": true, "reset": true});
+        self.wish(line, Socket::Admin, Wish::RetryMatching { reset: true });
+        self.round();
+    }
+}

@@ -1,0 +1,96 @@
+//! What a stranger sees in the file: the checks of the simulation read it through a connection of
+//! their own, so that "committed" is what another program finds, not what the agent says of itself.
+//!
+//! It is also where a failing disk comes from: a trigger makes the last statement before each
+//! COMMIT fail. (A fault-injecting VFS does this more truly; it is the power-cut test's business.)
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::path::Path;
+
+/// A row of `sync_failures`, as far as the model knows better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) retry_count: u32,
+    pub(crate) attempts: u32,
+    pub(crate) payload: Option<String>,
+}
+
+const COLUMNS: &str = "seq, id, status, retry_count, attempts, payload";
+
+fn row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
+    Ok(Row {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        status: row.get(2)?,
+        retry_count: row.get(3)?,
+        attempts: row.get(4)?,
+        payload: row.get(5)?,
+    })
+}
+
+/// A read-only look at the file.
+#[derive(Debug)]
+pub(crate) struct Table(Connection);
+
+impl Table {
+    pub(crate) fn open(file: &Path) -> Self {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self(Connection::open_with_flags(file, flags).expect("the file can be read"))
+    }
+
+    pub(crate) fn row(&self, seq: i64) -> Option<Row> {
+        let sql = format!("SELECT {COLUMNS} FROM sync_failures WHERE seq = ?1");
+        let mut statement = self.0.prepare_cached(&sql).expect("SQL");
+        statement.query_row([seq], row).optional().expect("a row")
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let sql = format!("SELECT {COLUMNS} FROM sync_failures ORDER BY seq");
+        let mut statement = self.0.prepare_cached(&sql).expect("SQL");
+        statement.query_map([], row).expect("rows").collect::<Result<_, _>>().expect("rows")
+    }
+
+    /// Tries of a failure, and how many of them counted.
+    pub(crate) fn attempts(&self, id: &str) -> (u32, u32) {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT COUNT(*), COALESCE(SUM(counted), 0) FROM sync_attempts WHERE failure_id = ?1")
+            .expect("SQL");
+        statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).expect("two numbers")
+    }
+
+    /// Order keys without exactly one head, or whose head is not their oldest.
+    pub(crate) fn wrong_heads(&self) -> Vec<String> {
+        let mut statement = self
+            .0
+            .prepare_cached(
+                "SELECT COALESCE('k:' || order_key, 'e:' || entity_type || '/' || entity_id) AS own FROM sync_failures \
+                 GROUP BY own HAVING SUM(head) <> 1 OR MIN(seq) <> SUM(head * seq)",
+            )
+            .expect("SQL");
+        statement.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows")
+    }
+
+    /// What the agent counts as live.
+    pub(crate) fn live(&self) -> usize {
+        self.0.query_row("SELECT live FROM agent", [], |row| row.get(0)).expect("the agent's row")
+    }
+
+    pub(crate) fn integrity(&self) -> String {
+        self.0.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict")
+    }
+}
+
+/// From now on, or no longer, every commit fails.
+pub(crate) fn break_commits(file: &Path, broken: bool) {
+    let connection = Connection::open(file).expect("the file can be written");
+    let sql = if broken {
+        "CREATE TRIGGER simulated_fault BEFORE UPDATE ON agent BEGIN SELECT RAISE(ABORT, 'simulated fault'); END"
+    } else {
+        "DROP TRIGGER IF EXISTS simulated_fault"
+    };
+    connection.execute_batch(sql).expect("the trigger");
+}

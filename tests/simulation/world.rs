@@ -1,0 +1,444 @@
+//! The world around one agent: time, and everything that happens in it.
+//!
+//! There is one queue of happenings by virtual time, and one generator of randomness. The world goes
+//! from the next happening or the agent's next deadline to the one after; an idle hour costs nothing.
+//! At each step the agent may be killed: its store's connection is closed with whatever round was
+//! open, and it starts again later, over the same file.
+//!
+//! What is handed to the agent and what comes back is in [`crate::round`].
+
+use crate::model::{Known, Model};
+use crate::people::Wish;
+use crate::table::{Table, break_commits};
+use crate::tills::{Tills, Told};
+use crate::trace::Trace;
+use crate::upstream::{Fate, Upstream};
+use fastrand::Rng;
+use resyncd::agent::{Agent, ClientId, Inquiry};
+use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::policy::probe::ProbeEnd;
+use resyncd::store::{Store, StoreSettings};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+pub(crate) const SECOND: i64 = 1000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+const YEARS_10: i64 = 3652 * DAY;
+/// 2026-11-24, when all is well.
+const WALL: i64 = 1_795_500_000_000;
+/// So many rounds may come one after the other for nothing.
+const MOST_IDLE_ROUNDS: u32 = 50;
+/// So long after a fault the agent may still say that its database failed.
+const RECOVERY: i64 = MINUTE;
+
+/// Something that happens at its time.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    TillsRecord,
+    /// Out of turn, for instance while a probe is on its way.
+    OneMoreSale,
+    SomebodyAsks,
+    MoodChanges,
+    MoodTurns,
+    ClockSteps,
+    DiskFills,
+    DiskFails,
+    DiskWorks,
+    Stop,
+    Start,
+    /// The upstream's application takes a request, whoever sent it.
+    Taken {
+        failure: String,
+        key: String,
+    },
+    Tried {
+        life: u32,
+        seq: i64,
+        fate: Box<Fate>,
+    },
+    Probed {
+        life: u32,
+        end: ProbeEnd,
+    },
+    /// The reader gets to a question.
+    Question {
+        life: u32,
+        inquiry: Box<Inquiry>,
+    },
+}
+
+/// What a client waits for.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiting {
+    Record(usize),
+    Wish(Wish),
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) agent: Agent,
+    pub(crate) number: u32,
+    /// Agent time at its start, and the world's.
+    began: (AgentTime, i64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) random: Rng,
+    /// Milliseconds since the beginning; what the terminal's clock says is another matter.
+    pub(crate) time: i64,
+    clock_error: i64,
+    queue: BTreeMap<(i64, u64), Happening>,
+    queued: u64,
+    pub(crate) life: Option<Life>,
+    lives: u32,
+    pub(crate) upstream: Upstream,
+    pub(crate) tills: Tills,
+    pub(crate) model: Model,
+    pub(crate) waiting: BTreeMap<ClientId, VecDeque<(u64, Waiting)>>,
+    pub(crate) asked: u64,
+    pub(crate) disk_low: bool,
+    pub(crate) commits_broken: bool,
+    /// Until then the agent may say that its database failed.
+    pub(crate) troubled_until: i64,
+    pub(crate) stopping: bool,
+    /// No more faults.
+    pub(crate) calm: bool,
+    idle_rounds: u32,
+    pub(crate) rounds: u64,
+    pub(crate) config: Config,
+    pub(crate) settings: StoreSettings,
+    table: Option<Table>,
+    pub(crate) trace: Trace,
+    _dir: TempDir,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a directory");
+        let config = configure(dir.path().to_owned(), &mut random);
+        let entities: Vec<String> = (0..random.usize(3..12)).map(|n| format!("e-{}", n * n)).collect();
+        let mut world = Self {
+            time: 0,
+            clock_error: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            life: None,
+            lives: 0,
+            upstream: Upstream::new(&entities, &mut random),
+            tills: Tills::new(&entities),
+            model: Model::default(),
+            waiting: BTreeMap::new(),
+            asked: 0,
+            disk_low: false,
+            commits_broken: false,
+            troubled_until: 0,
+            stopping: false,
+            calm: false,
+            idle_rounds: 0,
+            rounds: 0,
+            settings: StoreSettings { dir: config.agent.state_dir.clone(), limits: config.limits.clone() },
+            config,
+            table: None,
+            trace,
+            _dir: dir,
+            random,
+        };
+        world.plan(0, Happening::Start);
+        for first in [Happening::TillsRecord, Happening::SomebodyAsks, Happening::MoodChanges] {
+            world.plan_within(HOUR, first);
+        }
+        for fault in [Happening::ClockSteps, Happening::DiskFills, Happening::Stop] {
+            world.plan_within(DAY, fault);
+        }
+        world
+    }
+
+    /// Lives for so long, with everything that can go wrong.
+    pub(crate) fn live_for(&mut self, span: i64) {
+        let end = self.time + span;
+        while self.next_time().is_some_and(|next| next < end) {
+            self.step();
+        }
+    }
+
+    /// From now on nothing goes wrong: until the agent has nothing more to do, at most for so long.
+    pub(crate) fn calm_for(&mut self, most: i64) {
+        self.calm = true;
+        self.upstream.become_good();
+        self.repair_disk();
+        self.queue.retain(|_, happening| {
+            matches!(happening, Happening::Taken { .. } | Happening::Tried { .. } | Happening::Probed { .. })
+                || matches!(happening, Happening::Question { .. })
+        });
+        if self.life.is_none() {
+            self.plan(0, Happening::Start);
+        }
+        let end = self.time + most;
+        while self.next_time().is_some_and(|next| next < end) {
+            self.step();
+        }
+        promise!(self.life.is_some(), "I6", "the agent has not come back");
+        self.with_table(Model::compare_all);
+    }
+
+    /// Lives on until nothing is planned any more: an agent with nothing to do wakes for nothing.
+    pub(crate) fn settle_down(&mut self) {
+        self.calm_for(6 * HOUR);
+        promise!(self.next_time().is_none(), "I6", "after six good hours something is still planned: {:?}", self.life);
+    }
+
+    // ---- time
+
+    pub(crate) fn now(&self) -> Moment {
+        let (agent, began) = self.life.as_ref().map_or((0, 0), |life| (life.began.0.as_millis(), life.began.1));
+        Moment { agent: AgentTime::from_millis(agent + self.time - began), wall: self.wall() }
+    }
+
+    pub(crate) fn wall(&self) -> WallTime {
+        WallTime::from_millis(WALL + self.time + self.clock_error)
+    }
+
+    fn next_time(&self) -> Option<i64> {
+        let planned = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let deadline = self.life.as_ref().and_then(|life| {
+            let at = life.agent.next_deadline()?.as_millis();
+            Some(at - life.began.0.as_millis() + life.began.1)
+        });
+        planned.into_iter().chain(deadline).min().map(|at| at.max(self.time))
+    }
+
+    pub(crate) fn plan(&mut self, after: i64, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((self.time + after, self.queued), happening);
+    }
+
+    /// Plans it for a random time within `most`, rather soon than late.
+    pub(crate) fn plan_within(&mut self, most: i64, happening: Happening) -> i64 {
+        let share = self.random.f64();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "of virtual milliseconds")]
+        let after = (share * share * most as f64) as i64;
+        self.plan(after, happening);
+        after
+    }
+
+    /// Something else goes on, once in `often` times, while an answer is awaited for so long.
+    pub(crate) fn meanwhile(&mut self, often: u32, after: i64, happening: Happening) {
+        if self.random.u32(0..often) == 0 {
+            let within = self.random.i64(0..=after);
+            self.plan(within, happening);
+        }
+    }
+
+    // ---- a step
+
+    fn step(&mut self) {
+        let before = self.time;
+        self.time = self.next_time().expect("somebody asked whether there is one");
+        let something_comes = self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= self.time);
+        if something_comes && self.random.u8(0..5) == 0 {
+            self.time += self.random.i64(0..60); // The loop was busy; several things come together.
+        }
+        self.trace.time = self.time;
+        let later = self.queue.split_off(&(self.time + 1, 0));
+        let due: Vec<Happening> = std::mem::replace(&mut self.queue, later).into_values().collect();
+        self.idle_rounds = if due.is_empty() && self.time == before { self.idle_rounds + 1 } else { 0 };
+        promise!(self.idle_rounds <= MOST_IDLE_ROUNDS, "I6", "the agent's deadline does not move: {:?}", self.life);
+        let (disk, others): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|it| matches!(it, Happening::DiskFails | Happening::DiskWorks));
+        disk.into_iter().for_each(|happening| self.world_happens(happening));
+        for happening in others {
+            self.kill_perhaps(300);
+            self.happens(happening);
+        }
+        self.kill_perhaps(300);
+        self.round();
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Tried { .. } | Happening::Probed { .. } | Happening::Question { .. } => {
+                self.hand_in(happening);
+            }
+            Happening::TillsRecord => {
+                self.record_some();
+                let most = if self.random.bool() { 5 * MINUTE } else { 90 * MINUTE };
+                let after = self.plan_within(most, Happening::TillsRecord);
+                if self.random.u8(0..50) == 0 {
+                    self.plan(after, Happening::DiskFails); // Just when they come.
+                }
+            }
+            Happening::OneMoreSale => self.record_some(),
+            Happening::SomebodyAsks => {
+                self.ask_something();
+                self.plan_within(3 * HOUR, Happening::SomebodyAsks);
+            }
+            other => self.world_happens(other),
+        }
+    }
+
+    /// What the agent is not told of.
+    fn world_happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::MoodChanges | Happening::MoodTurns => {
+                let mood = self.upstream.change_mood(&mut self.random);
+                self.trace.add(|| format!("mood {mood}"));
+                if matches!(happening, Happening::MoodChanges) {
+                    self.plan_within(3 * HOUR, happening);
+                }
+            }
+            Happening::ClockSteps => {
+                let step = self.random.choice([-YEARS_10, YEARS_10, -HOUR, HOUR, -60 * YEARS_10 / 10]).expect("one");
+                self.clock_error = if self.random.bool() { step } else { 0 };
+                self.trace.add(|| format!("clock is {step} ms wrong"));
+                self.plan_within(2 * DAY, Happening::ClockSteps);
+            }
+            Happening::DiskFails if self.life.is_some() && !self.commits_broken => {
+                self.table = None;
+                break_commits(&self.settings.file(), true);
+                self.commits_broken = true;
+                self.troubled_until = i64::MAX;
+                self.trace.add(|| "commits fail".to_owned());
+                self.plan_within(MINUTE, Happening::DiskWorks);
+            }
+            Happening::DiskWorks => self.repair_disk(),
+            Happening::DiskFills => {
+                self.disk_low = !self.disk_low;
+                self.tell_free_space();
+                let most = if self.disk_low { HOUR } else { 2 * DAY };
+                self.plan_within(most, Happening::DiskFills);
+            }
+            Happening::Stop => {
+                self.stop();
+                self.plan_within(2 * DAY, Happening::Stop);
+            }
+            Happening::Start if self.life.is_none() => self.start(),
+            Happening::Taken { failure, key } => self.upstream.take(&failure, &key),
+            _ => {}
+        }
+    }
+
+    fn repair_disk(&mut self) {
+        if std::mem::take(&mut self.commits_broken) {
+            break_commits(&self.settings.file(), false);
+            self.troubled_until = self.time + RECOVERY;
+            self.trace.add(|| "commits work".to_owned());
+        }
+        if self.calm && std::mem::take(&mut self.disk_low) {
+            self.tell_free_space();
+        }
+    }
+
+    // ---- death and life
+
+    /// Kills the agent once in `often` times; was it killed, or not there before?
+    pub(crate) fn kill_perhaps(&mut self, often: u32) -> bool {
+        if self.life.is_some() && !self.calm && self.random.u32(0..often) == 0 {
+            self.trace.add(|| "killed".to_owned());
+            let life = self.life.take();
+            self.buried(life);
+            let down = [SECOND, SECOND, MINUTE, MINUTE, MINUTE, HOUR, HOUR, 8 * HOUR, 8 * HOUR, 5 * DAY];
+            let most = self.random.choice(down).expect("a time");
+            self.plan_within(most, Happening::Start);
+        }
+        self.life.is_none()
+    }
+
+    /// The agent has gone, or goes now: what nobody has got from it is lost.
+    pub(crate) fn buried(&mut self, life: Option<Life>) {
+        if self.random.bool() {
+            self.table = None; // It was the last reader: SQLite puts the log into the file.
+        }
+        drop(life);
+        self.table = None;
+        self.stopping = false;
+        self.model.killed();
+        for (_, waits) in std::mem::take(&mut self.waiting).into_values().flatten() {
+            if let Waiting::Record(n) = waits {
+                self.tills.lost(n);
+            }
+        }
+        self.repair_disk();
+        // Of its requests that are on their way, some still arrive.
+        let random = &mut self.random;
+        self.queue.retain(|_, happening| !matches!(happening, Happening::Taken { .. }) || random.bool());
+    }
+
+    fn start(&mut self) {
+        let wall = self.wall();
+        let store = Store::open(self.settings.clone(), wall).expect("the store opens after every kill");
+        let agent_time = store.ledger().resumed(wall);
+        promise!(agent_time >= store.ledger().at.agent, "clock", "agent time has gone back");
+        let now = Moment { agent: agent_time, wall };
+        let agent = Agent::start(store, &self.config, self.random.u64(..), now).expect("the agent starts");
+        self.lives += 1;
+        self.life = Some(Life { agent, number: self.lives, began: (agent_time, self.time) });
+        self.trace.add(|| format!("started at agent time {} wall {wall}", agent_time.as_millis()));
+        self.tell_free_space();
+        self.adopt();
+        self.with_table(Model::compare_all);
+    }
+
+    /// Finds in the file what was recorded without anybody being told.
+    fn adopt(&mut self) {
+        for row in self.with_table(|_, table| table.rows()) {
+            if self.model.known.contains_key(&row.seq) {
+                continue;
+            }
+            let found = self.tills.by_payload(row.payload.as_deref());
+            let submission = found.map(|n| &mut self.tills.submissions[n]);
+            let Some(submission) = submission.filter(|it| it.told == Told::Nothing && it.faulty.is_none()) else {
+                panic!("I2: nobody can have recorded {row:?}, or it was rejected: {found:?}");
+            };
+            submission.told = Told::Recorded(row.seq);
+            let key = submission.key.as_deref();
+            let known = Known::new(&row.id, &submission.order, &submission.raw, key, &submission.entity_id);
+            self.model.learn(row.seq, known);
+            self.trace.add(|| format!("recorded before the kill: {}", row.seq));
+        }
+    }
+
+    /// Looks into the file. While it may have to be opened anew, nobody else keeps it open.
+    pub(crate) fn with_table<T>(&mut self, look: impl FnOnce(&Model, &Table) -> T) -> T {
+        let table = self.take_table();
+        let seen = look(&self.model, &table);
+        self.keep_table(table);
+        seen
+    }
+
+    pub(crate) fn take_table(&mut self) -> Table {
+        self.table.take().unwrap_or_else(|| Table::open(&self.settings.file()))
+    }
+
+    pub(crate) fn keep_table(&mut self, table: Table) {
+        if self.time > self.troubled_until {
+            self.table = Some(table);
+        }
+    }
+
+    /// The file, for the last look.
+    pub(crate) fn integrity(&mut self) -> String {
+        self.with_table(|_, table| table.integrity())
+    }
+}
+
+fn configure(dir: PathBuf, random: &mut Rng) -> Config {
+    let scheme = if random.bool() { "http" } else { "https" };
+    let most = if random.u8(0..4) == 0 { "\n[limits]\nmax_failures = 40\n" } else { "" };
+    let text = format!(
+        "[agent]\nterminal_id = \"till-07\"\n[upstream.hq]\nurl = \"{scheme}://hq.example/sync\"\ninsecure = true\n{most}"
+    );
+    let around = Surroundings { root: true, ..Surroundings::default() };
+    let config = Config::load(Some(("simulation", &text)), &Overrides::default(), &around);
+    let mut config = config.expect("a good configuration");
+    config.agent.state_dir = dir;
+    config
+}

@@ -29,7 +29,13 @@ CREATE TABLE sync_failures (
     head            INTEGER NOT NULL,   -- 1: no older live failure has its order key
     uncounted       INTEGER NOT NULL,   -- 1: never tried, or its last try was not counted
     attempts        INTEGER NOT NULL DEFAULT 0,
-    asked           INTEGER NOT NULL DEFAULT 0   -- a person asked for the next try; 2: one shot
+    unsure          INTEGER NOT NULL DEFAULT 0,  -- 1: a try may have arrived without our knowing
+    -- What the policy remembers of it, as JSON (NULL: nothing), and of that what is looked for.
+    dossier         TEXT,
+    counted_under   INTEGER,            -- the upstream's acceptance number of counts that may be given back
+    counted_out_at  INTEGER,            -- agent time at which its budget was used up
+    bound_until     INTEGER,            -- agent time until which the upstream asked it to wait
+    last_sent_at    INTEGER             -- agent time
 );
 
 CREATE UNIQUE INDEX sync_failures_seq ON sync_failures (seq);
@@ -40,7 +46,13 @@ CREATE INDEX sync_failures_retry ON sync_failures (retry_count, created_at);
 CREATE INDEX sync_failures_order ON sync_failures (order_key, seq) WHERE order_key IS NOT NULL;
 -- What is due: only heads, so that a million blocked behind one cost nothing.
 CREATE INDEX sync_failures_due ON sync_failures (upstream, due_at, seq) WHERE head = 1 AND status = 'pending';
--- What was recorded while there was no upstream; usually empty.
+-- Whom a canary takes: of each route (type and action) the head that was tried longest ago.
+CREATE INDEX sync_failures_canary ON sync_failures (upstream, entity_type, action, last_sent_at, seq)
+    WHERE head = 1 AND status = 'pending';
+-- Counts that may be given back, and critical ones that may get a second chance; usually few.
+CREATE INDEX sync_failures_counted ON sync_failures (upstream, counted_under) WHERE counted_under IS NOT NULL;
+CREATE INDEX sync_failures_chance ON sync_failures (upstream, seq) WHERE counted_out_at IS NOT NULL;
+-- What was recorded while there was no upstream, or no route to one; usually empty.
 CREATE INDEX sync_failures_homeless ON sync_failures (seq) WHERE upstream IS NULL;
 -- What needs a person; usually empty.
 CREATE INDEX sync_failures_person ON sync_failures (status, seq) WHERE status <> 'pending';
@@ -99,6 +111,7 @@ CREATE TABLE idempotency_keys (
 CREATE TABLE upstreams (
     name       TEXT PRIMARY KEY,
     state      TEXT NOT NULL,
+    ordering   TEXT NOT NULL DEFAULT 'key',   -- as it was when heads were marked
     updated_at TIMESTAMP NOT NULL
 );
 
@@ -108,6 +121,7 @@ CREATE TABLE agent (
     agent_time INTEGER NOT NULL,        -- ms that the agent has lived
     wall_time  INTEGER NOT NULL,        -- ms since 1970, when that was written
     next_seq   INTEGER NOT NULL,
-    live       INTEGER NOT NULL         -- rows of sync_failures
+    live       INTEGER NOT NULL,        -- rows of sync_failures
+    routes     TEXT NOT NULL DEFAULT '' -- by which upstreams were chosen
 );
 INSERT INTO agent (id, agent_time, wall_time, next_seq, live) VALUES (1, 0, 0, 1, 0);

@@ -76,6 +76,9 @@ pub const MAX_IDS: usize = 1000;
 /// Bulk operations and reader's questions that may wait at once; one more is `busy`.
 pub const MAX_QUESTIONS: usize = 64;
 
+/// Routes (entity type and action) that a canary chooses among.
+pub const MAX_ROUTES: usize = 200;
+
 /// Bytes of an HTTP answer's body that are read; more is ignored.
 pub const MAX_BODY: usize = 64 << 10;
 /// Bytes of an HTTP answer's headers.

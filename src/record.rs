@@ -83,7 +83,7 @@ impl Leaving {
 }
 
 /// Did a person ask for the next counted try?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Asked {
     /// Nobody did.
     No,
@@ -93,24 +93,6 @@ pub enum Asked {
     OneShot,
 }
 
-impl Asked {
-    /// As it is stored.
-    #[must_use]
-    pub fn code(self) -> i64 {
-        match self {
-            Self::No => 0,
-            Self::Sooner => 1,
-            Self::OneShot => 2,
-        }
-    }
-
-    /// Reads what [`code`](Self::code) wrote.
-    #[must_use]
-    pub fn from_code(code: i64) -> Option<Self> {
-        [Self::No, Self::Sooner, Self::OneShot].into_iter().find(|asked| asked.code() == code)
-    }
-}
-
 /// What made a try happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -118,6 +100,10 @@ pub enum Trigger {
     Auto,
     /// A person asked for it.
     Manual,
+    /// It looked whether the upstream takes anything again.
+    Probe,
+    /// It asked whether an earlier try had arrived.
+    Verify,
 }
 
 impl Trigger {
@@ -127,6 +113,8 @@ impl Trigger {
         match self {
             Self::Auto => "auto",
             Self::Manual => "manual",
+            Self::Probe => "probe",
+            Self::Verify => "verify",
         }
     }
 }
@@ -163,6 +151,9 @@ pub struct NewFailure<'a> {
     pub order_key: Option<Cow<'a, str>>,
     /// Decides the first wait.
     pub own_try: OwnTry,
+    /// The application has tried, whatever wait it wants; nobody knows whether that has arrived when
+    /// it got no status.
+    pub tried: bool,
 }
 
 /// What shares an order of delivery: an explicit key, or the entity.
@@ -231,8 +222,10 @@ pub struct Failure {
     pub uncounted: bool,
     /// All tries so far.
     pub attempts: u32,
-    /// Did a person ask for the next try?
-    pub asked: Asked,
+    /// A try may have arrived without our knowing.
+    pub unsure: bool,
+    /// What the policy remembers of it, as it is stored; `None`: nothing yet.
+    pub dossier: Option<String>,
 }
 
 impl Failure {

@@ -35,13 +35,13 @@ fn open(dir: &Path) -> Store {
 }
 
 /// Records what [`RECORDS`] says; the replies.
-fn record(store: Store) -> Vec<String> {
+fn record(store: Store, seed: u64) -> Vec<String> {
     let config = Config::load(
         None,
         &Overrides::default(),
         &Surroundings { host_name: "till-07".into(), ..Surroundings::default() },
     );
-    let mut agent = Agent::start(store, &config.expect("the defaults"), 1, now(0)).expect("an agent");
+    let mut agent = Agent::start(store, &config.expect("the defaults"), seed, now(0)).expect("an agent");
     let peer = Peer { uid: 1000, pid: 1, name: None };
     for line in RECORDS {
         agent.handle(
@@ -65,7 +65,7 @@ fn keep(version: i64) {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
-    record(open(dir.path()));
+    record(open(dir.path()), 1);
     fs::create_dir_all(schemas()).expect("the directory is made");
     fs::copy(dir.path().join("sync_failures.db"), file).expect("the file is kept");
 }
@@ -82,7 +82,7 @@ fn a_database_of_every_schema_opens_and_goes_on() {
         let old = store.by_seq(Seq(1)).expect("a look").expect("the first failure");
         assert_eq!(old.payload.map(|(text, _)| text).as_deref(), Some(r#"{"total":12.50}"#));
         assert_eq!(store.ledger().live, 3);
-        let replies = record(store);
+        let replies = record(store, 2);
         assert!(replies[0].contains("\"seq\":4"), "numbers go on: {}", replies[0]);
         assert!(replies[2].contains("\"seq\":3") && replies[2].contains("\"duplicate\":true"), "{}", replies[2]);
     }
@@ -92,7 +92,7 @@ fn a_database_of_every_schema_opens_and_goes_on() {
 #[test]
 fn a_newer_database_is_refused_untouched() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    record(open(dir.path()));
+    record(open(dir.path()), 1);
     let file = dir.path().join("sync_failures.db");
     let future = newest_version() + 1;
     let connection = Connection::open(&file).expect("the file");
@@ -110,7 +110,7 @@ fn a_newer_database_is_refused_untouched() {
 #[test]
 fn the_ten_columns_come_first() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    record(open(dir.path()));
+    record(open(dir.path()), 1);
     let connection = Connection::open(dir.path().join("sync_failures.db")).expect("the file");
     let mut statement =
         connection.prepare("SELECT name FROM pragma_table_info('sync_failures') LIMIT 10").expect("a statement");

@@ -67,10 +67,11 @@ fn run(seed: u64, trace: Trace) -> Ran {
     world.calm_for(HOUR);
     world.resume();
     world.settle_down();
-    world.model.all_done();
+    world.model.all_done(&world.upstream);
     world.retry_all();
     world.settle_down();
     world.model.only_poisoned_is_left(&world.upstream);
+    world.record_last_sale();
     promise!(world.integrity() == "ok", "I7", "PRAGMA integrity_check says {}", world.integrity());
     Ran {
         days: span / DAY,

@@ -16,157 +16,46 @@
 //! when the leaving of its predecessor is.
 //!
 //! **When a commit fails** the records of the round are answered with an error, and its outcomes are
-//! kept and written alone until that succeeds ([`delivery`]); until then nothing is sent.
+//! kept and written alone until that succeeds (`outcomes`); until then nothing is sent.
 //!
-//! - [`recording`]: one record, from the request to its place in the table.
-//! - [`delivery`]: claiming what is due, and what becomes of a try.
-//! - [`operations`]: what people ask for.
+//! - [`events`]: what goes in and what comes out.
+//! - `recording`: one record, from the request to its place in the table.
+//! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
+//!   what the policy remembers of a failure, in its row.
+//! - `operations`: what people ask for.
 //! - [`questions`]: what is only read.
-//! - [`upkeep`]: work in chunks, between the rounds of others.
+//! - `upkeep`: work in chunks, between the rounds of others.
 
-pub mod delivery;
-pub mod operations;
+mod claiming;
+pub mod events;
+mod filing;
+mod operations;
+mod outcomes;
 pub mod questions;
-pub mod recording;
-pub mod upkeep;
+mod recording;
+mod routing;
+mod upkeep;
 
-use crate::config::{Config, Retry, Upstream as UpstreamConfig};
+use crate::config::upstream::Ordering;
+use crate::config::{Config, Retry, Route, Upstream as UpstreamConfig};
 use crate::ids::{FailureName, IdSource, Seq};
 use crate::limits::{BULK_CHUNK, Limits, MAX_QUESTIONS};
-use crate::moment::{AgentTime, Moment, WallTime};
+use crate::moment::{AgentTime, Moment};
 use crate::policy::class::{Ending, Target};
-use crate::policy::probe::ProbeEnd;
 use crate::policy::upstream::{Pace, Upstream};
-use crate::question::{Filter, Question, View};
+use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
 use crate::store::{Room, Store, StoreError};
-use crate::wire::envelope::HttpRequest;
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Signature, Socket};
-use delivery::{InFlight, Outcome};
+pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use operations::Campaign;
-use questions::Facts;
+use outcomes::{InFlight, Outcome, Settling};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use upkeep::{Chunk, Upkeep};
-
-/// A client, as the driver names it; replies come back under the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub u64);
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// The user, as the socket proves it.
-    pub uid: u32,
-    /// The process that connected.
-    pub pid: u32,
-    /// The user's name, where it is known.
-    pub name: Option<String>,
-}
-
-/// What happens to the agent.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A client sent a line.
-    Line {
-        /// Who.
-        client: ClientId,
-        /// Through which socket.
-        socket: Socket,
-        /// Who that is.
-        peer: &'a Peer,
-        /// Without its end.
-        line: &'a [u8],
-    },
-    /// A request has ended.
-    Tried {
-        /// Of which failure.
-        seq: Seq,
-        /// How.
-        ending: Ending,
-        /// How long it took.
-        took: Duration,
-    },
-    /// A probe has ended.
-    Probed {
-        /// Of which upstream.
-        upstream: usize,
-        /// How.
-        end: ProbeEnd,
-        /// The upstream's clock, where it told.
-        date: Option<WallTime>,
-    },
-    /// The reader has found what a bulk operation means.
-    Selected {
-        /// For whom.
-        client: ClientId,
-        /// The next numbers, fewer than asked for at the end; or why it could not.
-        found: Result<Vec<Seq>, String>,
-    },
-    /// The free space of the file system.
-    DiskFree(u64),
-    /// No new work from now on.
-    Stop,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Effect {
-    /// Send a reply line to a client.
-    Reply {
-        /// To whom.
-        client: ClientId,
-        /// With its end.
-        line: Vec<u8>,
-    },
-    /// Have the reader answer.
-    Ask(Box<Inquiry>),
-    /// Send a request.
-    Send(Box<Dispatch>),
-    /// Ask an upstream whether it is there.
-    Probe {
-        /// Which.
-        upstream: usize,
-    },
-}
-
-/// A question for the reader.
-#[derive(Clone, Debug)]
-pub struct Inquiry {
-    /// Who asks.
-    pub client: ClientId,
-    /// What.
-    pub question: Question,
-    /// How much it may see.
-    pub view: View,
-    /// What comes back in the reply.
-    pub reference: Option<Box<RawValue>>,
-    /// What only the agent knows.
-    pub facts: Facts,
-}
-
-/// A request for a sender.
-#[derive(Clone, Debug)]
-pub struct Dispatch {
-    /// Of which failure.
-    pub seq: Seq,
-    /// To which upstream.
-    pub upstream: usize,
-    /// The request.
-    pub request: HttpRequest,
-}
-
-/// May the client's next line be handed in?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Yes.
-    Go,
-    /// Not before this one has been answered, so that replies keep the order of their requests.
-    Wait,
-}
 
 /// One configured upstream and where it stands.
 #[derive(Debug)]
@@ -177,6 +66,22 @@ struct Line {
     state: Upstream,
     /// As it was last stored.
     stored: String,
+    /// Under strict order: nothing live of it has a smaller number.
+    front: Seq,
+    /// When a critical failure gets its second chance though nothing was accepted; `None`: it was
+    /// not looked at since one became critical.
+    next_chance: Option<AgentTime>,
+}
+
+impl Line {
+    /// How heads are marked, as it is stored.
+    fn ordering_word(&self) -> &'static str {
+        match self.pace.ordering {
+            Ordering::Key => "key",
+            Ordering::Strict => "strict",
+            Ordering::None => "none",
+        }
+    }
 }
 
 /// What a client waits for until the round is committed.
@@ -189,7 +94,7 @@ enum Pending {
     /// A failure as it is after the commit.
     Get { name: FailureName, view: View, reference: Option<Box<RawValue>> },
     /// A question for the reader, who sees what is committed.
-    Ask { question: Question, view: View, reference: Option<Box<RawValue>> },
+    Ask { question: question::Question, view: View, reference: Option<Box<RawValue>> },
 }
 
 /// What has happened since the last commit.
@@ -216,12 +121,15 @@ pub struct Agent {
     limits: Limits,
     retry: Retry,
     lines: Vec<Line>,
+    routes: Vec<Route>,
     ids: IdSource,
     random: fastrand::Rng,
     in_flight: BTreeMap<Seq, InFlight>,
     /// Outcomes whose commit failed.
     unsettled: Vec<Outcome>,
-    settle: delivery::Settling,
+    settle: Settling,
+    /// Failures of which no request could be built.
+    unbuilt: Vec<(Seq, Ending)>,
     campaigns: BTreeMap<ClientId, Campaign>,
     upkeep: VecDeque<Upkeep>,
     round: Round,
@@ -235,16 +143,24 @@ impl Agent {
     pub fn start(store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut lines = Vec::new();
-        for upstream in config.upstream.as_slice() {
+        for upstream in &config.upstreams {
             let known = store.upstream(&upstream.name)?;
             let mut state = known.unwrap_or_else(|| Upstream::new(now));
             state.start(now);
             lines.push(Line {
-                pace: Pace { concurrency: upstream.concurrency, max_pause: upstream.max_pause },
+                pace: Pace {
+                    concurrency: upstream.concurrency,
+                    max_pause: upstream.max_pause,
+                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
+                    probe_idle: upstream.probe.idle,
+                    ordering: upstream.ordering,
+                },
                 target: Target::of(&upstream.url),
                 config: upstream.clone(),
                 state,
                 stored: String::new(),
+                front: Seq(0),
+                next_chance: None,
             });
         }
         let mut agent = Self {
@@ -254,11 +170,13 @@ impl Agent {
             limits: config.limits.clone(),
             retry: config.retry.clone(),
             lines,
+            routes: config.routes.clone(),
             ids: IdSource::new(random.u64(..)),
             random,
             in_flight: BTreeMap::new(),
             unsettled: Vec::new(),
-            settle: delivery::Settling::default(),
+            settle: Settling::default(),
+            unbuilt: Vec::new(),
             campaigns: BTreeMap::new(),
             upkeep: VecDeque::new(),
             round: Round::default(),
@@ -274,10 +192,16 @@ impl Agent {
     pub fn handle(&mut self, now: Moment, event: Event) -> Flow {
         match event {
             Event::Line { client, socket, peer, line } => return self.line(now, client, socket, peer, line),
-            Event::Tried { seq, ending, took } => self.tried(now, seq, &ending, took),
+            Event::Tried { seq, steps } => self.tried(now, seq, &steps),
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::Selected { client, found } => self.selected(now, client, found),
             Event::DiskFree(bytes) => self.disk_free = Some(bytes),
+            Event::LinkChanged => {
+                for line in &mut self.lines {
+                    line.state.link_changed(now.agent, &mut self.random);
+                }
+            }
+            Event::ClockStepped => self.lines.iter_mut().for_each(|line| line.state.clock_stepped(now.agent)),
             Event::Stop => self.stopping = true,
         }
         Flow::Go
@@ -286,6 +210,7 @@ impl Agent {
     /// Does what is due by itself: outcomes that could not be written, upkeep.
     pub fn tick(&mut self, now: Moment) {
         self.settle_again(now);
+        self.end_unbuilt(now);
         self.upkeep(now);
     }
 
@@ -365,10 +290,10 @@ impl Agent {
             Ok(Request::Hello) => (Pending::Ready(self.hello(socket, reference)), Flow::Go),
             Ok(Request::Record(new)) => (self.record(now, peer, &new, reference), Flow::Go),
             Ok(Request::Get(name)) => (Pending::Get { name, view, reference: kept() }, Flow::Go),
-            Ok(Request::Unsent) => (ask(Question::Unsent), Flow::Wait),
-            Ok(Request::Health) => (ask(Question::Health), Flow::Wait),
-            Ok(Request::List(query)) => (ask(Question::List(query)), Flow::Wait),
-            Ok(Request::History(name)) => (ask(Question::History(name)), Flow::Wait),
+            Ok(Request::Unsent) => (ask(question::Question::Unsent), Flow::Wait),
+            Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
+            Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
+            Ok(Request::History(name)) => (ask(question::Question::History(name)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }
@@ -437,8 +362,8 @@ fn actor(peer: &Peer, by: &Signature) -> Actor {
 }
 
 /// The question that finds the next chunk of a bulk operation.
-fn selection(filter: &Filter, after: Seq) -> Question {
-    Question::Select { filter: filter.clone(), after, limit: BULK_CHUNK }
+fn selection(filter: &Filter, after: Seq) -> question::Question {
+    question::Question::Select { filter: filter.clone(), after, limit: BULK_CHUNK }
 }
 
 /// Is there room for one more bulk operation?

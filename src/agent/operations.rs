@@ -5,12 +5,13 @@
 //! acknowledgement, and the loop's connection never scans.
 
 use super::questions::found_one;
-use super::{Agent, ClientId, Flow, Peer, Pending, actor, crowded, selection};
+use super::{Agent, ClientId, Flow, Peer, Pending, actor, crowded, filing, selection};
 use crate::ids::{FailureName, Seq};
 use crate::limits::BULK_CHUNK;
 use crate::moment::Moment;
+use crate::policy::dossier::{Dossier, Standing};
 use crate::question::{Filter, View};
-use crate::record::{Asked, Failure, Status};
+use crate::record::{Failure, Status};
 use crate::store::StoreError;
 use crate::store::audit::Actor;
 use crate::wire::fields::{Code, Rejection};
@@ -138,6 +139,14 @@ impl Agent {
         }
         match (deed, failure.status) {
             (Deed::Retry { .. }, Status::Held) => Some("is held; release it"),
+            (Deed::Hold, Status::Held) => Some("is held already"),
+            (Deed::Hold, Status::Critical) => {
+                Some("needs a person and is not sent by itself; there is nothing to hold")
+            }
+            (Deed::Release, Status::Pending) => Some("is not held"),
+            (Deed::Retry { .. } | Deed::Release, Status::Critical) if failure.upstream.is_none() => {
+                Some("has no route; add one to the configuration and restart the agent")
+            }
             _ => None,
         }
     }
@@ -193,13 +202,16 @@ impl Agent {
 
     fn act(&mut self, now: Moment, campaign: &Campaign, failure: &Failure) -> Result<Effect, StoreError> {
         match campaign.deed {
-            Deed::Retry { reset } => {
-                let asked = match (failure.status, reset) {
-                    (Status::Critical, false) => Asked::OneShot,
-                    _ if failure.asked == Asked::OneShot && !reset => Asked::OneShot,
-                    _ => Asked::Sooner,
-                };
-                self.store.send_now(failure.seq, now, asked, reset)?;
+            Deed::Hold | Deed::Release if !(campaign.deed == Deed::Release && failure.status == Status::Critical) => {
+                let mut dossier = filing::dossier(failure);
+                dossier.standing = if campaign.deed == Deed::Hold { Standing::Held } else { Standing::Pending };
+                self.store.refile(failure.seq, now, &filing::filed(&dossier))?;
+            }
+            Deed::Hold | Deed::Release | Deed::Retry { .. } => {
+                let reset = campaign.deed == Deed::Retry { reset: true };
+                let mut dossier = if reset { Dossier::fresh() } else { filing::dossier(failure) };
+                dossier.ask();
+                self.store.refile(failure.seq, now, &filing::filed(&dossier))?;
             }
             Deed::Flush => match failure.due_at {
                 Some(due) if due > now.agent => self.store.due_now(failure.seq, now)?,
@@ -243,11 +255,12 @@ impl Agent {
         let actor = actor(peer, by);
         let operation = if gate == Gate::Pause { "pause" } else { "resume" };
         let names: Vec<String> = meant.iter().map(|&n| self.lines[n].config.name.clone()).collect();
+        let newest = self.store.ledger().newest_seq();
         let written = self.write(|agent| {
             for &n in &meant {
                 match gate {
                     Gate::Pause => agent.lines[n].state.suspend(now),
-                    Gate::Resume => agent.lines[n].state.resume(now),
+                    Gate::Resume => agent.lines[n].state.resume(now, newest),
                 }
                 // The audit's reason names the upstream, for its rows have no column for one.
                 let name = &agent.lines[n].config.name;

@@ -221,7 +221,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     if held > 0 {
         reasons.push(format!("{held} held"));
     }
-    let shut = |upstream: &&UpstreamView| matches!(upstream.state, "paused" | "offline");
+    let shut = |upstream: &&UpstreamView| matches!(upstream.state, "paused" | "offline" | "blocked" | "failing");
     reasons.extend(facts.upstreams.iter().filter(shut).map(|upstream| format!("{} {}", upstream.name, upstream.state)));
     let state = match (grave, reasons.is_empty()) {
         (true, _) => "critical",

@@ -3,7 +3,10 @@
 //! Everything that can refuse it is asked before the first write, because an error in the middle
 //! would take the whole round with it.
 
+use super::routing::{NO_ROUTE, Way};
 use super::{Agent, Peer, Pending};
+use crate::config::route::OnUnsure;
+use crate::config::upstream::Ordering;
 use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::policy::backoff::FirstWait;
@@ -111,14 +114,31 @@ impl Agent {
         digest: Option<&Digest>,
     ) -> Result<Recorded, StoreError> {
         let id = self.ids.next(now.wall);
-        let (due_at, next_retry_at) = match self.retry.first(new.own_try, &mut self.random) {
+        let (mut due_at, mut next_retry_at) = match self.retry.first(new.own_try, &mut self.random) {
             FirstWait::Now => (Some(now.agent), Some(now.wall)),
             FirstWait::Step(wait) => (Some(now.agent.after(wait)), Some(now.wall.after(wait))),
             FirstWait::Line => (None, None),
         };
-        let line = self.lines.first_mut();
+        let way = self.way(&new.entity_type, &new.action);
+        let unsure = new.tried && new.http_status.unwrap_or(0) == 0;
+        let status = match way {
+            Way::NoRoute => Status::Critical,
+            Way::To(_) if unsure && self.holds_unsure(&new.entity_type, &new.action) => Status::Held,
+            Way::To(_) | Way::NoUpstream => Status::Pending,
+        };
+        if status != Status::Pending {
+            (due_at, next_retry_at) = (None, None);
+        }
+        let line = match way {
+            Way::To(index) => self.lines.get_mut(index),
+            Way::NoRoute | Way::NoUpstream => None,
+        };
         let placed = Placement {
             id: &id,
+            status,
+            error_class: (way == Way::NoRoute).then_some(NO_ROUTE),
+            unsure,
+            free: line.as_ref().is_some_and(|line| line.pace.ordering == Ordering::None),
             upstream: line.as_ref().map(|line| line.config.name.as_str()),
             due_at,
             next_retry_at,
@@ -130,11 +150,17 @@ impl Agent {
         if let (Some(key), Some(digest)) = (&new.idempotency_key, digest) {
             self.store.keep_key(peer.uid, key, &id, digest)?;
         }
-        if let (Some(line), None) = (line, due_at) {
+        if let (Some(line), None, Status::Pending) = (line, due_at, status) {
             line.state.hint(now.agent);
         }
-        let status = Status::Pending.as_str().to_owned();
+        let status = status.as_str().to_owned();
         Ok(Recorded { id: id.as_str().to_owned(), seq: Some(seq.0), status, duplicate: false })
+    }
+
+    /// Does the route of such a failure hold what may have arrived?
+    fn holds_unsure(&self, entity_type: &str, action: &str) -> bool {
+        let route = self.routes.iter().find(|route| route.matches(entity_type, action));
+        route.is_some_and(|route| route.on_unsure == OnUnsure::Hold)
     }
 }
 

@@ -59,6 +59,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Record a failure, or `-`: requests as JSON lines from standard input
     Record(RecordArgs),
+    /// Show what would be sent for a failure, and with --send how the answer is understood
+    Try(TryArgs),
     /// What is waiting, what is stuck, what to do next
     Status,
     /// Failures that are not delivered
@@ -67,6 +69,10 @@ pub enum Command {
     Show(ShowArgs),
     /// Send failures again now
     Retry(RetryArgs),
+    /// Stop failures from being sent until they are released
+    Hold(BulkArgs),
+    /// Send what was held when its turn comes
+    Release(BulkArgs),
     /// Try now what is pending; passes no gate
     #[command(visible_alias = "send-now")]
     Flush(UpstreamArgs),
@@ -136,6 +142,32 @@ pub struct RecordArgs {
     pub now: bool,
 }
 
+/// `try`
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// Entity type: SALE, RETURN, …
+    #[arg(long = "type", value_name = "TYPE")]
+    pub entity_type: String,
+    /// Entity id
+    #[arg(long, value_name = "ID")]
+    pub entity: String,
+    /// CREATE, UPDATE, DELETE, …
+    #[arg(long, value_name = "ACTION")]
+    pub action: String,
+    /// What is to be sent; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub payload_file: Option<PathBuf>,
+    /// Idempotency key; default: a new id
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Really send it, and tell the answer and what it would mean
+    #[arg(long)]
+    pub send: bool,
+    /// Print the request as a curl command
+    #[arg(long)]
+    pub curl: bool,
+}
+
 /// Which failures are meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Filters {
@@ -201,6 +233,17 @@ pub struct ShowArgs {
 /// `retry`
 #[derive(Debug, Args)]
 pub struct RetryArgs {
+    /// Which, who and why.
+    #[command(flatten)]
+    pub bulk: BulkArgs,
+    /// With a fresh budget of retries
+    #[arg(long)]
+    pub reset: bool,
+}
+
+/// What every operation on many failures takes.
+#[derive(Debug, Args)]
+pub struct BulkArgs {
     /// Numbers or ids; `-` reads them from standard input
     pub ids: Vec<String>,
     /// Which, instead of ids.
@@ -209,9 +252,6 @@ pub struct RetryArgs {
     /// All of them
     #[arg(long)]
     pub all: bool,
-    /// With a fresh budget of retries
-    #[arg(long)]
-    pub reset: bool,
     /// Only say how many
     #[arg(long)]
     pub dry_run: bool,

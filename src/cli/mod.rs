@@ -15,9 +15,11 @@ pub mod session;
 pub mod setup;
 pub mod show;
 pub mod status;
+pub mod trial;
 pub mod words;
 
 use args::{Cli, Command, ConfigCommand, RunArgs};
+use operate::Many;
 use std::fmt;
 use std::io::Write;
 
@@ -81,10 +83,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Run(args)) => setup::daemon(global, args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Record(args)) => record::run(global, args),
+        Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Show(args)) => show::run(global, args),
-        Some(Command::Retry(args)) => operate::retry(global, args),
+        Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
+        Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),
+        Some(Command::Release(args)) => operate::many(global, args, Many::Release),
         Some(Command::Flush(args)) => operate::flush(global, args),
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
@@ -98,9 +103,10 @@ fn check_config(global: &args::Global) -> Result<(), Failure> {
     if !global.quiet {
         let mut out = std::io::stdout().lock();
         writeln!(out, "The configuration is right.")?;
-        match &config.upstream {
-            Some(upstream) => writeln!(out, "Everything is delivered to {}, {}.", upstream.name, upstream.url)?,
-            None => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
+        match (&config.upstreams[..], config.routes.len()) {
+            ([], _) => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
+            ([one], 0) => writeln!(out, "Everything is delivered to {}, {}.", one.name, one.url)?,
+            (several, routes) => writeln!(out, "{} upstreams, {routes} routes.", several.len())?,
         }
     }
     Ok(())

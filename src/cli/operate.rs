@@ -1,55 +1,79 @@
-//! `retry`, `flush`, `pause`, `resume`: what people do, with who and why.
+//! `retry`, `hold`, `release`, `flush`, `pause`, `resume`: what people do, with who and why.
 
 use super::Failure;
-use super::args::{Global, RetryArgs, UpstreamArgs};
+use super::args::{BulkArgs, Global, UpstreamArgs};
 use super::list::filter;
 use super::render::{count, harmless};
 use super::session::{Session, claimed};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// `retry`
-pub fn retry(global: &Global, args: &RetryArgs) -> Result<(), Failure> {
+/// An operation on many failures, and how it is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Many {
+    /// `retry`
+    Retry {
+        /// With a fresh budget.
+        reset: bool,
+    },
+    /// `hold`
+    Hold,
+    /// `release`
+    Release,
+}
+
+impl Many {
+    fn op(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+        }
+    }
+
+    /// What happens to them.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "sent again when their turn comes",
+            Self::Hold => "held; undo: resyncd release",
+            Self::Release => "released; sent when their turn comes",
+        }
+    }
+}
+
+/// `retry`, `hold`, `release`
+pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let mut request = Map::new();
-    request.insert("op".into(), json!("retry"));
-    request.insert("reset".into(), json!(args.reset));
+    request.insert("op".into(), json!(what.op()));
+    if let Many::Retry { reset } = what {
+        request.insert("reset".into(), json!(reset));
+    }
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
     let filter = filter(&args.filters);
     match (args.ids.is_empty(), filter.is_empty(), args.all) {
-        (false, true, false) => {
-            request.insert("ids".into(), json!(ids(&session, &args.ids)?));
-        }
-        (true, false, false) => {
-            request.insert("filter".into(), Value::Object(filter));
-        }
-        (true, true, true) => {
-            request.insert("all".into(), json!(true));
-        }
+        (false, true, false) => drop(request.insert("ids".into(), json!(ids(&session, &args.ids, what)?))),
+        (true, false, false) => drop(request.insert("filter".into(), Value::Object(filter))),
+        (true, true, true) => drop(request.insert("all".into(), json!(true))),
         _ => return Err(Failure::Usage("say which: ids, or filters such as --status critical, or --all".into())),
     }
     if args.dry_run || args.ids.is_empty() {
         request.insert("dry_run".into(), json!(true));
         let matched = session.order(&Value::Object(request.clone()))?;
-        let number = matched.value["matched"].as_u64().unwrap_or_default();
+        let number = count(matched.value["matched"].as_u64().unwrap_or_default());
         if args.dry_run {
-            return answer(&session, &matched.value, &format!("{} would be sent again.", count(number)));
+            return answer(&session, &matched.value, &format!("{number} match; nothing was changed."));
         }
-        confirm(args.yes, &format!("{} failures are sent again.", count(number)))?;
+        confirm(args.yes, &format!("{number} failures: {}.", what.done()))?;
         request.insert("dry_run".into(), json!(false));
     }
     let reply = session.order(&Value::Object(request))?.value;
     let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
-    let skipped = if reply["skipped"] == 0 {
-        String::new()
-    } else {
-        format!(", {} left alone (in flight or held)", tally("skipped"))
+    let skipped = match reply["skipped"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(_) => format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped")),
     };
-    answer(
-        &session,
-        &reply,
-        &format!("{} of {} sent again when their turn comes{skipped}.", tally("changed"), tally("matched")),
-    )
+    answer(&session, &reply, &format!("{} of {} {}.{skipped}", tally("changed"), tally("matched"), what.done()))
 }
 
 /// `flush`
@@ -68,6 +92,10 @@ pub fn flush(global: &Global, args: &UpstreamArgs) -> Result<(), Failure> {
 /// `pause` and `resume`
 pub fn gate(global: &Global, args: &UpstreamArgs, op: &str) -> Result<(), Failure> {
     let session = Session::new(global)?;
+    if let Some(name) = args.upstream.as_deref().filter(|name| name.starts_with('#') || name.parse::<u64>().is_ok()) {
+        let right = if op == "pause" { "hold" } else { "release" };
+        return Err(Failure::Usage(format!("{op} takes an upstream. For one failure: resyncd {right} {name}")));
+    }
     let reply = upstream_order(&session, op, args)?;
     let names: Vec<String> =
         reply["upstreams"].as_array().into_iter().flatten().filter_map(Value::as_str).map(harmless).collect();
@@ -99,13 +127,18 @@ fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>
 }
 
 /// The ids as they were given, or line by line from standard input; each looked up.
-fn ids(session: &Session, given: &[String]) -> Result<Vec<String>, Failure> {
+fn ids(session: &Session, given: &[String], what: Many) -> Result<Vec<String>, Failure> {
     let names: Vec<String> = if given == ["-"] {
         let lines = io::stdin().lock().lines().collect::<Result<Vec<_>, _>>()?;
         lines.into_iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
     } else {
         given.to_vec()
     };
+    let upstream = |name: &String| session.config.upstreams.iter().any(|upstream| upstream.name == *name);
+    if let Some(name) = names.iter().find(|name| upstream(name)) {
+        let right = if matches!(what, Many::Hold) { "pause" } else { "flush" };
+        return Err(Failure::Usage(format!("{name} is an upstream; you want: resyncd {right} {name}")));
+    }
     names.iter().map(|name| session.resolve(name)).collect()
 }
 

@@ -60,7 +60,7 @@ fn one(session: &Session, args: &RecordArgs) -> Result<(), Failure> {
 }
 
 /// The file's contents, to be kept byte for byte.
-fn payload(file: &Path) -> Result<String, Failure> {
+pub(super) fn payload(file: &Path) -> Result<String, Failure> {
     let reading = |error: io::Error| Failure::Usage(format!("reading the payload {}: {error}", file.display()));
     let bytes = if file == Path::new("-") {
         let mut bytes = Vec::new();

@@ -95,6 +95,7 @@ fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io
             Some(at) => writeln!(out, "Next       {}, or when the line comes back after an outage", ago(at, now)),
             None => writeln!(out, "Next       as soon as the upstream answers a probe"),
         },
+        "held" => writeln!(out, "Next       when it may be sent: resyncd release {}", failure["seq"]),
         _ => Ok(()),
     }
 }
@@ -107,7 +108,12 @@ fn tries(session: &Session, out: &mut impl Write, history: &Value) -> io::Result
     let now = wall();
     let rows: Vec<Vec<String>> = entries.iter().map(|entry| row(entry, now)).collect();
     writeln!(out)?;
-    session.screen.table(out, &["WHEN", "WHAT", "STATUS", "CLASS", "COUNTED", "ANSWER"], &rows)
+    session.screen.table(out, &["WHEN", "WHAT", "STATUS", "CLASS", "COUNTED", "ANSWER"], &rows)?;
+    let last = entries.iter().rev().find(|entry| entry["kind"] == "attempt");
+    match last.and_then(|entry| entry["why"].as_str()).map(words::why) {
+        Some(why) if !why.is_empty() => writeln!(out, "\nThe last try: {why}."),
+        _ => Ok(()),
+    }
 }
 
 fn row(entry: &Value, now: WallTime) -> Vec<String> {
@@ -119,7 +125,7 @@ fn row(entry: &Value, now: WallTime) -> Vec<String> {
         return vec![when, what, String::new(), String::new(), String::new(), text(entry, "reason")];
     }
     let status = entry["http_status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string());
-    let counted = words::why(entry["why"].as_str().unwrap_or_default());
+    let counted = words::counted(entry);
     vec![
         when,
         format!("try {} ({}), {} ms", entry["attempt"], text(entry, "trigger"), entry["duration_ms"]),

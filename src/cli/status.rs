@@ -147,7 +147,7 @@ fn upstream(upstream: &Value, anything_waits: bool) -> String {
     let says = words::upstream(state);
     match state {
         "online" => format!("{name}: {says}{latency}."),
-        "offline" | "paused" => format!("{name}: {says}{since}{reason}.{next}"),
+        "offline" | "paused" | "blocked" | "failing" => format!("{name}: {says}{since}{reason}.{next}"),
         _ => format!("{name}: {says}{reason}.{next}"),
     }
 }

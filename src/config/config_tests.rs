@@ -20,7 +20,7 @@ fn nothing_is_required() {
     assert_eq!(config.agent.terminal_id, "till-9");
     assert_eq!(config.agent.state_dir, PathBuf::from("/home/ana/.local/state/resyncd"));
     assert_eq!(config.agent.socket, PathBuf::from("/home/ana/.local/state/resyncd/resyncd.sock"));
-    assert_eq!(config.upstream, None);
+    assert_eq!(config.upstreams, []);
     let root =
         Config::load(None, &Overrides::default(), &Surroundings { root: true, ..around() }).expect("the defaults");
     assert_eq!(root.agent.admin_socket, PathBuf::from("/run/resyncd/admin.sock"));
@@ -48,9 +48,9 @@ fn a_whole_file() {
         "#,
     )
     .expect("a right file");
-    let upstream = config.upstream.expect("an upstream");
-    assert_eq!((upstream.name.as_str(), upstream.probe_url.as_str()), ("hq", "https://hq.example/sync"));
-    assert_eq!((upstream.timeout, upstream.probe_method), (Duration::from_secs(10), ProbeMethod::Get));
+    let upstream = config.upstreams.first().expect("an upstream");
+    assert_eq!((upstream.name.as_str(), upstream.probe.url.as_str()), ("hq", "https://hq.example/sync"));
+    assert_eq!((upstream.timeout, upstream.probe.method), (Duration::from_secs(10), upstream::ProbeMethod::Get));
     assert_eq!(config.retry.steps, [Duration::ZERO, Duration::from_millis(250)]);
     assert_eq!((config.limits.max_payload, config.limits.max_failures), (1024, 10));
     assert_eq!(config.agent.socket, PathBuf::from("/tmp/state/resyncd.sock"));
@@ -65,7 +65,7 @@ fn a_flag_goes_before_the_file() {
     };
     let text = "[upstream.hq]\nurl = \"https://hq.example/\"\n[agent]\nsocket = \"/tmp/b.sock\"";
     let config = Config::load(Some(("f", text)), &overrides, &around()).expect("a right file");
-    let upstream = config.upstream.expect("an upstream");
+    let upstream = config.upstreams.first().expect("an upstream");
     assert_eq!((upstream.name.as_str(), upstream.url.as_str()), (DEFAULT_UPSTREAM, "https://other.example/"));
     assert_eq!(config.agent.socket, PathBuf::from("/tmp/a.sock"));
 }

@@ -1,21 +1,28 @@
 //! The configuration as values: what is in force, checked, with every default filled in.
 //!
-//! [`Config::load`] puts the layers together (flag or environment, file, default); [`read`] walks
-//! the file and says what is wrong with it, all at once and with its place; [`problem`] is how that
-//! looks; [`value`] reads durations, sizes and URLs.
+//! [`Config::load`] puts the layers together (flag or environment, file, default). The file is
+//! walked by `read`, [`upstream`] and [`route`] with the tools of `table`, which say what is wrong
+//! with it, all at once and with its place; [`problem`] is how that looks; [`value`] reads durations,
+//! sizes and URLs, [`template`] paths and bodies.
 //!
 //! It reads no file and no environment itself: the text and the surroundings come in, so that the
 //! same function serves the daemon, `config check` and the tests.
 
 pub mod problem;
-pub mod read;
+mod read;
+pub mod route;
+mod table;
+pub mod template;
+pub mod upstream;
 pub mod value;
 
 use crate::limits::Limits;
 use problem::{Place, Problem};
-use read::Document;
+pub use route::Route;
 use std::path::PathBuf;
 use std::time::Duration;
+use table::Document;
+pub use upstream::Upstream;
 
 /// Everything that is configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +31,10 @@ pub struct Config {
     pub agent: Agent,
     /// The section `[retry]`.
     pub retry: Retry,
-    /// `[upstream.NAME]`; `None`: failures are recorded, nothing is delivered.
-    pub upstream: Option<Upstream>,
+    /// `[upstream.NAME]`; none: failures are recorded, nothing is delivered.
+    pub upstreams: Vec<Upstream>,
+    /// `[[route]]`; none: everything goes to the only upstream, as an envelope.
+    pub routes: Vec<Route>,
     /// The section `[limits]`.
     pub limits: Limits,
 }
@@ -64,52 +73,6 @@ impl Default for Retry {
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(n * 60);
         Self { steps: vec![minutes(5), minutes(15), minutes(30)], max_retries: 3, jitter: 0.2, batch: 10 }
-    }
-}
-
-/// One upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name, as it is stored with each failure.
-    pub name: String,
-    /// Where requests go.
-    pub url: String,
-    /// A request, from the connection to the end of the answer.
-    pub timeout: Duration,
-    /// Name look-up and connection.
-    pub connect_timeout: Duration,
-    /// Requests in flight at once.
-    pub concurrency: usize,
-    /// The longest pause after a no, and between probes.
-    pub max_pause: Duration,
-    /// What a probe asks for.
-    pub probe_url: String,
-    /// With which method.
-    pub probe_method: ProbeMethod,
-    /// Plain http to another machine.
-    pub insecure: bool,
-}
-
-/// How a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeMethod {
-    /// Costs the upstream least.
-    Head,
-    /// For those that do not know HEAD.
-    Get,
-    /// The same.
-    Options,
-}
-
-impl ProbeMethod {
-    /// As it is sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Head => "HEAD",
-            Self::Get => "GET",
-            Self::Options => "OPTIONS",
-        }
     }
 }
 
@@ -192,23 +155,6 @@ fn default_state_dir(around: &Surroundings) -> PathBuf {
     own.unwrap_or_else(|| PathBuf::from("/var/lib")).join("resyncd")
 }
 
-impl Upstream {
-    /// An upstream with this URL and everything else by default.
-    fn with_url(name: &str, url: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            url: url.to_owned(),
-            timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(5),
-            concurrency: 4,
-            max_pause: Duration::from_secs(60),
-            probe_url: url.to_owned(),
-            probe_method: ProbeMethod::Head,
-            insecure: false,
-        }
-    }
-}
-
 fn apply(config: &mut Config, overrides: &Overrides, document: &mut Document) {
     if let Some((socket, _)) = &overrides.socket {
         config.agent.socket.clone_from(socket);
@@ -223,7 +169,8 @@ fn apply(config: &mut Config, overrides: &Overrides, document: &mut Document) {
         if let Err(wrong) = value::url(url, false) {
             document.report(Place::Given(given), format!("{url:?}: {wrong}"));
         }
-        config.upstream = Some(Upstream::with_url(DEFAULT_UPSTREAM, url));
+        config.upstreams = vec![Upstream::with_url(DEFAULT_UPSTREAM, url)];
+        config.routes = Vec::new();
     }
     if let Some((dir, _)) = &overrides.state_dir {
         config.agent.state_dir.clone_from(dir);

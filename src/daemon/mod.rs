@@ -100,10 +100,10 @@ fn announce(config: &Config) {
         std::process::id(),
         config.agent.terminal_id
     );
-    match &config.upstream {
-        Some(upstream) => log::info!("event=upstream_configured upstream={} url={:?}", upstream.name, upstream.url),
-        None => log::warn!(
-            "event=no_upstream message=\"failures are recorded, nothing is delivered; configure an upstream\""
-        ),
+    for upstream in &config.upstreams {
+        log::info!("event=upstream_configured upstream={} url={:?}", upstream.name, upstream.url);
+    }
+    if config.upstreams.is_empty() {
+        log::warn!("event=no_upstream message=\"failures are recorded, nothing is delivered; configure an upstream\"");
     }
 }

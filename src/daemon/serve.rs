@@ -9,6 +9,7 @@ use crate::agent::{Agent, ClientId, Effect, Event, Flow};
 use crate::io::clock::Clock;
 use crate::io::conn::{Conn, next_line};
 use crate::io::inbox::{Inbox, Outbox, inbox};
+use crate::io::link;
 use crate::io::listen::Listener;
 use crate::io::poller::{Interest, Poller, Ready};
 use crate::io::reader::{ReaderThread, Reply};
@@ -21,6 +22,7 @@ use crate::store::{StoreError, StoreSettings};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
 use crate::wire::request::Socket;
+use rustix::fd::OwnedFd;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -30,6 +32,7 @@ const APP: u64 = 0;
 const ADMIN: u64 = 1;
 const INBOX: u64 = 2;
 const STOP: u64 = 3;
+const LINK: u64 = 4;
 
 /// Lines of one client that a round takes at most, so that a flood shares the round with others.
 const LINES_A_ROUND: usize = 512;
@@ -52,6 +55,10 @@ pub(super) struct Server {
     senders: Vec<Senders<Message>>,
     reader: ReaderThread,
     stop: UnixStream,
+    /// `None` where the system does not tell of links; probes find out by themselves then.
+    link: Option<OwnedFd>,
+    /// Wall time less agent time, as it was last seen.
+    drift_ms: i64,
     stopping_since: Option<AgentTime>,
     buffer: Vec<u8>,
     max_line: usize,
@@ -68,6 +75,8 @@ impl Server {
         stop: UnixStream,
     ) -> io::Result<Self> {
         let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
+        let refused = |error: &io::Error| log::info!("event=no_link_events error={:?}", error.to_string());
+        let link = link::watch().inspect_err(refused).ok();
         let senders = agent.upstreams().enumerate();
         let senders = senders.map(|(index, upstream)| Senders::new(index, upstream, outbox.clone(), Message::Report));
         Ok(Self {
@@ -80,6 +89,8 @@ impl Server {
             crowd: Crowd::new(limits),
             inbox,
             stop,
+            link,
+            drift_ms: drift(clock.now()),
             stopping_since: None,
             buffer: vec![0; 64 << 10],
             max_line: limits.max_line,
@@ -93,11 +104,15 @@ impl Server {
         self.poller.add(&listeners[1], ADMIN, read)?;
         self.poller.add(self.inbox.bell(), INBOX, read)?;
         self.poller.add(&self.stop, STOP, read)?;
+        if let Some(link) = &self.link {
+            self.poller.add(link, LINK, read)?;
+        }
         while !self.stopped() {
             let ready = self.poller.wait(self.patience())?;
             let now = self.clock.now();
             self.crowd.expire(now.agent);
             self.look_at_disk(now, !ready.is_empty());
+            self.look_at_clock(now);
             for client in self.crowd.take_more() {
                 self.hand_on(client, now, 0);
             }
@@ -136,6 +151,11 @@ impl Server {
             ADMIN => self.crowd.accept(&listeners[1], Socket::Admin, &self.poller, now.agent),
             INBOX => self.take_messages(now),
             STOP => self.begin_stop(now, listeners)?,
+            LINK => {
+                if self.link.as_ref().is_some_and(link::changed) {
+                    self.agent.handle(now, Event::LinkChanged);
+                }
+            }
             token => {
                 let client = ClientId(token);
                 debug_assert!(token >= FIRST_CLIENT, "every other number is a client's");
@@ -239,6 +259,18 @@ impl Server {
         }
     }
 
+    /// A wall clock that was set may have made a certificate right.
+    fn look_at_clock(&mut self, now: Moment) {
+        /// What a clock that is only slewed does not do between two rounds.
+        const STEP_MS: i64 = 5_000;
+        let before = std::mem::replace(&mut self.drift_ms, drift(now));
+        let step = self.drift_ms.saturating_sub(before);
+        if step.abs() >= STEP_MS {
+            log::warn!("event=clock_stepped ms={step}");
+            self.agent.handle(now, Event::ClockStepped);
+        }
+    }
+
     fn look_at_disk(&mut self, now: Moment, something_came: bool) {
         let (dir, last) = &mut self.disk;
         if last.is_some_and(|last| now.agent.since(last) < DISK_LOOK) || (last.is_some() && !something_came) {
@@ -285,6 +317,11 @@ fn hand_lines(
         handed.used = bytes.len();
     }
     handed
+}
+
+/// Wall time less agent time: constant but for steps of the wall clock.
+fn drift(now: Moment) -> i64 {
+    now.wall.as_millis().saturating_sub(now.agent.as_millis())
 }
 
 fn too_long(max_line: usize) -> Vec<u8> {

@@ -5,17 +5,23 @@
 //! far a request has come ([`Stage`]).
 
 use super::resolve::{CachingResolver, LookupFailed};
+use super::secrets::{Secrets, Stamp, stamp};
+use super::tls;
 use crate::config::Upstream;
 use crate::limits::{MAX_BODY, MAX_HEADERS};
 use crate::moment::WallTime;
 use crate::policy::class::{Answer, BreakFault, Ending, LineFault};
-use crate::wire::envelope::{HttpRequest, USER_AGENT};
+use crate::wire::delivery::{BodyPart, HeaderValue, HttpRequest};
+use crate::wire::envelope::USER_AGENT;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::cell::Cell;
 use std::error::Error as _;
 use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Request, Response};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, Transport};
 use ureq::{Agent, Body, Error, Timeout};
 
@@ -60,17 +66,24 @@ impl<T: Transport> Connector<T> for After {
     }
 }
 
-/// A client for one upstream; its clones share their connections.
-#[derive(Clone, Debug)]
-pub struct Client {
-    agent: Agent,
+/// A client for one upstream: makes exchanges, with what the configuration's files hold now.
+#[derive(Debug)]
+pub struct Exchange {
+    upstream: Upstream,
+    /// Where most of its requests go; decides about the proxy.
+    url: String,
+    timeout: Duration,
+    /// Connections that are kept for the next request.
+    kept: usize,
+    /// Made when it is needed, and anew when a certificate's file has changed.
+    made: Mutex<Option<(Vec<Option<Stamp>>, Agent)>>,
 }
 
-impl Client {
+impl Exchange {
     /// A client that keeps connections for the next request.
     #[must_use]
     pub fn for_deliveries(upstream: &Upstream) -> Self {
-        Self::new(upstream, upstream.timeout, upstream.concurrency)
+        Self::new(upstream, &upstream.url, upstream.timeout, upstream.concurrency)
     }
 
     /// A client whose every request makes a connection, so that it finds a dead line.
@@ -78,66 +91,117 @@ impl Client {
     pub fn for_probes(upstream: &Upstream) -> Self {
         /// A probe has nothing to send and little to read.
         const PROBE: Duration = Duration::from_secs(10);
-        Self::new(upstream, upstream.timeout.min(PROBE), 0)
+        Self::new(upstream, &upstream.probe.url, upstream.timeout.min(PROBE), 0)
     }
 
-    fn new(upstream: &Upstream, timeout: Duration, kept: usize) -> Self {
+    fn new(upstream: &Upstream, url: &str, timeout: Duration, kept: usize) -> Self {
+        Self { upstream: upstream.clone(), url: url.to_owned(), timeout, kept, made: Mutex::new(None) }
+    }
+
+    /// The HTTP client, or why it cannot be made.
+    fn agent(&self) -> Result<Agent, String> {
+        let connection = &self.upstream.connection;
+        let own = connection.client_cert.iter().flat_map(|(cert, key)| [cert, key]);
+        let now: Vec<Option<Stamp>> = connection.ca_file.iter().chain(own).map(|file| stamp(file).ok()).collect();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((before, agent)) if *before == now => Ok(agent.clone()),
+            _ => {
+                let agent = self.make()?;
+                *made = Some((now, agent.clone()));
+                Ok(agent)
+            }
+        }
+    }
+
+    fn make(&self) -> Result<Agent, String> {
         /// Under the shortest time for which servers commonly keep an idle connection (5 s): a
         /// request must not meet one that is just being closed.
         const IDLE: Duration = Duration::from_secs(4);
+        let connection = &self.upstream.connection;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_global(Some(timeout))
-            .timeout_connect(Some(upstream.connect_timeout))
-            .timeout_resolve(Some(upstream.connect_timeout))
+            .proxy(tls::proxy(connection, &self.url)?)
+            .timeout_global(Some(self.timeout))
+            .timeout_connect(Some(self.upstream.connect_timeout))
+            .timeout_resolve(Some(self.upstream.connect_timeout))
             .max_response_header_size(MAX_HEADERS)
-            .max_idle_connections(kept)
-            .max_idle_connections_per_host(kept)
+            .max_idle_connections(self.kept)
+            .max_idle_connections_per_host(self.kept)
             .max_idle_age(IDLE)
             .user_agent(USER_AGENT)
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .tls_config(tls::config(connection)?)
             .build();
         let connector = Before.chain(DefaultConnector::new()).chain(After);
-        Self { agent: Agent::with_parts(config, connector, CachingResolver::default()) }
+        Ok(Agent::with_parts(config, connector, CachingResolver::default()))
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request, with further headers, and reads its answer.
     #[must_use]
-    pub fn send(&self, request: HttpRequest) -> Ending {
+    pub fn send(&self, request: &HttpRequest, secrets: &Secrets, more: &[(String, HeaderValue)]) -> Ending {
+        let agent = match self.agent() {
+            Ok(agent) => agent,
+            Err(why) => return Ending::NotSent(LineFault::Credentials, why),
+        };
         let mut builder = Request::builder().method(request.method).uri(&request.url);
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
+        for (name, value) in request.headers.iter().chain(more) {
+            match header(value, secrets) {
+                Ok(value) => builder = builder.header(name, value),
+                Err(why) => return Ending::NotSent(LineFault::Credentials, why),
+            }
         }
-        let built = match builder.body(request.body) {
-            Ok(built) => built,
-            Err(error) => return Ending::Unbuildable(format!("the request cannot be built: {error}")),
+        let body = match body(&request.body, secrets) {
+            Ok(body) => body,
+            Err(why) => return Ending::NotSent(LineFault::Credentials, why),
         };
         STAGE.set(Stage::Begun);
-        match self.agent.run(built).and_then(read) {
+        let sent = if body.is_empty() && !expects_body(request.method) {
+            builder.body(()).map_err(Error::from).and_then(|built| agent.run(built))
+        } else {
+            let built = builder.body(body).map_err(Error::from);
+            built.and_then(|built| agent.run(agent.configure_request(built).allow_non_standard_methods(true).build()))
+        };
+        match sent.and_then(read) {
             Ok(answer) => Ending::Answered(answer),
             Err(error) => ending(&error, STAGE.get()),
         }
     }
+}
 
-    /// Asks without a body.
-    #[must_use]
-    pub fn ask(&self, method: &'static str, url: &str) -> Ending {
-        let mut builder = Request::builder().method(method).uri(url);
-        builder = builder.header("User-Agent", USER_AGENT);
-        match builder.body(()) {
-            Err(error) => Ending::Unbuildable(error.to_string()),
-            Ok(built) => {
-                STAGE.set(Stage::Begun);
-                match self.agent.run(built).and_then(read) {
-                    Ok(answer) => Ending::Answered(answer),
-                    Err(error) => ending(&error, STAGE.get()),
-                }
-            }
+/// Methods whose request has a body, be it empty (RFC 9110).
+fn expects_body(method: &str) -> bool {
+    matches!(method, "POST" | "PUT" | "PATCH")
+}
+
+fn header(value: &HeaderValue, secrets: &Secrets) -> Result<String, String> {
+    match value {
+        HeaderValue::Text(text) => Ok(text.clone()),
+        HeaderValue::File(file) => one_line(file, secrets),
+        HeaderValue::Bearer(file) => one_line(file, secrets).map(|token| format!("Bearer {token}")),
+        HeaderValue::Basic(file) => secrets.file(file).map(|pair| format!("Basic {}", BASE64_STANDARD.encode(pair))),
+    }
+}
+
+/// A file's text, when it can stand in a header. What is wrong with it is not shown.
+fn one_line(file: &Path, secrets: &Secrets) -> Result<String, String> {
+    let text = secrets.file(file)?;
+    if text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+        return Ok(text);
+    }
+    Err(format!("{} cannot stand in a header: it has more than one line, or is not visible ASCII", file.display()))
+}
+
+fn body(parts: &[BodyPart], secrets: &Secrets) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        match part {
+            BodyPart::Bytes(part) => bytes.extend_from_slice(part),
+            BodyPart::Secret(name) => bytes.extend_from_slice(secrets.credential(name)?.as_bytes()),
         }
     }
+    Ok(bytes)
 }
 
 /// Reads the answer as far as it is wanted. A body that breaks off within that breaks the answer.
@@ -152,8 +216,15 @@ fn read(response: Response<Body>) -> Result<Answer, Error> {
         location: header("location"),
         retry_after: header("retry-after"),
         date: header("date").and_then(|date| WallTime::parse_http_date(&date)),
+        cookies: all(&head.headers, "set-cookie"),
+        outcome: header("resync-outcome"),
+        outcome_error: header("resync-error"),
         body: start,
     })
+}
+
+fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -170,6 +241,9 @@ fn ending(error: &Error, stage: Stage) -> Ending {
         Error::Other(other) if other.is::<LookupFailed>() => {
             Ending::NotSent(LineFault::Lookup, format!("name lookup fails: {words}"))
         }
+        // The proxy's word, before anything was sent.
+        Error::ConnectProxyFailed(_) if words.contains("407") => Ending::NotSent(LineFault::Credentials, words),
+        Error::ConnectProxyFailed(_) => Ending::NotSent(LineFault::NoConnection, words),
         Error::Timeout(Timeout::Connect) => Ending::NotSent(LineFault::ConnectTimeout, "no connection in time".into()),
         Error::Timeout(_) if stage == Stage::Connecting => {
             Ending::NotSent(LineFault::ConnectTimeout, "no connection in time".into())

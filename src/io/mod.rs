@@ -4,17 +4,23 @@
 //! - [`clock`]: the only place where the clocks are read.
 //! - [`poller`], [`listen`], [`conn`]: sockets and clients of the loop.
 //! - [`inbox`]: how threads answer the loop.
-//! - [`http`], [`resolve`], [`sender`]: requests and probes to an upstream, on threads.
+//! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
+//!   and probes to an upstream, on threads.
 //! - [`reader`]: long questions, on a thread.
+//! - [`link`]: the kernel's word that the line has changed.
 //! - [`system`]: signals, disk, limits, users.
 
 pub mod clock;
 pub mod conn;
 pub mod http;
 pub mod inbox;
+pub mod link;
 pub mod listen;
+pub mod login;
 pub mod poller;
 pub mod reader;
 pub mod resolve;
+pub mod secrets;
 pub mod sender;
 pub mod system;
+pub mod tls;

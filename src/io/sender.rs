@@ -2,15 +2,18 @@
 //! next one, and one for probes.
 
 use super::clock::since_boot;
-use super::http::Client;
+use super::http::Exchange;
 use super::inbox::Outbox;
-use crate::agent::{Dispatch, Event};
+use super::login::{NoSession, Session};
+use super::secrets::Secrets;
+use crate::agent::{Dispatch, Event, Finding, Step, StepKind};
 use crate::config::Upstream;
 use crate::ids::Seq;
 use crate::moment::WallTime;
-use crate::policy::class::{BreakFault, Ending, Target};
+use crate::policy::class::{BreakFault, Ending, LineFault, Target};
 use crate::policy::probe::ProbeEnd;
-use crate::wire::envelope::HttpRequest;
+use crate::policy::reading::Reading;
+use crate::wire::delivery::HttpRequest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,10 +29,8 @@ pub enum Report {
         upstream: usize,
         /// Of which failure.
         seq: Seq,
-        /// How.
-        ending: Ending,
-        /// How long it took.
-        took: Duration,
+        /// What was asked and sent, in order.
+        steps: Vec<Step>,
     },
     /// A probe has ended.
     Probed {
@@ -47,29 +48,29 @@ impl Report {
     #[must_use]
     pub fn event(self) -> Event<'static> {
         match self {
-            Self::Tried { seq, ending, took, .. } => Event::Tried { seq, ending, took },
+            Self::Tried { seq, steps, .. } => Event::Tried { seq, steps },
             Self::Probed { upstream, end, date } => Event::Probed { upstream, end, date },
         }
     }
 }
+
+/// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
+const STACK: usize = 256 << 10;
 
 /// The threads of one upstream.
 #[derive(Debug)]
 pub struct Senders<T> {
     index: usize,
     upstream: Upstream,
-    client: Client,
-    prober: Client,
-    work: Sender<(Seq, HttpRequest)>,
-    waiting: Arc<Mutex<Receiver<(Seq, HttpRequest)>>>,
+    messenger: Arc<Messenger>,
+    prober: Arc<Exchange>,
+    work: Sender<Dispatch>,
+    waiting: Arc<Mutex<Receiver<Dispatch>>>,
     outbox: Outbox<T>,
     wrap: fn(Report) -> T,
     threads: usize,
     busy: usize,
 }
-
-/// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
-const STACK: usize = 256 << 10;
 
 impl<T: Send + 'static> Senders<T> {
     /// Threads start when there is work for them.
@@ -79,8 +80,8 @@ impl<T: Send + 'static> Senders<T> {
         Self {
             index,
             upstream: upstream.clone(),
-            client: Client::for_deliveries(upstream),
-            prober: Client::for_probes(upstream),
+            messenger: Arc::new(Messenger::new(upstream)),
+            prober: Arc::new(Exchange::for_probes(upstream)),
             work,
             waiting: Arc::new(Mutex::new(waiting)),
             outbox,
@@ -94,14 +95,14 @@ impl<T: Send + 'static> Senders<T> {
     pub fn send(&mut self, dispatch: Dispatch) {
         self.busy += 1;
         if self.busy > self.threads && !self.hire() && self.threads == 0 {
-            let ending =
-                Ending::NotSent(crate::policy::class::LineFault::NoConnection, "no thread could be started".into());
-            let report = Report::Tried { upstream: self.index, seq: dispatch.seq, ending, took: Duration::ZERO };
+            let ending = Ending::NotSent(LineFault::NoConnection, "no thread could be started".into());
+            let step = Step { kind: StepKind::Deliver, ending, took: Duration::ZERO };
+            let report = Report::Tried { upstream: self.index, seq: dispatch.seq, steps: vec![step] };
             self.outbox.send((self.wrap)(report));
             return;
         }
         // The receiver lives as long as this does.
-        let _ = self.work.send((dispatch.seq, dispatch.request));
+        let _ = self.work.send(dispatch);
     }
 
     /// A report of one of these threads has come.
@@ -110,17 +111,16 @@ impl<T: Send + 'static> Senders<T> {
     }
 
     fn hire(&mut self) -> bool {
-        let (client, waiting, outbox) = (self.client.clone(), Arc::clone(&self.waiting), self.outbox.clone());
+        let (messenger, waiting, outbox) =
+            (Arc::clone(&self.messenger), Arc::clone(&self.waiting), self.outbox.clone());
         let (index, wrap) = (self.index, self.wrap);
         let thread = thread::Builder::new().name(format!("sender-{}", self.upstream.name)).stack_size(STACK);
         let hired = thread.spawn(move || {
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok((seq, request)) = next else { return };
-                let begun = since_boot();
-                let ending = guarded(|| client.send(request));
-                let took = since_boot().saturating_sub(begun);
-                outbox.send(wrap(Report::Tried { upstream: index, seq, ending, took }));
+                let Ok(dispatch) = next else { return };
+                let steps = messenger.carry(&dispatch);
+                outbox.send(wrap(Report::Tried { upstream: index, seq: dispatch.seq, steps }));
             }
         });
         if let Err(error) = &hired {
@@ -132,20 +132,96 @@ impl<T: Send + 'static> Senders<T> {
 
     /// Asks the upstream whether it is there; the agent has one such question at a time.
     pub fn probe(&self) {
-        let (prober, upstream, outbox) = (self.prober.clone(), self.upstream.clone(), self.outbox.clone());
+        let (prober, messenger) = (Arc::clone(&self.prober), Arc::clone(&self.messenger));
+        let (probe, outbox) = (self.upstream.probe.clone(), self.outbox.clone());
         let (index, wrap) = (self.index, self.wrap);
         let silent = |reason: String| Report::Probed { upstream: index, end: ProbeEnd::Silence { reason }, date: None };
         let thread = thread::Builder::new().name(format!("probe-{}", self.upstream.name)).stack_size(STACK);
         let started = thread.spawn(move || {
             let begun = since_boot();
-            let ending = guarded(|| prober.ask(upstream.probe_method.as_str(), &upstream.probe_url));
+            let request = HttpRequest {
+                method: probe.method.as_str(),
+                url: probe.url.clone(),
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
+            let ending = guarded(|| prober.send(&request, &messenger.secrets, &[]));
             let took = since_boot().saturating_sub(begun);
             let date = if let Ending::Answered(answer) = &ending { answer.date } else { None };
-            let end = ProbeEnd::of(ending, took, &Target::of(&upstream.probe_url));
+            let end = ProbeEnd::of(ending, took, &Target::of(&probe.url));
             outbox.send(wrap(Report::Probed { upstream: index, end, date }));
         });
         if let Err(error) = started {
             self.outbox.send((self.wrap)(silent(format!("no thread could be started: {error}"))));
+        }
+    }
+}
+
+/// Sends one request by itself, with everything that belongs to it; for `try`.
+#[must_use]
+pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
+    Messenger::new(upstream).send(request)
+}
+
+/// Carries a request to an upstream: asks first where that is wanted, logs in where that is needed.
+#[derive(Debug)]
+struct Messenger {
+    upstream: Upstream,
+    exchange: Exchange,
+    secrets: Secrets,
+    session: Option<Session>,
+}
+
+impl Messenger {
+    fn new(upstream: &Upstream) -> Self {
+        Self {
+            exchange: Exchange::for_deliveries(upstream),
+            secrets: Secrets::default(),
+            session: upstream.credentials.login.clone().map(Session::new),
+            upstream: upstream.clone(),
+        }
+    }
+
+    /// Verifies, if that is asked for, and delivers, unless it was found.
+    fn carry(&self, dispatch: &Dispatch) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if let Some(question) = &dispatch.verify {
+            let (ending, took) = self.timed(&question.request);
+            let finding = question.finding(&ending);
+            steps.push(Step { kind: StepKind::Verify(finding), ending, took });
+            if finding != Finding::NotThere {
+                return steps;
+            }
+        }
+        let (ending, took) = self.timed(&dispatch.request);
+        steps.push(Step { kind: StepKind::Deliver, ending, took });
+        steps
+    }
+
+    fn timed(&self, request: &HttpRequest) -> (Ending, Duration) {
+        let begun = since_boot();
+        let ending = guarded(|| self.send(request));
+        (ending, since_boot().saturating_sub(begun))
+    }
+
+    /// One request; where the session has ended, one login and the request again.
+    fn send(&self, request: &HttpRequest) -> Ending {
+        let Some(session) = &self.session else { return self.exchange.send(request, &self.secrets, &[]) };
+        let mut ended = None;
+        loop {
+            let ticket = match session.ticket(&self.exchange, &self.secrets, ended) {
+                Ok(ticket) => ticket,
+                Err(NoSession::Line(ending)) => return *ending,
+                Err(NoSession::Refused(why)) => return Ending::NotSent(LineFault::Credentials, why),
+            };
+            let ending = self.exchange.send(request, &self.secrets, &ticket.headers);
+            let reading = Reading { upstream: &self.upstream, route: None, id: "", key: "" };
+            match &ending {
+                Ending::Answered(answer) if ended.is_none() && reading.login_ended(answer) => {
+                    ended = Some(ticket.generation);
+                }
+                _ => return ending,
+            }
         }
     }
 }

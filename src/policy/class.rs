@@ -1,12 +1,14 @@
 //! What the end of a try says: was it the record or the line?
 //!
-//! [`classify`] is the table of `spec/03`, first match first, over values that the sender filled in.
+//! [`classify`] is the table of `spec/03`, first match first, over values that the sender filled in;
+//! what an upstream's configuration says of its answers comes before it ([`super::reading`]).
 //! The classes are a closed type: everything that handles one handles all of them.
 //!
 //! It does not decide what follows; that depends on what else happened at the upstream.
 
 use crate::limits::{MAX_ERROR, MAX_RETRY_AFTER, cut};
 use crate::moment::WallTime;
+use crate::policy::reading::Reading;
 use std::time::Duration;
 use ureq::http::StatusCode;
 
@@ -98,6 +100,8 @@ pub enum LineFault {
     Certificate,
     /// The certificate is expired or not yet valid: one of the two clocks is wrong.
     CertificateTime,
+    /// What the request needs was not to be had here: a file could not be read, a login was refused.
+    Credentials,
 }
 
 /// How a sent request ended without an answer.
@@ -122,6 +126,12 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// `Date`.
     pub date: Option<WallTime>,
+    /// `Set-Cookie`, each.
+    pub cookies: Vec<String>,
+    /// `Resync-Outcome`, an adapter's word.
+    pub outcome: Option<String>,
+    /// `Resync-Error`, its words.
+    pub outcome_error: Option<String>,
     /// The body's first 64 KiB.
     pub body: Vec<u8>,
 }
@@ -169,11 +179,11 @@ pub enum Contact {
     None,
 }
 
-/// The table of `spec/03`.
+/// What a try's end says: an upstream's own word first, then the table of `spec/03`.
 #[must_use]
-pub fn classify(ending: &Ending, target: &Target, wall: WallTime) -> Verdict {
+pub fn classify(ending: &Ending, target: &Target, reading: &Reading, wall: WallTime) -> Verdict {
     match ending {
-        Ending::Answered(answer) => classify_answer(answer, target, wall),
+        Ending::Answered(answer) => classify_answer(answer, target, reading, wall),
         Ending::NotSent(LineFault::ConnectTimeout, error) => plain(Class::Unreachable, error, Contact::Silent),
         Ending::NotSent(LineFault::CertificateTime, error) => {
             let error = format!("{error}; this terminal's clock says {}", wall.rfc3339());
@@ -182,6 +192,7 @@ pub fn classify(ending: &Ending, target: &Target, wall: WallTime) -> Verdict {
         Ending::NotSent(LineFault::Lookup | LineFault::NoConnection | LineFault::Certificate, error) => {
             plain(Class::Unreachable, error, Contact::Doubtful)
         }
+        Ending::NotSent(LineFault::Credentials, error) => plain(Class::Misconfigured, error, Contact::None),
         Ending::Broken(_, error) => plain(Class::Unsure, error, Contact::Silent),
         Ending::Unbuildable(error) => plain(Class::Refused, error, Contact::None),
     }
@@ -191,36 +202,50 @@ fn plain(class: Class, error: &str, contact: Contact) -> Verdict {
     Verdict { class, error: cut(error, MAX_ERROR), retry_after: None, contact }
 }
 
-fn classify_answer(answer: &Answer, target: &Target, wall: WallTime) -> Verdict {
+fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: WallTime) -> Verdict {
     let retry_after = answer.retry_after.as_deref().and_then(|text| retry_after(text, answer.date.unwrap_or(wall)));
-    let class = class_of(answer, target, retry_after.is_some());
-    let contact = if class == Class::Unreachable { Contact::Doubtful } else { Contact::Answered };
-    let error = match (class, is_html(answer)) {
-        (Class::Unreachable | Class::Misconfigured, true) if answer.status / 100 == 2 => {
-            format!("HTTP {}: a web page instead of an answer (a login page of the network?)", answer.status)
-        }
-        _ => error_text(answer),
+    let (class, words) = match reading.own_word(answer) {
+        Some(own) => (own.class, own.message),
+        None => by_table(answer, target, reading, retry_after.is_some()),
     };
+    let class = if class == Class::Refused && reading.refusal_is_retried() { Class::Failed } else { class };
+    let error = match words {
+        // An adapter's words stand by themselves.
+        Some(words) if reading.upstream.adapter => words,
+        Some(words) => format!("HTTP {}: {words}", answer.status),
+        None => error_text(answer),
+    };
+    let contact = if class == Class::Unreachable { Contact::Doubtful } else { Contact::Answered };
     Verdict { class, error: cut(&error, MAX_ERROR), retry_after, contact }
 }
 
-fn class_of(answer: &Answer, target: &Target, asked_to_wait: bool) -> Class {
+/// The table; words only where the answer's own would mislead.
+fn by_table(answer: &Answer, target: &Target, reading: &Reading, asked_to_wait: bool) -> (Class, Option<String>) {
+    if reading.accepts(answer.status) {
+        return (Class::Delivered, None);
+    }
+    let page = || Some("a web page instead of an answer (a login page of the network?)".to_owned());
     match answer.status {
-        200..=299 if !is_html(answer) => Class::Delivered,
-        200..=299 if target.https => Class::Misconfigured,
-        200..=299 | 511 => Class::Unreachable,
-        300..=399 if answer.leads_elsewhere(target) => Class::Unreachable,
-        300..=399 | 401 | 407 => Class::Misconfigured,
-        429 => Class::Throttled,
-        503 if asked_to_wait => Class::Throttled,
-        502..=504 => Class::Busy,
-        400 | 411 | 413..=415 | 422 | 431 => Class::Refused,
-        _ => Class::Failed,
+        200..=299 if is_html(answer) && !reading.takes_html() => {
+            (if target.https { Class::Misconfigured } else { Class::Unreachable }, page())
+        }
+        200..=299 => match reading.lacks_proof(answer) {
+            Some(lack) => (Class::Unsure, Some(lack)),
+            None => (Class::Delivered, None),
+        },
+        511 => (Class::Unreachable, None),
+        300..=399 if answer.leads_elsewhere(target) => (Class::Unreachable, None),
+        300..=399 | 401 | 407 => (Class::Misconfigured, None),
+        429 => (Class::Throttled, None),
+        503 if asked_to_wait => (Class::Throttled, None),
+        502..=504 => (Class::Busy, None),
+        400 | 411 | 413..=415 | 422 | 431 => (Class::Refused, None),
+        _ => (Class::Failed, None),
     }
 }
 
 /// Is the body a web page, by its type or, without one, by how it begins?
-fn is_html(answer: &Answer) -> bool {
+pub(super) fn is_html(answer: &Answer) -> bool {
     if let Some(given) = &answer.content_type {
         let kind = given.split(';').next().unwrap_or_default().trim();
         return ["text/html", "application/xhtml+xml"].iter().any(|html| kind.eq_ignore_ascii_case(html));

@@ -1,13 +1,27 @@
 //! The classification table, row by row.
 
 use super::*;
+use crate::config::{Config, Overrides, Surroundings};
 
 fn answer(status: u16) -> Answer {
     Answer { status, ..Answer::default() }
 }
 
+/// An upstream that says nothing of its own.
+fn upstream() -> crate::config::Upstream {
+    let text = "[upstream.hq]\nurl = \"https://hq.example/sync\"";
+    let config = Config::load(Some(("f", text)), &Overrides::default(), &Surroundings::default());
+    config.expect("a right configuration").upstreams.remove(0)
+}
+
+fn understood(ending: &Ending, url: &str, wall: WallTime) -> Verdict {
+    let upstream = upstream();
+    let reading = Reading { upstream: &upstream, route: None, id: "the-id", key: "the-key" };
+    classify(ending, &Target::of(url), &reading, wall)
+}
+
 fn verdict(answer: Answer, url: &str) -> Verdict {
-    classify(&Ending::Answered(answer), &Target::of(url), WallTime::from_millis(0))
+    understood(&Ending::Answered(answer), url, WallTime::from_millis(0))
 }
 
 fn class(answer: Answer) -> Class {
@@ -52,7 +66,7 @@ fn retry_after_is_bounded_and_its_date_is_held_against_the_answers() {
     assert_eq!(retry_after("Tue, 24 Nov 2026 05:00:00 GMT", now), Some(Duration::ZERO), "in the past");
     let dated = Answer { retry_after: Some("Tue, 24 Nov 2026 06:00:10 GMT".into()), date: Some(now), ..answer(429) };
     let wrong_clock = WallTime::parse("2016-01-01").expect("a time");
-    let verdict = classify(&Ending::Answered(dated), &Target::of("http://hq/"), wrong_clock);
+    let verdict = understood(&Ending::Answered(dated), "http://hq/", wrong_clock);
     assert_eq!(verdict.retry_after, Some(Duration::from_secs(10)));
 }
 
@@ -81,7 +95,7 @@ fn redirects() {
 #[test]
 fn ends_without_an_answer() {
     let end = |ending| {
-        let verdict = classify(&ending, &Target::of("https://hq/"), WallTime::from_millis(0));
+        let verdict = understood(&ending, "https://hq/", WallTime::from_millis(0));
         (verdict.class, verdict.contact)
     };
     let text = || "x".to_owned();

@@ -3,13 +3,25 @@
 //! Nothing here reads a clock, a file or a socket: times come in as arguments, chance comes in as a
 //! generator, and what is to be done goes out as values. `spec/03` is the text that it follows.
 //!
-//! - [`class`]: what does the end of a try say? (Was it the record or the line?)
+//! - [`class`]: what does the end of a try say by itself? [`reading`]: how one upstream's answers
+//!   are read.
+//! - [`judge`]: was it the record or the line, and what becomes of the failure? [`why`] has the
+//!   reasons in words, [`dossier`] what is remembered of a failure for it, [`evidence`] what is
+//!   remembered of an upstream.
 //! - [`backoff`]: when is a failure due?
-//! - [`upstream`]: may anything be sent now, and is it time to probe? With its [`condition`]s by
-//!   name, and what a [`probe`] brought.
+//! - [`upstream`]: may anything be sent now, and is it time to probe? It joins [`pause`] and
+//!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows.
 
 pub mod backoff;
+pub mod canary;
 pub mod class;
 pub mod condition;
+pub mod dossier;
+pub mod evidence;
+pub mod judge;
+pub mod pause;
 pub mod probe;
+pub mod reading;
+pub mod throttle;
 pub mod upstream;
+pub mod why;

@@ -32,6 +32,8 @@ pub struct Attempt<'a> {
     pub response: Option<&'a str>,
     /// Did it cost a retry?
     pub counted: bool,
+    /// One that may be given back?
+    pub provisional: bool,
     /// Why it did or did not.
     pub why: &'a str,
 }
@@ -43,8 +45,8 @@ impl Store {
         self.connection
             .prepare_cached(
                 "INSERT INTO sync_attempts (failure_id, seq, entity_type, entity_id, action, attempt, trigger, upstream, \
-                 started_at, duration_ms, http_status, class, error, response, counted, why) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 started_at, duration_ms, http_status, class, error, response, counted, provisional, why) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 failure.id.as_str(),
@@ -62,6 +64,7 @@ impl Store {
                 attempt.error,
                 attempt.response.map(|text| cut(text, MAX_EXCERPT)),
                 attempt.counted,
+                attempt.provisional,
                 attempt.why,
             ])?;
         Ok(())

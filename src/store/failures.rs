@@ -4,11 +4,11 @@
 //! of what is due, so that claiming is a walk along that index, also with a million rows blocked
 //! behind one. Whoever takes a head away makes the next one head in the same transaction.
 
-use super::rows::{Found, as_limit, by_id, by_seq, columns, failure, first_of, look};
+use super::rows::{Found, as_limit, by_id, by_seq, columns, failure, first_of, head_of, look};
 use super::{Store, StoreError};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::record::{Asked, Failure, Leaving, NewFailure, OrderKey, Status};
+use crate::record::{Failure, Leaving, NewFailure, OrderKey, Status};
 use rusqlite::{OptionalExtension, Row, params};
 use std::time::Duration;
 
@@ -17,7 +17,15 @@ use std::time::Duration;
 pub struct Placement<'a> {
     /// Its id.
     pub id: &'a FailureId,
-    /// Its status: pending, or critical when it can never be sent.
+    /// Pending; held when it may have arrived and a person wants to look; critical without a route.
+    pub status: Status,
+    /// Why it is critical from the start.
+    pub error_class: Option<&'a str>,
+    /// May the application's own try have arrived?
+    pub unsure: bool,
+    /// Does nothing have to leave before it (`ordering = "none"`)?
+    pub free: bool,
+    /// Where it is to go.
     pub upstream: Option<&'a str>,
     /// When it is due; `None`: when the line is there.
     pub due_at: Option<AgentTime>,
@@ -31,30 +39,53 @@ pub struct Placement<'a> {
     pub store_id: Option<&'a str>,
 }
 
-/// What a counted or uncounted try makes of a failure that stays.
+/// What the policy makes of a failure: its dossier, and of that what stands in columns.
+#[derive(Clone, Debug)]
+pub struct Filed {
+    /// Where it stands.
+    pub status: Status,
+    /// Counted tries.
+    pub retry_count: u32,
+    /// The dossier as JSON.
+    pub dossier: String,
+    /// The acceptance number of counts that may be given back.
+    pub counted_under: Option<i64>,
+    /// When its budget was used up.
+    pub counted_out_at: Option<AgentTime>,
+    /// Until when the upstream asked it to wait.
+    pub bound_until: Option<AgentTime>,
+    /// When it was last sent.
+    pub last_sent_at: Option<AgentTime>,
+}
+
+/// What a try makes of a failure that stays.
 #[derive(Clone, Debug)]
 pub struct AfterTry<'a> {
-    /// Where it stands now.
-    pub status: Status,
-    /// When it is due next.
+    /// What is remembered of it.
+    pub filed: &'a Filed,
+    /// When it is due next; `None`: not by itself.
     pub due_at: Option<AgentTime>,
     /// The same for people.
     pub next_retry_at: Option<WallTime>,
-    /// What the count changes; `None` for a try that was not counted.
-    pub count: Option<Count<'a>>,
+    /// May it have arrived?
+    pub unsure: bool,
+    /// It counted: the last error, its status and its class.
+    pub counted: Option<(&'a str, Option<u16>, &'a str)>,
 }
 
-/// What a counted try changes besides.
+/// Where a failure stands after its configuration has changed.
 #[derive(Clone, Debug)]
-pub struct Count<'a> {
-    /// The new count.
-    pub retry_count: u32,
-    /// The last error.
-    pub error: &'a str,
-    /// The answer's status.
-    pub http_status: Option<u16>,
-    /// The class's name.
-    pub error_class: &'a str,
+pub struct NewPlace<'a> {
+    /// Where it is to go.
+    pub upstream: Option<&'a str>,
+    /// Is it a head?
+    pub head: bool,
+    /// Where it stands.
+    pub status: Status,
+    /// Why, when that is so from the start.
+    pub error_class: Option<&'a str>,
+    /// When it is due.
+    pub due_at: Option<AgentTime>,
 }
 
 /// The next of an order key, as far as its promotion asks.
@@ -70,6 +101,8 @@ pub struct Successor {
     pub recorded_at: AgentTime,
     /// Never tried, or its last try was not counted.
     pub uncounted: bool,
+    /// Is it a head already?
+    pub head: bool,
 }
 
 macro_rules! insert {
@@ -77,9 +110,9 @@ macro_rules! insert {
         concat!(
             "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, retry_count, \
              created_at, updated_at, seq, status, next_retry_at, due_at, recorded_at, upstream, order_key, idempotency_key, \
-             http_status, source_uid, source_pid, terminal_id, store_id, uncounted, head) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?14, 1, \
-             NOT EXISTS (SELECT 1 FROM sync_failures WHERE ",
+             http_status, source_uid, source_pid, terminal_id, store_id, error_class, unsure, uncounted, head) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?14, ?22, ?23, 1, \
+             ?24 OR NOT EXISTS (SELECT 1 FROM sync_failures WHERE ",
             $same_order,
             "))"
         )
@@ -105,7 +138,7 @@ impl Store {
             payload.map(|(_, kind)| kind.as_str()),
             at,
             seq.0,
-            Status::Pending.as_str(),
+            placed.status.as_str(),
             placed.next_retry_at.map(WallTime::sql),
             placed.due_at.map(AgentTime::as_millis),
             now.agent.as_millis(),
@@ -117,6 +150,9 @@ impl Store {
             placed.source.0,
             placed.source.1,
             placed.terminal_id,
+            placed.error_class,
+            placed.unsure,
+            placed.free,
         ])?;
         self.ledger.live += 1;
         Ok(seq)
@@ -135,6 +171,11 @@ impl Store {
     /// The live failure that a name means.
     pub fn look(&self, name: &FailureName) -> Result<Found, StoreError> {
         Ok(look(&self.connection, name)?)
+    }
+
+    /// The oldest live failure of an order key.
+    pub fn head_of(&self, order: &OrderKey) -> Result<Option<FailureId>, StoreError> {
+        Ok(head_of(&self.connection, order)?)
     }
 
     /// Heads of an upstream whose time has come, earliest first.
@@ -221,9 +262,10 @@ impl Store {
                 due_at: row.get::<_, Option<i64>>(2)?.map(AgentTime::from_millis),
                 recorded_at: AgentTime::from_millis(row.get(3)?),
                 uncounted: row.get(4)?,
+                head: row.get(5)?,
             })
         };
-        Ok(first_of(&self.connection, "seq, upstream, due_at, recorded_at, uncounted", order, read)?)
+        Ok(first_of(&self.connection, "seq, upstream, due_at, recorded_at, uncounted, head", order, read)?)
     }
 
     /// Makes a failure the head of its order key, due at this time.
@@ -234,50 +276,82 @@ impl Store {
         Ok(())
     }
 
-    /// A try has ended and the failure stays. A try that did not count leaves `error`,
-    /// `retry_count` and `last_retry_at` as they are (`spec/01`).
+    /// A try has ended and the failure stays. A try that did not count leaves `error` and
+    /// `last_retry_at` as they are (`spec/01`).
     pub fn after_try(&mut self, seq: Seq, now: WallTime, after: &AfterTry) -> Result<(), StoreError> {
-        let (due_at, next) = (after.due_at.map(AgentTime::as_millis), after.next_retry_at.map(WallTime::sql));
-        match &after.count {
-            None => self
-                .connection
-                .prepare_cached(
-                    "UPDATE sync_failures SET status = ?2, due_at = ?3, next_retry_at = ?4, updated_at = ?5, uncounted = 1, \
-                     attempts = attempts + 1 WHERE seq = ?1",
-                )?
-                .execute(params![seq.0, after.status.as_str(), due_at, next, now.sql()])?,
-            Some(count) => self
-                .connection
-                .prepare_cached(
-                    "UPDATE sync_failures SET status = ?2, due_at = ?3, next_retry_at = ?4, updated_at = ?5, uncounted = 0, \
-                     attempts = attempts + 1, asked = 0, last_retry_at = ?5, retry_count = ?6, error = ?7, http_status = ?8, \
-                     error_class = ?9 WHERE seq = ?1",
-                )?
-                .execute(params![
-                    seq.0,
-                    after.status.as_str(),
-                    due_at,
-                    next,
-                    now.sql(),
-                    count.retry_count,
-                    count.error,
-                    count.http_status,
-                    count.error_class
-                ])?,
-        };
+        let (filed, counted) = (after.filed, after.counted);
+        self.connection
+            .prepare_cached(
+                "UPDATE sync_failures SET status = ?2, retry_count = ?3, dossier = ?4, counted_under = ?5, counted_out_at = ?6, \
+                 bound_until = ?7, last_sent_at = ?8, due_at = ?9, next_retry_at = ?10, updated_at = ?11, unsure = ?12, \
+                 uncounted = ?13, attempts = attempts + 1, last_retry_at = CASE WHEN ?13 THEN last_retry_at ELSE ?11 END, \
+                 error = coalesce(?14, error), http_status = CASE WHEN ?13 THEN http_status ELSE ?15 END, \
+                 error_class = coalesce(?16, error_class) WHERE seq = ?1",
+            )?
+            .execute(params![
+                seq.0,
+                filed.status.as_str(),
+                filed.retry_count,
+                filed.dossier,
+                filed.counted_under,
+                filed.counted_out_at.map(AgentTime::as_millis),
+                filed.bound_until.map(AgentTime::as_millis),
+                filed.last_sent_at.map(AgentTime::as_millis),
+                after.due_at.map(AgentTime::as_millis),
+                after.next_retry_at.map(WallTime::sql),
+                now.sql(),
+                after.unsure,
+                counted.is_none(),
+                counted.map(|(error, ..)| error),
+                counted.and_then(|(_, status, _)| status),
+                counted.map(|(.., class)| class),
+            ])?;
         Ok(())
     }
 
-    /// A person wants it sent now; with `reset` on a fresh budget.
-    pub fn send_now(&mut self, seq: Seq, now: Moment, asked: Asked, reset: bool) -> Result<(), StoreError> {
+    /// Something other than a try has changed what is remembered of a failure: it is due now.
+    pub fn refile(&mut self, seq: Seq, now: Moment, filed: &Filed) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE sync_failures SET status = 'pending', due_at = ?2, next_retry_at = ?3, updated_at = ?3, asked = ?4, \
-                 retry_count = CASE WHEN ?5 THEN 0 ELSE retry_count END, uncounted = CASE WHEN ?5 THEN 1 ELSE uncounted END \
-                 WHERE seq = ?1",
+                "UPDATE sync_failures SET status = ?2, retry_count = ?3, dossier = ?4, counted_under = ?5, counted_out_at = ?6, \
+                 bound_until = ?7, due_at = ?8, next_retry_at = ?9, updated_at = ?9, uncounted = 1 WHERE seq = ?1",
             )?
-            .execute(params![seq.0, now.agent.as_millis(), now.wall.sql(), asked.code(), reset])?;
+            .execute(params![
+                seq.0,
+                filed.status.as_str(),
+                filed.retry_count,
+                filed.dossier,
+                filed.counted_under,
+                filed.counted_out_at.map(AgentTime::as_millis),
+                filed.bound_until.map(AgentTime::as_millis),
+                now.agent.as_millis(),
+                now.wall.sql(),
+            ])?;
         Ok(())
+    }
+
+    /// Failures of an upstream with counts under this acceptance number: those of two order keys at
+    /// most.
+    pub fn counted_under(&self, upstream: &str, accepted: i64) -> Result<Vec<Failure>, StoreError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sync_failures INDEXED BY sync_failures_counted WHERE upstream = ?1 AND counted_under = ?2"
+        ))?;
+        let found = statement.query_map(params![upstream, accepted], failure)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Failures of an upstream that are critical by counting, beyond `after`.
+    pub fn counted_out(&self, upstream: &str, after: Seq, limit: usize) -> Result<Vec<Failure>, StoreError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sync_failures INDEXED BY sync_failures_chance WHERE upstream = ?1 AND counted_out_at IS NOT NULL \
+             AND seq > ?2 ORDER BY seq LIMIT ?3"
+        ))?;
+        let found = statement.query_map(params![upstream, after.0, as_limit(limit)], failure)?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// Makes due a failure whose step still runs.
@@ -300,12 +374,14 @@ impl Store {
         let found: Vec<(i64, i64)> = {
             let mut statement = self.connection.prepare_cached(
                 "SELECT seq, due_at FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
-                 AND upstream = ?1 AND due_at >= ?2 AND uncounted = 1 ORDER BY due_at LIMIT ?3",
+                 AND upstream = ?1 AND due_at >= ?2 AND uncounted = 1 AND (bound_until IS NULL OR bound_until <= ?4) \
+                 ORDER BY due_at LIMIT ?3",
             )?;
             let from = from.max(now.agent.after(Duration::from_millis(1)));
-            let rows = statement.query_map(params![upstream, from.as_millis(), as_limit(limit)], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
+            let rows = statement
+                .query_map(params![upstream, from.as_millis(), as_limit(limit), now.agent.as_millis()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
             rows.collect::<Result<_, _>>()?
         };
         for (seq, _) in &found {
@@ -321,24 +397,82 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// Looks at the next `limit` failures beyond `after`: those without an upstream, or of one that
-    /// is not this, become this one's. Returns where to go on, `None` at the end.
-    pub fn rehome(&mut self, upstream: &str, after: Seq, limit: usize) -> Result<Option<Seq>, StoreError> {
-        let seen: Vec<(i64, Option<String>)> = {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT seq, upstream FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-            let rows = statement.query_map(params![after.0, as_limit(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<Result<_, _>>()?
-        };
-        for (seq, home) in &seen {
-            if home.as_deref() != Some(upstream) {
-                self.connection
-                    .prepare_cached("UPDATE sync_failures SET upstream = ?2 WHERE seq = ?1")?
-                    .execute(params![seq, upstream])?;
-            }
+    /// The next `limit` failures beyond `after`, in the order of their numbers.
+    pub fn next_after(&self, after: Seq, limit: usize) -> Result<Vec<Failure>, StoreError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+        ))?;
+        let found = statement.query_map(params![after.0, as_limit(limit)], failure)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// A changed configuration has given a failure another place.
+    pub fn place(&mut self, seq: Seq, place: &NewPlace) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE sync_failures SET upstream = ?2, head = ?3, status = ?4, error_class = ?5, due_at = ?6 WHERE seq = ?1",
+            )?
+            .execute(params![
+                seq.0,
+                place.upstream,
+                place.head,
+                place.status.as_str(),
+                place.error_class,
+                place.due_at.map(AgentTime::as_millis)
+            ])?;
+        Ok(())
+    }
+
+    /// The oldest live failure of an upstream from this number on: the front of a strict order.
+    pub fn front(&self, upstream: &str, from: Seq) -> Result<Option<Failure>, StoreError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sync_failures WHERE seq >= ?2 AND upstream = ?1 ORDER BY seq LIMIT 1"
+        ))?;
+        Ok(statement.query_row(params![upstream, from.0], failure).optional()?)
+    }
+
+    /// The routes (type and action) that an upstream's pending heads have, at most `limit`.
+    pub fn head_routes(&self, upstream: &str, limit: usize) -> Result<Vec<(String, String)>, StoreError> {
+        // Each step skips a whole route along the index.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT entity_type, action FROM sync_failures INDEXED BY sync_failures_canary WHERE head = 1 AND status = 'pending' \
+             AND upstream = ?1 AND (entity_type, action) > (?2, ?3) ORDER BY entity_type, action LIMIT 1",
+        )?;
+        let mut routes: Vec<(String, String)> = Vec::new();
+        while routes.len() < limit {
+            let (kind, action) = routes.last().map_or(("", ""), |(kind, action)| (kind, action));
+            let next = statement
+                .query_row(params![upstream, kind, action], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some(next) = next else { break };
+            routes.push(next);
         }
-        Ok(seen.last().filter(|_| seen.len() == limit).map(|(seq, _)| Seq(*seq)))
+        Ok(routes)
+    }
+
+    /// Of a route's pending heads those that were tried longest ago, without those that the upstream
+    /// asked to wait.
+    pub fn longest_untried(
+        &self,
+        upstream: &str,
+        (entity_type, action): (&str, &str),
+        now: AgentTime,
+        limit: usize,
+    ) -> Result<Vec<Failure>, StoreError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM sync_failures INDEXED BY sync_failures_canary WHERE head = 1 AND status = 'pending' AND upstream = ?1 \
+             AND entity_type = ?2 AND action = ?3 AND (bound_until IS NULL OR bound_until <= ?4) \
+             ORDER BY last_sent_at, seq LIMIT ?5"
+        ))?;
+        let found =
+            statement.query_map(params![upstream, entity_type, action, now.as_millis(), as_limit(limit)], failure)?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// The number of a failure that has left, by its tries.

@@ -4,7 +4,7 @@
 use super::attempts::last_response;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::AgentTime;
-use crate::record::{Asked, Failure, OrderKey, PayloadKind, Status};
+use crate::record::{Failure, OrderKey, PayloadKind, Status};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
@@ -34,7 +34,7 @@ macro_rules! columns {
     () => {
         "id, seq, entity_type, entity_id, action, error, payload, payload_kind, retry_count, last_retry_at, created_at, \
          updated_at, status, next_retry_at, due_at, recorded_at, upstream, order_key, idempotency_key, http_status, \
-         error_class, source_uid, source_pid, terminal_id, store_id, head, uncounted, attempts, asked"
+         error_class, source_uid, source_pid, terminal_id, store_id, head, uncounted, attempts, unsure, dossier"
     };
 }
 pub(super) use columns;
@@ -154,6 +154,7 @@ pub(super) fn failure(row: &Row) -> rusqlite::Result<Failure> {
         head: row.get(25)?,
         uncounted: row.get(26)?,
         attempts: row.get(27)?,
-        asked: Asked::from_code(row.get(28)?).ok_or_else(|| unknown(28, "asked".into()))?,
+        unsure: row.get(28)?,
+        dossier: row.get(29)?,
     })
 }

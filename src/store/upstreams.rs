@@ -20,10 +20,10 @@ impl Store {
         }))
     }
 
-    /// Names of all upstreams that a state is stored of.
-    pub fn upstream_names(&self) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT name FROM upstreams")?;
-        let names = statement.query_map([], |row| row.get(0))?;
+    /// All upstreams that a state is stored of, and by which ordering their heads are marked.
+    pub fn upstream_names(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT name, ordering FROM upstreams")?;
+        let names = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(names.collect::<Result<_, _>>()?)
     }
 
@@ -33,14 +33,33 @@ impl Store {
         Ok(())
     }
 
-    /// Stores where an upstream stands, as JSON.
-    pub fn keep_upstream(&mut self, name: &str, state: &str, at: WallTime) -> Result<(), StoreError> {
+    /// The routes by which failures got their upstreams, in one text.
+    pub fn routes(&self) -> Result<String, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT routes FROM agent WHERE id = 1")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// Failures have their upstreams by these routes now.
+    pub fn keep_routes(&mut self, routes: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached("UPDATE agent SET routes = ?1 WHERE id = 1")?.execute([routes])?;
+        Ok(())
+    }
+
+    /// Heads are marked by this ordering now.
+    pub fn ordered(&mut self, name: &str, ordering: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE upstreams SET ordering = ?2 WHERE name = ?1";
+        self.connection.prepare_cached(sql)?.execute([name, ordering])?;
+        Ok(())
+    }
+
+    /// Stores where an upstream stands, as JSON. A new one's heads are marked by this ordering.
+    pub fn keep_upstream(&mut self, name: &str, state: &str, ordering: &str, at: WallTime) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO upstreams (name, state, updated_at) VALUES (?1, ?2, ?3) \
+                "INSERT INTO upstreams (name, state, ordering, updated_at) VALUES (?1, ?2, ?3, ?4) \
                  ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at",
             )?
-            .execute(params![name, state, at.sql()])?;
+            .execute(params![name, state, ordering, at.sql()])?;
         Ok(())
     }
 }

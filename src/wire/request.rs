@@ -67,6 +67,10 @@ pub enum Deed {
         /// A fresh budget.
         reset: bool,
     },
+    /// Not sent until it is released.
+    Hold,
+    /// Sent again when its turn comes; a critical one as by a retry.
+    Release,
     /// Due now, if pending.
     Flush,
 }
@@ -77,6 +81,8 @@ impl Deed {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retry { .. } => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
             Self::Flush => "flush",
         }
     }
@@ -103,7 +109,7 @@ pub struct Signature {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 6] = ["list", "history", "retry", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
 
 /// Reads a line.
 #[must_use]
@@ -130,7 +136,12 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "health" => fields.finish(&[]).map(|()| Request::Health),
         "list" => list(fields).map(Request::List),
         "history" => named(fields).map(Request::History),
-        "retry" => retry(fields).map(Request::Bulk),
+        "retry" => {
+            let deed = Deed::Retry { reset: fields.flag("reset")? };
+            bulk(fields, deed).map(Request::Bulk)
+        }
+        "hold" => bulk(fields, Deed::Hold).map(Request::Bulk),
+        "release" => bulk(fields, Deed::Release).map(Request::Bulk),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
@@ -169,7 +180,9 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
         Some("now") => true,
         Some(_) => return Err(Rejection::field("retry", "retry must be \"auto\" or \"now\"")),
     };
-    let error = match fields.text("error")? {
+    let error = fields.text("error")?;
+    let tried = error.is_some();
+    let error = match error {
         Some(text) if text.len() > MAX_ERROR => Cow::Owned(cut(&text, MAX_ERROR)),
         Some(text) => text,
         None if wants_now => Cow::Borrowed("not sent yet"),
@@ -184,6 +197,7 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
         payload: payload(&mut fields, limits.max_payload)?,
         idempotency_key: idempotency_key(&mut fields)?,
         order_key: key(&mut fields, "order_key")?,
+        tried,
         own_try: if wants_now { OwnTry::None } else { own_try(http_status) },
         http_status,
         error,
@@ -309,14 +323,9 @@ fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> 
     WallTime::parse(&text).map(Some).ok_or_else(wrong)
 }
 
-fn retry(mut fields: Fields) -> Result<Bulk, Rejection> {
+fn bulk(mut fields: Fields, deed: Deed) -> Result<Bulk, Rejection> {
     let scope = scope(&mut fields)?;
-    let bulk = Bulk {
-        deed: Deed::Retry { reset: fields.flag("reset")? },
-        scope,
-        dry_run: fields.flag("dry_run")?,
-        by: signature(&mut fields)?,
-    };
+    let bulk = Bulk { deed, scope, dry_run: fields.flag("dry_run")?, by: signature(&mut fields)? };
     fields.finish(&["ids", "filter", "all", "reset", "dry_run", "reason", "by"])?;
     Ok(bulk)
 }

@@ -7,8 +7,10 @@
 //! ([`Model::committed`]), so that a kill between the two leaves nothing behind.
 
 use crate::table::Table;
-use crate::upstream::{Fate, Meaning, Upstream, header};
+use crate::upstream::{Fate, Meaning, Upstream, body, header};
 use resyncd::agent::Dispatch;
+use resyncd::policy::class::{Ending, LineFault};
+use resyncd::wire::delivery::HttpRequest;
 use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE: i64 = 60_000;
@@ -39,7 +41,13 @@ pub(crate) struct Known {
     /// Its step runs until then, in agent time.
     not_before: i64,
     /// Method, URL and body of its first try.
-    request: Option<(&'static str, String, Vec<u8>)>,
+    request: Option<HttpRequest>,
+    /// How many the upstream had accepted at its previous try.
+    accepted_before: Option<u64>,
+    /// It was refused: nothing makes it pending again but a person.
+    refused: bool,
+    /// It has used its budget up and goes once more: then it is critical again, whatever it counts.
+    second_chance: bool,
 }
 
 impl Known {
@@ -58,6 +66,9 @@ impl Known {
             one_shot: false,
             not_before: 0,
             request: None,
+            accepted_before: None,
+            refused: false,
+            second_chance: false,
         }
     }
 }
@@ -65,7 +76,7 @@ impl Known {
 /// What the open round is to make true.
 #[derive(Clone, Debug)]
 enum Deed {
-    Outcome { seq: i64, meaning: Meaning, counts: bool, at: i64 },
+    Outcome { seq: i64, meaning: Meaning, may_count: bool, at: i64, accepted: u64 },
     Retry { seqs: Vec<i64>, reset: bool },
     Flush { seqs: Vec<i64> },
 }
@@ -77,13 +88,23 @@ pub(crate) struct Model {
     /// The live ones of each order key.
     orders: BTreeMap<String, BTreeSet<i64>>,
     in_flight: BTreeSet<i64>,
+    /// Live ones that have counted tries or need a person: what may be given back.
+    marked: BTreeSet<i64>,
     round: Vec<Deed>,
+    /// What the upstream has accepted, as far as the agent has heard.
+    accepted: u64,
     /// Nobody answered the last probe; and as it is on disk.
     offline: (bool, bool),
+    /// Something was accepted while offline: the next probe tests whether probes can be believed.
+    hearing_tested: bool,
+    /// They cannot.
+    deaf: bool,
     /// The upstream asked not to be asked before; and as it is on disk.
     floor: (i64, i64),
     /// A person has stopped everything, and was told so.
     pub(crate) paused: bool,
+    /// A person has asked for that, and for its end not yet.
+    pub(crate) maybe_paused: bool,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
 }
@@ -106,22 +127,41 @@ impl Model {
 
     // ---- what is done
 
-    /// The end of a try is handed to the agent. What may count is decided here and now: never what
-    /// the line is to blame for, nor a plain no while the upstream is offline (I5).
+    /// The end of a try is handed to the agent. What may count is decided here and now (I5): an answer
+    /// about the failure, unless the upstream is offline; anything else only by contrast, when others
+    /// were accepted since its previous try; never what did not reach the upstream at all.
     pub(crate) fn tried(&mut self, seq: i64, fate: &Fate, now: i64) {
-        let counts = match fate.meaning {
+        // Who holds a certificate that is out of its time is the upstream.
+        let out_of_time = matches!(fate.ending, Ending::NotSent(LineFault::CertificateTime, _));
+        let unreached = matches!(fate.ending, Ending::NotSent(..)) && !out_of_time;
+        let others = self.known[&seq].accepted_before.is_some_and(|before| before < self.accepted);
+        let may_count = match fate.meaning {
             Meaning::Refused => true,
             Meaning::Failed => !self.offline.0,
-            Meaning::Accepted | Meaning::Line => false,
+            Meaning::Line => others && !unreached && !self.offline.0,
+            Meaning::Accepted => false,
         };
+        if fate.meaning == Meaning::Accepted {
+            self.accepted += 1;
+            self.hearing_tested |= self.offline.0;
+        }
+        // Offline ends with any answer, but those that a network gives in the upstream's place.
+        if let Ending::Answered(answer) = &fate.ending {
+            let page = fate.meaning == Meaning::Line && (answer.status < 400 || answer.status == 511);
+            self.offline.0 &= page;
+        }
         if let Some(seconds) = fate.retry_after {
             self.floor.0 = self.floor.0.max(now + (seconds * 1000).min(LONGEST_FLOOR));
         }
-        self.round.push(Deed::Outcome { seq, meaning: fate.meaning, counts, at: now });
+        self.round.push(Deed::Outcome { seq, meaning: fate.meaning, may_count, at: now, accepted: self.accepted });
     }
 
+    /// A probe that goes unanswered means that nobody is there, unless the one that was to test
+    /// whether probes can be believed went unanswered too, after an acceptance.
     pub(crate) fn probed(&mut self, answered: bool) {
-        self.offline.0 = !answered;
+        self.deaf = !answered && (self.deaf || self.hearing_tested);
+        self.hearing_tested = false;
+        self.offline.0 = !answered && !self.deaf;
     }
 
     /// A person wants these sent; the agent skips those that are in flight.
@@ -141,6 +181,10 @@ impl Model {
         self.in_flight.contains(&seq)
     }
 
+    pub(crate) fn any_in_flight(&self) -> Option<i64> {
+        self.in_flight.first().copied()
+    }
+
     // ---- what has become true
 
     /// A round has ended; its commit failed when `broken`. An outcome that was not committed is
@@ -154,8 +198,8 @@ impl Model {
                 Deed::Outcome { seq, .. } if table.attempts(&self.known[&seq].id).0 == self.known[&seq].attempts => {
                     self.round.push(deed);
                 }
-                Deed::Outcome { seq, meaning, counts, at } => {
-                    self.settle(seq, meaning, counts, at, upstream);
+                Deed::Outcome { seq, meaning, may_count, at, accepted } => {
+                    self.settle(seq, meaning, (may_count, at, accepted), table, upstream);
                     self.compare(seq, table);
                 }
                 Deed::Retry { .. } | Deed::Flush { .. } if broken => {}
@@ -171,6 +215,29 @@ impl Model {
             }
         }
         self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
+        self.given_back(table);
+    }
+
+    /// Retries that were given back, and second chances, of failures that nothing was heard of in
+    /// this round: a count may shrink, and what was critical by counting may be pending once more.
+    fn given_back(&mut self, table: &Table) {
+        let marked: Vec<i64> = self.marked.iter().copied().collect();
+        for seq in marked {
+            let known = self.known.get_mut(&seq).expect("known");
+            let Some(row) = table.row(seq).filter(|_| !self.in_flight.contains(&seq)) else { continue };
+            let critical = row.status == "critical";
+            promise!(row.retry_count <= known.retry_count, "I5", "{seq} has counted {}: {known:?}", row.retry_count);
+            promise!(!critical || known.critical, "I5", "{seq} is critical, and nothing was heard of it: {known:?}");
+            promise!(critical || !known.refused, "I5", "{seq} was refused, and is pending again: {known:?}");
+            if row.retry_count < known.retry_count || critical != known.critical {
+                known.not_before = 0;
+                known.second_chance = row.retry_count == known.retry_count;
+            }
+            (known.retry_count, known.critical) = (row.retry_count, critical);
+            if known.left || (known.retry_count == 0 && !known.critical) {
+                self.marked.remove(&seq);
+            }
+        }
     }
 
     /// Outcomes that the agent has and nobody finds in the file.
@@ -178,23 +245,52 @@ impl Model {
         self.round.len()
     }
 
-    fn settle(&mut self, seq: i64, meaning: Meaning, counts: bool, at: i64, upstream: &Upstream) {
+    fn settle(
+        &mut self,
+        seq: i64,
+        meaning: Meaning,
+        (may_count, at, accepted): (bool, i64, u64),
+        table: &Table,
+        upstream: &Upstream,
+    ) {
         self.in_flight.remove(&seq);
+        let counted = table.attempts(&self.known[&seq].id).1;
         let known = self.known.get_mut(&seq).expect("known");
         known.attempts += 1;
         known.not_before = 0;
-        if counts {
-            known.counted += 1;
-            known.retry_count += 1;
-            known.critical = meaning == Meaning::Refused || known.retry_count >= BUDGET || known.one_shot;
-            known.one_shot = false;
-            known.not_before = at + STEPS[(known.retry_count as usize).min(STEPS.len() - 1)];
+        known.accepted_before = Some(accepted);
+        if let Some(row) = table.row(seq) {
+            let more = counted - known.counted;
+            promise!(more == 0 || may_count, "I5", "{seq} was counted after {meaning:?}: {row:?} {known:?}");
+            promise!(
+                row.retry_count <= known.retry_count + more,
+                "I5",
+                "{seq} has counted too much: {row:?} {known:?}"
+            );
+            known.refused |= meaning == Meaning::Refused;
+            let critical = row.status == "critical";
+            let used_up = known.one_shot || row.retry_count >= BUDGET;
+            let may_be = known.refused || used_up || known.second_chance;
+            promise!(!critical || may_be, "I5", "{seq} is critical too early: {row:?} {known:?}");
+            known.second_chance &= more == 0 && !critical;
+            if more > 0 {
+                known.second_chance = !critical && used_up;
+                known.one_shot = false;
+                known.not_before = at + STEPS[(row.retry_count as usize).min(STEPS.len() - 1)];
+            }
+            // It was given back, or got its second chance, in the same round.
+            if row.retry_count < known.retry_count + more || row.retry_count >= BUDGET {
+                known.not_before = 0;
+            }
+            (known.counted, known.retry_count, known.critical) = (counted, row.retry_count, critical);
+            self.marked.insert(seq);
         }
         if meaning == Meaning::Accepted {
             known.left = true;
             self.delivered += 1;
             promise!(upstream.has(&known.id), "I1", "{seq} left without having been accepted");
             self.orders.get_mut(&known.order).expect("its order").remove(&seq);
+            self.marked.remove(&seq);
         }
     }
 
@@ -204,7 +300,9 @@ impl Model {
             return;
         }
         known.one_shot = !reset && (known.one_shot || known.critical);
+        known.second_chance &= !reset && !known.critical;
         known.critical = false;
+        known.refused = false;
         known.not_before = 0;
         if reset {
             known.retry_count = 0;
@@ -230,17 +328,22 @@ impl Model {
         let older = self.orders[&known.order].first().copied();
         promise!(older == Some(seq), "I3", "{seq} is sent before {older:?} of {} has left", known.order);
         promise!(self.in_flight.insert(seq), "I3", "{seq} is sent twice at once");
-        promise!(now >= known.not_before, "I5", "{seq} is sent {} ms before its step ends", known.not_before - now);
+        // Only a canary goes before its step ends, and that goes alone.
+        let alone = self.in_flight.len() == 1;
+        let early = known.not_before - now;
+        promise!(early <= 0 || alone, "I5", "{seq} is sent {early} ms before its step ends");
         promise!(!self.paused, "gate", "{seq} is sent though a person has paused the upstream");
-        promise!(!self.offline.0, "gate", "{seq} is sent while the upstream is offline");
+        // While it is offline one at a time looks whether it still is.
+        promise!(!self.offline.0 || alone, "gate", "{seq} is sent beside others while the upstream is offline");
         promise!(now >= self.floor.0, "gate", "{seq} is sent {} ms before the Retry-After ends", self.floor.0 - now);
         let key = known.key.as_ref().unwrap_or(&known.id);
         promise!(header(dispatch, "Idempotency-Key") == *key, "I4", "{seq} goes out under another key than {key}");
         promise!(header(dispatch, "Resync-Id") == known.id, "I4", "{seq} goes out under another id");
         let attempt = (known.attempts + 1).to_string();
         promise!(header(dispatch, "Resync-Attempt") == attempt, "I4", "try {attempt} of {seq} has another number");
-        let request = (dispatch.request.method, dispatch.request.url.clone(), dispatch.request.body.clone());
-        let body = String::from_utf8_lossy(&request.2);
+        let mut request = dispatch.request.clone();
+        request.headers.retain(|(name, _)| name != "Resync-Attempt");
+        let body = body(&request);
         let whole = format!("\"payload\":{},", known.raw);
         promise!(body.contains(&whole), "I4", "{seq} goes out as {body} without {whole}");
         match &known.request {
@@ -263,6 +366,7 @@ impl Model {
         promise!(row.id == known.id, "I1", "{seq} is {}, it was {}", row.id, known.id);
         promise!(row.retry_count == known.retry_count, "I5", "{seq} has counted {}, not {known:?}", row.retry_count);
         promise!(counted == known.counted, "I5", "{seq} has {counted} counted attempts, not {known:?}");
+        promise!(row.retry_count <= counted, "I5", "{seq} has counted more than was counted: {row:?}");
         promise!(row.status == status, "I5", "{seq} is {}, not {status}: {known:?}", row.status);
         promise!(row.attempts == tries && tries == known.attempts, "I5", "{seq} was tried {tries} times: {row:?}");
     }
@@ -283,12 +387,21 @@ impl Model {
         promise!(rows.len() == live, "I1", "{} failures are in the table, not {live}", rows.len());
     }
 
-    /// After days with a good upstream (I6): what remains is critical, or behind a critical one.
-    pub(crate) fn all_done(&self) {
+    /// After days with a good upstream (I6): what remains is critical, or behind a critical one; or it
+    /// is poisoned, and the upstream has accepted nothing since that would show it.
+    pub(crate) fn all_done(&self, upstream: &Upstream) {
         for (order, seqs) in self.orders.iter().filter(|(_, seqs)| !seqs.is_empty()) {
             let head = &self.known[seqs.first().expect("one")];
-            promise!(head.critical, "I6", "nothing stops {order}, and it was not delivered: {seqs:?} {head:?}");
+            let right = head.critical || upstream.is_poisoned(&head.entity_id);
+            promise!(right, "I6", "nothing stops {order}, and it was not delivered: {seqs:?} {head:?}");
         }
+    }
+
+    /// Is every head either critical or poisoned, and one at least poisoned?
+    pub(crate) fn only_needs_persons(&self, upstream: &Upstream) -> bool {
+        let heads = || self.orders.values().filter_map(|seqs| seqs.first()).map(|seq| &self.known[seq]);
+        let poisoned = |head: &&Known| upstream.is_poisoned(&head.entity_id);
+        heads().any(|head| poisoned(&head)) && heads().all(|head| head.critical || poisoned(&head))
     }
 
     /// After a fresh budget for everybody and days more: only what the upstream dislikes remains.

@@ -76,8 +76,11 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
     }
 }
 
-/// Some live failures, critical ones rather than others.
+/// Some live failures: rather critical ones, or those that are under way.
 fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
+    if let Some(seq) = model.any_in_flight().filter(|_| random.u8(0..3) == 0) {
+        return vec![seq];
+    }
     let critical: Vec<i64> = model.live().filter(|(_, known)| known.critical).map(|(seq, _)| *seq).collect();
     let any: Vec<i64> = model.live().map(|(seq, _)| *seq).collect();
     let from = if critical.is_empty() || random.bool() { any } else { critical };

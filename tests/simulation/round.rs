@@ -7,9 +7,9 @@ use crate::model::{Known, Model};
 use crate::people::{Wish, wish};
 use crate::tills::Told;
 use crate::upstream::header;
-use crate::world::{Happening, MINUTE, SECOND, Waiting, World};
+use crate::world::{HOUR, Happening, MINUTE, SECOND, Waiting, World};
 use resyncd::agent::questions::{Answer, answer};
-use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer};
+use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind};
 use resyncd::policy::class::{Ending, Target};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
@@ -83,8 +83,10 @@ impl World {
 
     /// Somebody's line, on a connection of its own.
     pub(crate) fn wish(&mut self, request: Value, socket: Socket, wish: Wish) {
-        if wish == Wish::Resume {
-            self.model.paused = false; // What was paused may be resumed from here on.
+        match wish {
+            Wish::Pause => self.model.maybe_paused = true,
+            Wish::Resume => self.model.paused = false, // What was paused may be resumed from here on.
+            _ => {}
         }
         let client = self.new_client();
         self.say(client, socket, 0, request, Waiting::Wish(wish));
@@ -117,7 +119,8 @@ impl World {
                 self.trace.add(|| format!("tried {seq}: {:?}", fate.ending));
                 self.model.tried(seq, &fate, now.agent.as_millis());
                 let took = Duration::from_millis(fate.ends_after.unsigned_abs());
-                agent.handle(now, Event::Tried { seq: resyncd::ids::Seq(seq), ending: fate.ending, took });
+                let step = Step { kind: StepKind::Deliver, ending: fate.ending, took };
+                agent.handle(now, Event::Tried { seq: resyncd::ids::Seq(seq), steps: vec![step] });
             }
             Happening::Probed { life, end } if life == running => {
                 self.trace.add(|| format!("probed: {end:?}"));
@@ -195,7 +198,7 @@ impl World {
                 promise!(upstream == 0, "probe", "there is no upstream {upstream}");
                 self.trace.add(|| "probe".to_owned());
                 let (ending, after) = self.upstream.probe(self.wall(), &mut self.random);
-                let target = Target::of(&self.config.upstream.as_ref().expect("one").probe_url);
+                let target = Target::of(&self.config.upstreams[0].probe.url);
                 let end = ProbeEnd::of(ending, Duration::from_millis(after.unsigned_abs()), &target);
                 self.plan(after, Happening::Probed { life, end });
                 self.meanwhile(4, after, Happening::OneMoreSale);
@@ -217,6 +220,7 @@ impl World {
         if !self.calm {
             let often = if fate.ends_after > 2 * SECOND { 5 } else { 30 };
             self.meanwhile(often, fate.ends_after, Happening::OneMoreSale);
+            self.meanwhile(often, fate.ends_after, Happening::OneMoreWish);
             self.meanwhile(often, fate.ends_after, Happening::MoodTurns);
             if self.random.u8(0..50) == 0 {
                 self.plan(fate.ends_after, Happening::DiskFails); // Just when the answer comes.
@@ -233,6 +237,8 @@ impl World {
             if let Some((_, Waiting::Wish(Wish::Retry { seqs, reset }))) = front
                 && line.starts_with(b"{\"ok\":true")
             {
+                let alone = seqs.len() == 1 && self.model.is_in_flight(seqs[0]);
+                promise!(!alone, "protocol", "{seqs:?} is in flight, and its retry is no conflict");
                 self.model.retried(seqs, *reset);
             }
         }
@@ -318,7 +324,7 @@ impl World {
             }
             Wish::Resume => {
                 promise!(ok, "protocol", "{reply}");
-                self.model.paused = false;
+                (self.model.paused, self.model.maybe_paused) = (false, false);
             }
             Wish::RetryMatching { .. } | Wish::Flush | Wish::Look => {
                 promise!(ok || code == "not_found", "protocol", "{wish:?} got {reply}");
@@ -326,10 +332,14 @@ impl World {
         }
     }
 
-    /// What a person does when all is well again.
+    // ---- when all is well again
+
+    /// Somebody ends a pause, if there may be one; without one nobody needs to do anything.
     pub(crate) fn resume(&mut self) {
-        self.wish(json!({"op": "resume"}), Socket::Admin, Wish::Resume);
-        self.round();
+        if self.model.maybe_paused {
+            self.wish(json!({"op": "resume"}), Socket::Admin, Wish::Resume);
+            self.round();
+        }
     }
 
     /// A fresh budget for everybody.
@@ -337,5 +347,26 @@ impl World {
         let line = json!({"op": "retry", "all": true, "reset": true});
         self.wish(line, Socket::Admin, Wish::RetryMatching { reset: true });
         self.round();
+    }
+
+    /// A sale that nothing stands in the way of; its number, when it was recorded.
+    pub(crate) fn sell(&mut self) -> Option<i64> {
+        let n = self.tills.last_sale();
+        let client = self.new_client();
+        self.say(client, Socket::App, 1000, self.tills.submissions[n].request.clone(), Waiting::Record(n));
+        self.round();
+        match self.tills.submissions[n].told {
+            Told::Recorded(seq) => Some(seq),
+            Told::Nothing | Told::Rejected => None,
+        }
+    }
+
+    /// A quiet terminal with a good line: a sale that could not be sent is there within 3 s
+    /// (`spec/03`, The upstream), or as soon as the next canary where only poisoned ones are left.
+    pub(crate) fn record_last_sale(&mut self) {
+        let patience = if self.model.only_needs_persons(&self.upstream) { HOUR } else { 3 * SECOND };
+        let Some(seq) = self.sell() else { return };
+        self.calm_for(patience);
+        promise!(self.model.known[&seq].left, "I6", "{seq} is not there in time: {:?}", self.life);
     }
 }

@@ -77,10 +77,30 @@ impl Tills {
         self.submissions.len() - 1
     }
 
+    /// One that nothing stands in the way of.
+    pub(crate) fn last_sale(&mut self) -> usize {
+        let n = self.submissions.len();
+        let (entity_id, payload) = (format!("nobody minds {n}"), format!("bye {n}"));
+        let request = json!({"op": "record", "entity_type": "SALE", "entity_id": entity_id, "action": "CREATE",
+            "error": "connection refused", "payload": payload});
+        self.submissions.push(Submission {
+            request,
+            uid: 1000,
+            key: None,
+            order: format!("e:SALE/{entity_id}"),
+            entity_id,
+            raw: json!(payload).to_string(),
+            stored: payload,
+            faulty: None,
+            told: Told::Nothing,
+        });
+        self.submissions.len() - 1
+    }
+
     fn make(&self, random: &mut Rng) -> Submission {
         let n = self.submissions.len() + 1000;
         let entity_id = random.choice(&self.entities).expect("entities").clone();
-        let kind = if entity_id.len() % 2 == 0 { "SALE" } else { "RETURN" };
+        let kind = if entity_id.len().is_multiple_of(2) { "SALE" } else { "RETURN" };
         let action = random.choice(["CREATE", "UPDATE", "DELETE"]).expect("an action");
         let (payload, stored, raw) = payload(n, random);
         let mut request = json!({"op": "record", "entity_type": kind, "entity_id": entity_id, "action": action});

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use resyncd::agent::Dispatch;
 use resyncd::moment::WallTime;
 use resyncd::policy::class::{Answer, BreakFault, Ending, LineFault};
+use resyncd::wire::delivery::{BodyPart, HeaderValue, HttpRequest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the end of a try says about the failure, by `spec/03`.
@@ -52,11 +53,13 @@ enum Mood {
     LosesAnswers,
     /// A page of the network's instead of an answer.
     Portal,
+    /// What is under way gets its 500 late; nothing new gets through.
+    Dying,
     /// Each request meets another mood.
     Mixed,
 }
 
-const MOODS: [Mood; 17] = [
+const MOODS: [Mood; 18] = [
     Mood::Good,
     Mood::Good,
     Mood::Good,
@@ -72,6 +75,7 @@ const MOODS: [Mood; 17] = [
     Mood::TooMany,
     Mood::LosesAnswers,
     Mood::Portal,
+    Mood::Dying,
     Mood::Mixed,
     Mood::Mixed,
 ];
@@ -144,7 +148,10 @@ impl Upstream {
 
     /// What becomes of a probe: the way it ends, and after how many milliseconds.
     pub(crate) fn probe(&self, wall: WallTime, random: &mut Rng) -> (Ending, i64) {
-        let mood = self.mood_now(random);
+        let mood = match self.mood_now(random) {
+            Mood::Dying => Mood::NoConnection,
+            mood => mood,
+        };
         if let Some(fate) = line_fate(mood, wall, random) {
             return (fate.ending, fate.ends_after);
         }
@@ -170,9 +177,10 @@ impl Upstream {
             }
             Some(_) => answered(500, "stack trace", wall, after, Meaning::Failed),
             None if mood == Mood::LosesAnswers && random.bool() => {
-                let (fault, ends_after) = match random.bool() {
-                    true => (BreakFault::Timeout, 30_000),
-                    false => (BreakFault::Reset, after + random.i64(1..200)),
+                let (fault, ends_after) = if random.bool() {
+                    (BreakFault::Timeout, 30_000)
+                } else {
+                    (BreakFault::Reset, after + random.i64(1..200))
                 };
                 Fate {
                     taken_after: (random.u8(0..4) > 0).then_some(after),
@@ -209,11 +217,10 @@ fn line_fate(mood: Mood, wall: WallTime, random: &mut Rng) -> Option<Fate> {
         Mood::Blackhole => not_sent(LineFault::ConnectTimeout, 5_000),
         Mood::WrongCertificate if quick % 2 == 0 => not_sent(LineFault::CertificateTime, quick),
         Mood::WrongCertificate => not_sent(LineFault::Certificate, quick),
-        // Some of these answers take their time, so that an outage begins while they are under way.
+        Mood::Dying => Fate { ends_after: 5_000 + quick * 20, ..says(500, Meaning::Failed) },
         Mood::Says(500) => {
             let status = random.choice([404, 500, 501]).expect("a status");
-            let fate = says(status, Meaning::Failed);
-            Fate { ends_after: if random.bool() { quick } else { quick * 20 }, ..fate }
+            says(status, Meaning::Failed)
         }
         Mood::Says(502) => says(random.choice([502, 503, 504]).expect("a status"), Meaning::Line),
         Mood::Says(status) => says(status, Meaning::Line),
@@ -260,5 +267,17 @@ fn answered(status: u16, body: &str, wall: WallTime, after: i64, meaning: Meanin
 /// A header of a request; every request has the agent's own ones.
 pub(crate) fn header(dispatch: &Dispatch, name: &str) -> String {
     let found = dispatch.request.headers.iter().find(|(given, _)| *given == name);
-    found.unwrap_or_else(|| panic!("a request without {name}")).1.clone()
+    match found {
+        Some((_, HeaderValue::Text(text))) => text.clone(),
+        other => panic!("a request with {other:?} as its {name}"),
+    }
+}
+
+/// A request's body; no secrets are configured here.
+pub(crate) fn body(request: &HttpRequest) -> String {
+    let part = |part: &BodyPart| match part {
+        BodyPart::Bytes(bytes) => String::from_utf8(bytes.clone()).expect("UTF-8"),
+        BodyPart::Secret(name) => panic!("a secret {name}"),
+    };
+    request.body.iter().map(part).collect()
 }

@@ -1,0 +1,190 @@
+//! What goes into the agent and what comes out of it: the whole of its contact with the world.
+
+use super::questions::Facts;
+use crate::ids::Seq;
+use crate::moment::WallTime;
+use crate::policy::class::Ending;
+use crate::policy::probe::ProbeEnd;
+use crate::question::{self, View};
+use crate::wire::delivery::HttpRequest;
+use crate::wire::request::Socket;
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// A client, as the driver names it; replies come back under the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The user, as the socket proves it.
+    pub uid: u32,
+    /// The process that connected.
+    pub pid: u32,
+    /// The user's name, where it is known.
+    pub name: Option<String>,
+}
+
+/// What happens to the agent.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A client sent a line.
+    Line {
+        /// Who.
+        client: ClientId,
+        /// Through which socket.
+        socket: Socket,
+        /// Who that is.
+        peer: &'a Peer,
+        /// Without its end.
+        line: &'a [u8],
+    },
+    /// A request has ended.
+    Tried {
+        /// Of which failure.
+        seq: Seq,
+        /// What was asked and sent, in order; the last decides.
+        steps: Vec<Step>,
+    },
+    /// A probe has ended.
+    Probed {
+        /// Of which upstream.
+        upstream: usize,
+        /// How.
+        end: ProbeEnd,
+        /// The upstream's clock, where it told.
+        date: Option<WallTime>,
+    },
+    /// The reader has found what a bulk operation means.
+    Selected {
+        /// For whom.
+        client: ClientId,
+        /// The next numbers, fewer than asked for at the end; or why it could not.
+        found: Result<Vec<Seq>, String>,
+    },
+    /// The free space of the file system.
+    DiskFree(u64),
+    /// The kernel says that a link, an address or a route came or went.
+    LinkChanged,
+    /// The wall clock made a step.
+    ClockStepped,
+    /// No new work from now on.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a reply line to a client.
+    Reply {
+        /// To whom.
+        client: ClientId,
+        /// With its end.
+        line: Vec<u8>,
+    },
+    /// Have the reader answer.
+    Ask(Box<Inquiry>),
+    /// Send a request.
+    Send(Box<Dispatch>),
+    /// Ask an upstream whether it is there.
+    Probe {
+        /// Which.
+        upstream: usize,
+    },
+}
+
+/// A question for the reader.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    /// Who asks.
+    pub client: ClientId,
+    /// What.
+    pub question: question::Question,
+    /// How much it may see.
+    pub view: View,
+    /// What comes back in the reply.
+    pub reference: Option<Box<RawValue>>,
+    /// What only the agent knows.
+    pub facts: Facts,
+}
+
+/// A request for a sender.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Of which failure.
+    pub seq: Seq,
+    /// To which upstream.
+    pub upstream: usize,
+    /// What is asked first, when an earlier try may have arrived.
+    pub verify: Option<Question>,
+    /// The request.
+    pub request: HttpRequest,
+}
+
+/// Has a failure arrived already?
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The request that asks.
+    pub request: HttpRequest,
+    /// It has, when this pointer of the answer leads to anything but null.
+    pub found: String,
+}
+
+impl Question {
+    /// What the answer says.
+    #[must_use]
+    pub fn finding(&self, ending: &Ending) -> Finding {
+        let Ending::Answered(answer) = ending else { return Finding::NoWord };
+        let json = || serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
+        match answer.status {
+            404 => Finding::NotThere,
+            200..=299 => match json() {
+                Some(json) if json.pointer(&self.found).is_some_and(|found| !found.is_null()) => Finding::There,
+                Some(_) => Finding::NotThere,
+                None => Finding::NoWord,
+            },
+            _ => Finding::NoWord,
+        }
+    }
+}
+
+/// What a question brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It has arrived.
+    There,
+    /// It has not.
+    NotThere,
+    /// It could not be asked.
+    NoWord,
+}
+
+/// A part of a try.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What it was.
+    pub kind: StepKind,
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What a step of a try was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// The question whether it has arrived, and what that brought.
+    Verify(Finding),
+    /// The failure's own request.
+    Deliver,
+}
+
+/// May the client's next line be handed in?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Go,
+    /// Not before this one has been answered, so that replies keep the order of their requests.
+    Wait,
+}

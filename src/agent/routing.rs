@@ -1,0 +1,48 @@
+//! Which upstream a failure goes to, and by which route. Chosen when it is recorded, and stored; a
+//! changed configuration chooses again.
+
+use super::Agent;
+use crate::config::Route;
+use crate::record::Failure;
+
+/// Where a failure goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To this upstream.
+    To(usize),
+    /// There are routes, and none is for it: a person has to act.
+    NoRoute,
+    /// There is no upstream yet: it waits for one.
+    NoUpstream,
+}
+
+/// The class of a failure without a route (`spec/07`).
+pub(super) const NO_ROUTE: &str = "no_route";
+
+impl Agent {
+    pub(super) fn way(&self, entity_type: &str, action: &str) -> Way {
+        if self.lines.is_empty() {
+            return Way::NoUpstream;
+        }
+        if self.routes.is_empty() {
+            return Way::To(0);
+        }
+        let route = self.routes.iter().find(|route| route.matches(entity_type, action));
+        let line = route.and_then(|route| self.lines.iter().position(|line| line.config.name == route.upstream));
+        line.map_or(Way::NoRoute, Way::To)
+    }
+
+    /// What the choice of an upstream follows from, in one text.
+    pub(super) fn routes_word(&self) -> String {
+        let any = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
+        let word = |route: &Route| format!("{} {} {}", any(&route.entity_type), any(&route.action), route.upstream);
+        self.routes.iter().map(word).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The route by which a failure goes to its upstream; `None`: as an envelope.
+    pub(super) fn route(&self, failure: &Failure) -> Option<&Route> {
+        let upstream = failure.upstream.as_ref();
+        let mut routes = self.routes.iter().filter(|route| Some(&route.upstream) == upstream);
+        routes.find(|route| route.matches(&failure.entity_type, &failure.action))
+    }
+}

@@ -1,0 +1,217 @@
+//! `[[route]]`: which upstream a failure goes to, and as which request. The first match wins.
+
+use super::problem::Place;
+use super::table::{Document, Table};
+use super::template::{Place as TemplatePlace, Template};
+use super::upstream::{Upstream, pointer};
+use std::ops::Range;
+
+/// One route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// This type; `None`: any.
+    pub entity_type: Option<String>,
+    /// This action; `None`: any.
+    pub action: Option<String>,
+    /// Where it goes.
+    pub upstream: String,
+    /// `POST`, …
+    pub method: Method,
+    /// Appended to the upstream's URL.
+    pub path: Template,
+    /// What is sent.
+    pub body: Body,
+    /// What that is.
+    pub content_type: String,
+    /// Headers beside the upstream's.
+    pub headers: Vec<(String, String)>,
+    /// Statuses that are as good as 2xx.
+    pub accept_statuses: Vec<u16>,
+    /// What a refusal means.
+    pub on_refused: OnRefused,
+    /// What follows a try of which it is not sure that it arrived.
+    pub on_unsure: OnUnsure,
+    /// How to ask whether it arrived.
+    pub verify: Option<Verify>,
+}
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "their names are RFC 9110's")]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    const ALL: [(&'static str, Self); 5] = [
+        ("GET", Self::Get),
+        ("POST", Self::Post),
+        ("PUT", Self::Put),
+        ("PATCH", Self::Patch),
+        ("DELETE", Self::Delete),
+    ];
+
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, method)| *method == self).map_or("POST", |(name, _)| name)
+    }
+}
+
+/// What a request's body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The payload, byte for byte.
+    Payload,
+    /// The envelope.
+    Envelope,
+    /// A template.
+    Template(Template),
+    /// Nothing.
+    None,
+}
+
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRefused {
+    /// It needs a person.
+    #[default]
+    Critical,
+    /// It costs a retry like any other answer.
+    Retry,
+}
+
+/// What follows an unsure try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnsure {
+    /// Send it again under the same key; the upstream must know it.
+    #[default]
+    Resend,
+    /// Ask first.
+    Verify,
+    /// Wait for a person.
+    Hold,
+}
+
+/// How to ask whether a failure arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// With which method.
+    pub method: Method,
+    /// Appended to the upstream's URL.
+    pub path: Template,
+    /// It is there when this pointer leads to anything but null.
+    pub found: String,
+}
+
+impl Route {
+    /// Does it take failures of this kind?
+    #[must_use]
+    pub fn matches(&self, entity_type: &str, action: &str) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        fits(&self.entity_type, entity_type) && fits(&self.action, action)
+    }
+}
+
+impl Document<'_> {
+    /// All routes, in the order of the file.
+    pub(super) fn routes(&mut self, sections: Vec<Table>, upstreams: &[Upstream]) -> Vec<Route> {
+        let routes: Vec<Route> = sections.into_iter().map(|section| self.route(section, upstreams)).collect();
+        if routes.is_empty() && upstreams.len() > 1 {
+            let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+            self.report(Place::Key("upstream"), format!("{} need routes that choose between them", names.join(", ")));
+        }
+        routes
+    }
+
+    fn route(&mut self, mut section: Table, upstreams: &[Upstream]) -> Route {
+        let upstream = self.named_upstream(&mut section, upstreams);
+        let path = section.read("path", self, |text| Template::parse(text, TemplatePlace::Path));
+        let body = self.body(&mut section);
+        let refused = [("critical", OnRefused::Critical), ("retry", OnRefused::Retry)];
+        let unsure = [("resend", OnUnsure::Resend), ("verify", OnUnsure::Verify), ("hold", OnUnsure::Hold)];
+        let any = |text: Option<(String, Range<usize>)>| text.map(|(text, _)| text).filter(|text| text != "*");
+        let route = Route {
+            entity_type: any(section.text("entity_type", self)),
+            action: any(section.text("action", self)),
+            upstream: upstream.unwrap_or_default(),
+            method: section.choice("method", &Method::ALL, self).unwrap_or(Method::Post),
+            path: path.map_or_else(|| Template(Vec::new()), |(path, _)| path),
+            content_type: section
+                .text("content_type", self)
+                .map_or_else(|| "application/json".to_owned(), |(text, _)| text),
+            headers: self.headers(&mut section, "headers"),
+            accept_statuses: section.statuses("accept_statuses", self),
+            on_refused: section.choice("on_refused", &refused, self).unwrap_or_default(),
+            on_unsure: section.choice("on_unsure", &unsure, self).unwrap_or_default(),
+            verify: section.table("verify", self).and_then(|verify| self.verify(verify)),
+            body,
+        };
+        if route.on_unsure == OnUnsure::Verify && route.verify.is_none() {
+            self.report(
+                Place::Key("on_unsure"),
+                "on_unsure = \"verify\" needs verify = { path = …, found = … }".to_owned(),
+            );
+        }
+        section.finish(self);
+        route
+    }
+
+    /// The upstream that a route names, or the only one.
+    fn named_upstream(&mut self, section: &mut Table, upstreams: &[Upstream]) -> Option<String> {
+        let names = || upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (section.text("upstream", self), upstreams) {
+            (Some((name, span)), _) if !upstreams.iter().any(|upstream| upstream.name == name) => {
+                self.report(Place::Span(span), format!("there is no upstream {name:?}; there are: {}", names()));
+                None
+            }
+            (Some((name, _)), _) => Some(name),
+            (None, [only]) => Some(only.name.clone()),
+            (None, _) => {
+                self.report(Place::Key("route"), format!("a route needs upstream = one of: {}", names()));
+                None
+            }
+        }
+    }
+
+    fn body(&mut self, section: &mut Table) -> Body {
+        let template = section.read("template", self, |text| Template::parse(text, TemplatePlace::Body));
+        match section.text("body", self) {
+            None if template.is_some() => {
+                self.report(Place::Key("template"), "template goes with body = \"template\"".to_owned());
+                Body::Envelope
+            }
+            None => Body::Envelope,
+            Some((kind, span)) => match (kind.as_str(), template) {
+                ("payload", None) => Body::Payload,
+                ("envelope", None) => Body::Envelope,
+                ("none", None) => Body::None,
+                ("template", Some((template, _))) => Body::Template(template),
+                ("template", None) => {
+                    self.report(Place::Span(span), "body = \"template\" needs template = '…'".to_owned());
+                    Body::None
+                }
+                _ => {
+                    let message = "body: expected \"payload\", \"envelope\", \"template\" with a template, or \"none\"";
+                    self.report(Place::Span(span), message.to_owned());
+                    Body::None
+                }
+            },
+        }
+    }
+
+    fn verify(&mut self, mut section: Table) -> Option<Verify> {
+        let path = section.read("path", self, |text| Template::parse(text, TemplatePlace::Path));
+        let found = section.read("found", self, pointer);
+        if path.is_none() || found.is_none() {
+            self.report(Place::Key("verify"), "verify needs path and found".to_owned());
+        }
+        let method = section.choice("method", &Method::ALL, self).unwrap_or(Method::Get);
+        section.finish(self);
+        Some(Verify { method, path: path?.0, found: found?.0 })
+    }
+}

@@ -1,0 +1,389 @@
+//! The upstream's conditions: what opens, closes and slows it.
+
+use super::*;
+use crate::policy::canary::Route;
+use crate::policy::class::{Class, Contact, Verdict};
+use crate::policy::dossier::{Dossier, OrderTag};
+use crate::policy::judge::{OnRefused, Rules, Try, judge};
+use crate::policy::pause::{AFTER_OUTAGE, FIRST};
+use crate::policy::probe::ProbeEnd;
+
+const PACE: Pace = Pace {
+    concurrency: 4,
+    max_pause: Duration::from_mins(1),
+    min_gap: Duration::ZERO,
+    probe_idle: None,
+    ordering: Ordering::Key,
+};
+
+struct Bench {
+    upstream: Upstream,
+    now: Moment,
+    random: fastrand::Rng,
+    pace: Pace,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(0) };
+        let mut upstream = Upstream::new(now);
+        upstream.start(now);
+        Self { upstream, now, random: fastrand::Rng::with_seed(3), pace: PACE }
+    }
+
+    fn online() -> Self {
+        let mut bench = Self::new();
+        bench.probe(&answered());
+        bench
+    }
+
+    fn offline() -> Self {
+        let mut bench = Self::online();
+        bench.end(Class::Unreachable, Contact::Doubtful);
+        bench.probe(&silence());
+        bench
+    }
+
+    fn pass(&mut self, wait: Duration) {
+        self.now = Moment { agent: self.now.agent.after(wait), wall: self.now.wall.after(wait) };
+    }
+
+    fn probe(&mut self, end: &ProbeEnd) {
+        assert!(self.upstream.probe_due(self.now.agent, self.pace), "no probe is due");
+        self.upstream.probe_sent(self.now.agent, 100);
+        self.pass(Duration::from_millis(10));
+        self.upstream.probed(self.now, end, self.pace, &mut self.random);
+    }
+
+    fn end(&mut self, class: Class, contact: Contact) {
+        self.end_with(class, contact, None, "a");
+    }
+
+    fn end_with(&mut self, class: Class, contact: Contact, retry_after: Option<Duration>, key: &str) {
+        let canary = self.upstream.is_shut();
+        let route = Route { entity_type: "SALE".into(), action: "CREATE".into() };
+        let errand = self.upstream.sent(self.now.agent, canary, &route, self.pace);
+        let sent_at = self.now.agent;
+        self.pass(Duration::from_millis(20));
+        let verdict = Verdict { class, error: String::from("x"), retry_after, contact };
+        let end = Try {
+            dossier: &Dossier::fresh(),
+            order: &OrderTag::new(key),
+            recorded_at: AgentTime::ZERO,
+            attempt: 1,
+            sent_at,
+            errand,
+            verdict: &verdict,
+            on_refused: OnRefused::Critical,
+            newest: 100,
+        };
+        let rules = Rules { retry: &crate::config::Retry::default(), pace: self.pace };
+        judge(&end, &mut self.upstream, rules, self.now, &mut self.random);
+    }
+
+    fn slots(&self) -> usize {
+        self.upstream.slots(self.now.agent, self.pace)
+    }
+
+    fn state(&self) -> &'static str {
+        self.upstream.state(self.now.agent)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.upstream.deadline(self.now.agent, true, self.pace).map(|at| at.since(self.now.agent))
+    }
+
+    fn pass_the_wait(&mut self) {
+        if let Some(wait) = self.deadline() {
+            self.pass(wait);
+        }
+    }
+}
+
+fn answered() -> ProbeEnd {
+    ProbeEnd::Answered { status: 200, took: Duration::from_millis(30) }
+}
+
+fn silence() -> ProbeEnd {
+    ProbeEnd::Silence { reason: "connection refused".into() }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+// ---- opening and shutting
+
+#[test]
+fn nothing_is_sent_before_the_first_contact() {
+    let mut bench = Bench::new();
+    assert_eq!((bench.slots(), bench.state()), (0, "unknown"));
+    bench.probe(&answered());
+    assert!(!bench.upstream.sweeping, "a start is no opening");
+    assert_eq!((bench.slots(), bench.state()), (1, "online"));
+    assert_eq!(bench.upstream.contact_seq, 100);
+}
+
+#[test]
+fn a_refused_connection_asks_the_probe_at_once_and_silence_shuts() {
+    let mut bench = Bench::online();
+    bench.end(Class::Unreachable, Contact::Doubtful);
+    bench.pass(MINUTE);
+    assert_eq!(bench.slots(), 0, "the probe's answer is waited for");
+    bench.probe(&silence());
+    assert_eq!((bench.state(), bench.upstream.reason()), ("offline", Some("connection refused")));
+}
+
+#[test]
+fn silence_asks_the_probe_at_the_third_time_in_a_row() {
+    let mut bench = Bench::online();
+    for (n, asks) in [(1, false), (2, false), (3, true)] {
+        bench.end(Class::Unsure, Contact::Silent);
+        assert_eq!(bench.upstream.probe_due(bench.now.agent, PACE), asks, "after {n}");
+    }
+    let mut bench = Bench::online();
+    for _ in 0..10 {
+        bench.end(Class::Unsure, Contact::Silent);
+        bench.end(Class::Failed, Contact::Answered);
+    }
+    assert!(!bench.upstream.probe_due(bench.now.agent, PACE), "answers in between");
+}
+
+#[test]
+fn offline_ends_with_any_answer_of_a_canary_and_an_acceptance_opens() {
+    let mut bench = Bench::offline();
+    bench.pass(HOUR);
+    assert!(bench.upstream.canary_due(bench.now.agent));
+    bench.end(Class::Busy, Contact::Answered);
+    assert!(!bench.upstream.is_shut());
+    assert!(bench.upstream.sweeping);
+    assert_eq!(bench.upstream.pause(), AFTER_OUTAGE, "its no says nothing about the pace");
+
+    let mut bench = Bench::online();
+    bench.end(Class::Misconfigured, Contact::Answered);
+    assert_eq!((bench.state(), bench.slots()), ("blocked", 0));
+    bench.pass(HOUR);
+    bench.end(Class::Failed, Contact::Answered);
+    assert_eq!(bench.state(), "blocked");
+    bench.pass(HOUR);
+    bench.end(Class::Delivered, Contact::Answered);
+    assert!(!bench.upstream.is_shut() && bench.upstream.sweeping);
+    assert!(bench.upstream.pause() <= Duration::from_secs(5), "the line was there all the time");
+}
+
+#[test]
+fn a_canary_passes_the_pause_but_neither_a_retry_after_nor_a_person() {
+    let mut bench = Bench::online();
+    bench.end_with(Class::Throttled, Contact::Answered, Some(Duration::from_secs(50)), "a");
+    bench.end(Class::Misconfigured, Contact::Answered);
+    bench.pass(Duration::from_secs(40));
+    assert!(!bench.upstream.canary_due(bench.now.agent));
+    bench.pass(MINUTE);
+    assert!(bench.upstream.canary_due(bench.now.agent));
+    bench.upstream.suspend(bench.now);
+    assert!(!bench.upstream.canary_due(bench.now.agent));
+}
+
+#[test]
+fn the_gap_between_probes_follows_the_outage() {
+    let mut bench = Bench::new();
+    let mut gaps = Vec::new();
+    for _ in 0..200 {
+        bench.probe(&silence());
+        let before = bench.now.agent;
+        let planned = bench.upstream.deadline(before, false, PACE).expect("a probe is planned");
+        bench.pass(planned.since(before));
+        gaps.push((bench.now.agent.since(AgentTime::ZERO), planned.since(before)));
+    }
+    for (outage, gap) in gaps {
+        assert!(gap >= Duration::from_secs(1), "{gap:?}");
+        assert!(gap <= (outage / 10).max(Duration::from_secs(1)) && gap <= PACE.max_pause, "{gap:?} at {outage:?}");
+    }
+}
+
+#[test]
+fn an_outage_ends_with_a_pause_and_the_first_goes_at_once() {
+    let mut bench = Bench::offline();
+    bench.pass(4 * HOUR);
+    bench.probe(&answered());
+    assert!(bench.upstream.sweeping);
+    assert_eq!(bench.upstream.pause(), AFTER_OUTAGE);
+    assert_eq!(bench.slots(), 1, "the probe says that we are alone");
+    let (start, mut sent) = (bench.now.agent, 0);
+    while bench.upstream.pause() > Duration::ZERO {
+        bench.pass_the_wait();
+        assert_eq!(bench.slots(), 1);
+        bench.end(Class::Delivered, Contact::Answered);
+        sent += 1;
+    }
+    assert!((8..=12).contains(&sent), "halves each time: {sent}");
+    assert!(bench.now.agent.since(start) < MINUTE);
+}
+
+#[test]
+fn a_slow_probe_means_others_are_there_too() {
+    let mut bench = Bench::offline();
+    bench.pass(HOUR);
+    bench.probe(&ProbeEnd::Answered { status: 200, took: Duration::from_secs(4) });
+    assert_eq!((bench.slots(), bench.state()), (0, "waiting"));
+}
+
+// ---- probes that lie
+
+#[test]
+fn probes_that_go_unanswered_after_an_acceptance_are_not_believed() {
+    let mut bench = Bench::offline();
+    bench.pass(HOUR);
+    bench.end(Class::Delivered, Contact::Answered);
+    bench.probe(&silence());
+    assert!(bench.upstream.is_deaf() && !bench.upstream.is_offline());
+    let text = serde_json::to_string(&bench.upstream).expect("it serialises");
+    bench.upstream = serde_json::from_str(&text).expect("it comes back");
+    bench.upstream.start(bench.now);
+    bench.probe(&silence());
+    assert!(!bench.upstream.is_offline(), "nor after a restart");
+    bench.pass(MINUTE);
+    assert_eq!(bench.slots(), 1);
+    bench.upstream.clock_stepped(bench.now.agent);
+    bench.probe(&answered());
+    assert!(!bench.upstream.is_deaf());
+}
+
+#[test]
+fn a_web_page_is_a_portal_until_it_comes_after_an_acceptance() {
+    let page = ProbeEnd::Page { status: 200, took: Duration::from_millis(30) };
+    let mut bench = Bench::new();
+    bench.probe(&page);
+    assert_eq!(bench.state(), "offline");
+    bench.pass(HOUR);
+    bench.end(Class::Delivered, Contact::Answered);
+    bench.probe(&page);
+    assert!(!bench.upstream.is_offline());
+    bench.upstream.clock_stepped(bench.now.agent);
+    bench.probe(&page);
+    assert!(!bench.upstream.is_offline(), "it is the upstream's own");
+}
+
+#[test]
+fn an_answer_to_a_try_is_worth_more_than_a_probe_that_began_before_it() {
+    let mut bench = Bench::online();
+    bench.upstream.clock_stepped(bench.now.agent);
+    bench.upstream.probe_sent(bench.now.agent, 100);
+    bench.end(Class::Delivered, Contact::Answered);
+    bench.upstream.probed(bench.now, &silence(), PACE, &mut bench.random);
+    assert!(!bench.upstream.is_offline());
+}
+
+#[test]
+fn records_ask_for_probes_at_most_every_two_seconds_and_not_while_offline() {
+    let mut bench = Bench::online();
+    bench.upstream.hint(bench.now.agent);
+    assert!(!bench.upstream.probe_due(bench.now.agent, PACE), "the first probe was just now");
+    bench.pass(Duration::from_secs(2));
+    bench.probe(&silence());
+    let planned = bench.upstream.deadline(bench.now.agent, false, PACE);
+    bench.upstream.hint(bench.now.agent);
+    assert_eq!(bench.upstream.deadline(bench.now.agent, false, PACE), planned);
+}
+
+#[test]
+fn a_link_event_brings_the_probe_forward_once_it_has_settled() {
+    let mut bench = Bench::offline();
+    bench.pass(4 * HOUR);
+    bench.probe(&silence());
+    for _ in 0..20 {
+        bench.upstream.link_changed(bench.now.agent, &mut bench.random);
+    }
+    let wait = bench.upstream.deadline(bench.now.agent, false, PACE).map(|at| at.since(bench.now.agent));
+    assert!(wait.is_some_and(|wait| wait >= Duration::from_secs(2) && wait <= Duration::from_millis(2501)), "{wait:?}");
+}
+
+#[test]
+fn an_idle_upstream_is_probed_when_that_is_wanted() {
+    let mut bench = Bench::online();
+    bench.pass(24 * HOUR);
+    assert!(!bench.upstream.probe_due(bench.now.agent, PACE));
+    bench.pace.probe_idle = Some(MINUTE);
+    bench.probe(&answered());
+    assert_eq!(bench.upstream.deadline(bench.now.agent, false, bench.pace), Some(bench.now.agent.after(MINUTE)));
+}
+
+// ---- pace
+
+#[test]
+fn yeses_widen_the_window_up_to_the_concurrency_but_not_under_strict_order() {
+    let mut bench = Bench::online();
+    (0..20).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    assert_eq!(bench.slots(), 4);
+    bench.pace.ordering = Ordering::Strict;
+    assert_eq!(bench.slots(), 1);
+}
+
+#[test]
+fn max_rate_is_a_gap_between_starts() {
+    let mut bench = Bench::online();
+    (0..20).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    bench.pace.min_gap = Duration::from_millis(500);
+    assert_eq!(bench.slots(), 1);
+    bench.end(Class::Delivered, Contact::Answered);
+    assert_eq!((bench.slots(), bench.deadline()), (0, Some(Duration::from_millis(480))));
+}
+
+#[test]
+fn noes_double_the_pause() {
+    let mut bench = Bench::online();
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+        bench.end(Class::Busy, Contact::Answered);
+        assert_eq!(bench.upstream.pause(), Duration::from_secs(expected));
+        bench.pass_the_wait();
+    }
+    assert_eq!(bench.upstream.pause(), 60 * FIRST);
+}
+
+// ---- people
+
+#[test]
+fn a_persons_pause_holds_until_the_resume() {
+    let mut bench = Bench::online();
+    bench.upstream.suspend(bench.now);
+    assert_eq!((bench.slots(), bench.state(), bench.deadline()), (0, "paused", None));
+    bench.upstream.resume(bench.now, 100);
+    assert_eq!(bench.slots(), 1);
+}
+
+#[test]
+fn a_resume_ends_a_block_and_the_waiting_but_no_retry_after() {
+    let mut bench = Bench::online();
+    (0..5).for_each(|_| bench.end(Class::Busy, Contact::Answered));
+    bench.end(Class::Misconfigured, Contact::Answered);
+    bench.upstream.resume(bench.now, 100);
+    assert_eq!((bench.slots(), bench.state()), (1, "online"));
+    assert!(bench.upstream.sweeping);
+    bench.end_with(Class::Throttled, Contact::Answered, Some(Duration::from_secs(40)), "a");
+    bench.upstream.resume(bench.now, 100);
+    bench.pass(Duration::from_secs(39));
+    assert_eq!((bench.slots(), bench.state()), (0, "throttled"));
+}
+
+#[test]
+fn a_resume_while_offline_probes_at_once_and_opens_without_a_pause() {
+    let mut bench = Bench::offline();
+    bench.pass(4 * HOUR);
+    bench.probe(&silence());
+    bench.upstream.resume(bench.now, 100);
+    bench.probe(&answered());
+    assert_eq!((bench.upstream.pause(), bench.slots()), (Duration::ZERO, 1));
+}
+
+#[test]
+fn what_is_stored_comes_back() {
+    let mut bench = Bench::online();
+    bench.end(Class::Busy, Contact::Answered);
+    bench.end(Class::Misconfigured, Contact::Answered);
+    bench.upstream.suspend(bench.now);
+    let text = serde_json::to_string(&bench.upstream).expect("it serialises");
+    let mut again: Upstream = serde_json::from_str(&text).expect("it comes back");
+    again.start(bench.now);
+    assert_eq!((again.pause(), again.reason()), (FIRST, Some("x")));
+    let conditions = again.conditions(bench.now.agent);
+    assert_eq!(conditions, [Condition::Paused, Condition::Blocked, Condition::Waiting, Condition::Unknown]);
+}

@@ -1,0 +1,83 @@
+//! The head office: it serves so many requests a second, and has one of four manners beyond that.
+
+use resyncd::policy::class::{Answer, BreakFault, Ending, LineFault};
+
+/// What it does with more than it can serve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Manner {
+    /// Answers 503.
+    Busy,
+    /// Answers 503 with `Retry-After` in seconds.
+    RetryAfter(u64),
+    /// Lets requests queue for so many seconds, then takes no connections.
+    Queue(f64),
+}
+
+/// What becomes of a request that arrives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fate {
+    /// Served; the answer leaves at this time, in seconds.
+    Served(f64),
+    /// Turned away at once.
+    TurnedAway,
+    /// Not even a connection.
+    Ignored,
+}
+
+/// With 503, it takes on so many seconds of work before it refuses.
+const SLACK: f64 = 0.25;
+
+pub(crate) struct Office {
+    pub(crate) manner: Manner,
+    /// Requests a second.
+    pub(crate) capacity: f64,
+    /// When it halves, in seconds.
+    pub(crate) halves_at: Option<f64>,
+    free_at: f64,
+}
+
+impl Office {
+    pub(crate) fn new(manner: Manner, capacity: f64, halves_at: Option<f64>) -> Self {
+        Self { manner, capacity, halves_at, free_at: 0.0 }
+    }
+
+    pub(crate) fn capacity_at(&self, at: f64) -> f64 {
+        if self.halves_at.is_some_and(|halves| at >= halves) { self.capacity / 2.0 } else { self.capacity }
+    }
+
+    pub(crate) fn arrives(&mut self, at: f64) -> Fate {
+        let limit = if let Manner::Queue(seconds) = self.manner { seconds } else { SLACK };
+        if self.free_at - at > limit {
+            return if matches!(self.manner, Manner::Queue(_)) { Fate::Ignored } else { Fate::TurnedAway };
+        }
+        self.free_at = self.free_at.max(at) + 1.0 / self.capacity_at(at);
+        Fate::Served(self.free_at)
+    }
+}
+
+/// How a request or a probe ends, as the terminal sees it.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum End {
+    Ok,
+    Busy,
+    RetryAfter(u64),
+    Refused,
+    NoConnection,
+    Timeout,
+}
+
+/// The same as the wire would bring it.
+pub(crate) fn ending(end: End) -> Ending {
+    let answer = |status, retry_after: Option<u64>| {
+        let retry_after = retry_after.map(|seconds| seconds.to_string());
+        Ending::Answered(Answer { status, retry_after, ..Answer::default() })
+    };
+    match end {
+        End::Ok => answer(200, None),
+        End::Busy => answer(503, None),
+        End::RetryAfter(wait) => answer(503, Some(wait)),
+        End::Refused => Ending::NotSent(LineFault::ConnectTimeout, "no connection in time".into()),
+        End::NoConnection => Ending::NotSent(LineFault::NoConnection, "no route".into()),
+        End::Timeout => Ending::Broken(BreakFault::Timeout, "no answer in time".into()),
+    }
+}

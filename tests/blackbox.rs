@@ -12,12 +12,16 @@ mod support;
 mod answers;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
+#[path = "blackbox/credentials.rs"]
+mod credentials;
 #[path = "blackbox/delivery.rs"]
 mod delivery;
 #[path = "blackbox/documents.rs"]
 mod documents;
 #[path = "blackbox/durability.rs"]
 mod durability;
+#[path = "blackbox/fault.rs"]
+mod fault;
 #[path = "blackbox/framing.rs"]
 mod framing;
 #[path = "blackbox/hostile.rs"]
@@ -34,5 +38,11 @@ mod operations;
 mod payloads;
 #[path = "blackbox/requests.rs"]
 mod requests;
+#[path = "blackbox/routes.rs"]
+mod routes;
+#[path = "blackbox/several.rs"]
+mod several;
 #[path = "blackbox/sql.rs"]
 mod sql;
+#[path = "blackbox/understanding.rs"]
+mod understanding;

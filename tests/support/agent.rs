@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) upstream: &'static str,
     /// The lines of `[limits]`.
     pub(crate) limits: &'static str,
+    /// Whole further tables: routes, logins, answer rules, other upstreams.
+    pub(crate) more: String,
 }
 
 impl Plan {
@@ -34,6 +36,16 @@ impl Plan {
     /// As `to`, and without any wait between tries.
     pub(crate) fn impatient(url: String) -> Self {
         Self { backoff: &["0s"], ..Self::to(url) }
+    }
+
+    /// As `impatient`, with further tables.
+    pub(crate) fn with(url: String, more: impl Into<String>) -> Self {
+        Self { more: more.into(), ..Self::impatient(url) }
+    }
+
+    /// These tables are all there is of upstreams and routes; without any wait between tries.
+    pub(crate) fn of(more: impl Into<String>) -> Self {
+        Self { more: more.into(), backoff: &["0s"], ..Self::default() }
     }
 }
 
@@ -75,7 +87,7 @@ impl Agent {
         if let Some(url) = &plan.url {
             write!(text, "[upstream.hq]\nurl = {url:?}\n{}\n", plan.upstream).expect("a String takes everything");
         }
-        write!(text, "[limits]\n{}\n", plan.limits).expect("a String takes everything");
+        write!(text, "[limits]\n{}\n{}\n", plan.limits, plan.more).expect("a String takes everything");
         fs::write(self.config_path(), text).expect("the configuration is written");
     }
 

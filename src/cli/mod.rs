@@ -106,7 +106,7 @@ fn check_config(global: &args::Global) -> Result<(), Failure> {
         match (&config.upstreams[..], config.routes.len()) {
             ([], _) => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
             ([one], 0) => writeln!(out, "Everything is delivered to {}, {}.", one.name, one.url)?,
-            (several, routes) => writeln!(out, "{} upstreams, {routes} routes.", several.len())?,
+            (several, routes) => writeln!(out, "Upstreams: {}. Routes: {routes}.", several.len())?,
         }
     }
     Ok(())

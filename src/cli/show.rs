@@ -70,6 +70,8 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     writeln!(out, "Retries    {} counted", failure["retry_count"])?;
     if let Some(upstream) = failure["upstream"].as_str() {
         writeln!(out, "Upstream   {}", harmless(upstream))?;
+    } else if failure["error_class"] == "no_route" {
+        writeln!(out, "Upstream   none: no route of the configuration is for it")?;
     } else {
         writeln!(out, "Upstream   none is configured; it is kept until there is one")?;
     }
@@ -83,6 +85,12 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
 
 fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
     match state {
+        "critical" if failure["error_class"] == "no_route" => {
+            writeln!(
+                out,
+                "Next       add a route for it to the configuration and restart the agent; it goes by itself then"
+            )
+        }
         "critical" => {
             let step = words::next_step(failure["error_class"].as_str());
             writeln!(out, "Next       {step} resyncd retry {}", failure["seq"])

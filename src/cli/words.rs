@@ -42,9 +42,6 @@ pub fn next_step(class: Option<&str>) -> &'static str {
     match class {
         Some("refused") => "The head office will not take it as it is. Have it put right there, then:",
         Some("failed") => "The head office failed on it repeatedly. Have it looked at there, then:",
-        Some("no_route") => {
-            "No route of the configuration is for it. Add one and restart the agent; until then nothing helps:"
-        }
         Some("misconfigured") => {
             "The head office does not let this one in, though it takes others. Have the rights put right, then:"
         }

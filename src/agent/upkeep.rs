@@ -125,10 +125,14 @@ impl Agent {
             (Upkeep::Chances { upstream, all, .. }, None) => {
                 let line = &mut self.lines[*upstream];
                 line.next_chance = next_chance;
-                // While the work was under way an acceptance may have made all of them due.
-                if *all || line.state.chances == Chances::Waiting {
-                    line.state.chances = if next_chance.is_some() { Chances::Waiting } else { Chances::None };
-                }
+                line.state.chances = match line.state.chances {
+                    // Some may have become critical behind the work: it is looked once more.
+                    Chances::Due if *all => Chances::Waiting,
+                    // An acceptance has made all of them due meanwhile.
+                    Chances::Due => Chances::Due,
+                    Chances::Waiting if *all || next_chance.is_some() => Chances::Waiting,
+                    Chances::Waiting | Chances::None => Chances::None,
+                };
             }
             _ => {}
         }

@@ -99,6 +99,8 @@ pub(crate) struct Model {
     hearing_tested: bool,
     /// They cannot.
     deaf: bool,
+    /// The upstream has answered a try since the probe under way began.
+    answered_since_probe: bool,
     /// The upstream asked not to be asked before; and as it is on disk.
     floor: (i64, i64),
     /// A person has stopped everything, and was told so.
@@ -149,6 +151,7 @@ impl Model {
         if let Ending::Answered(answer) = &fate.ending {
             let page = fate.meaning == Meaning::Line && (answer.status < 400 || answer.status == 511);
             self.offline.0 &= page;
+            self.answered_since_probe |= !page;
         }
         if let Some(seconds) = fate.retry_after {
             self.floor.0 = self.floor.0.max(now + (seconds * 1000).min(LONGEST_FLOOR));
@@ -156,9 +159,18 @@ impl Model {
         self.round.push(Deed::Outcome { seq, meaning: fate.meaning, may_count, at: now, accepted: self.accepted });
     }
 
+    pub(crate) fn probe_begins(&mut self) {
+        self.answered_since_probe = false;
+    }
+
     /// A probe that goes unanswered means that nobody is there, unless the one that was to test
     /// whether probes can be believed went unanswered too, after an acceptance.
     pub(crate) fn probed(&mut self, answered: bool) {
+        // What was answered after it began says more than its silence.
+        if !answered && self.answered_since_probe {
+            self.hearing_tested = false;
+            return;
+        }
         self.deaf = !answered && (self.deaf || self.hearing_tested);
         self.hearing_tested = false;
         self.offline.0 = !answered && !self.deaf;

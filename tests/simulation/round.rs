@@ -197,6 +197,7 @@ impl World {
             Effect::Probe { upstream } => {
                 promise!(upstream == 0, "probe", "there is no upstream {upstream}");
                 self.trace.add(|| "probe".to_owned());
+                self.model.probe_begins();
                 let (ending, after) = self.upstream.probe(self.wall(), &mut self.random);
                 let target = Target::of(&self.config.upstreams[0].probe.url);
                 let end = ProbeEnd::of(ending, Duration::from_millis(after.unsigned_abs()), &target);

@@ -4,6 +4,11 @@
 //! The small form runs with every test. The full one:
 //! `TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --nocapture --test-threads=1`.
 //! Further: `BACKLOG=200`, `OUTAGE_HOURS=4`, `SEED=1`, `PROBE_TIMEOUT=30` (seconds).
+//!
+//! A picture of it, beside terminals that retry every second:
+//! ```sh
+//! CHAIN_PLOT=chain.svg TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --ignored --nocapture a_plot
+//! ```
 
 // Times and counts of a simulation fit any of these types.
 #![allow(
@@ -15,12 +20,19 @@
 // A test may unwrap (rule 11 of the house).
 #![allow(clippy::unwrap_used)]
 
+#[path = "chain/figures.rs"]
+mod figures;
+#[path = "chain/naive.rs"]
+mod naive;
 #[path = "chain/office.rs"]
 mod office;
+#[path = "chain/plot.rs"]
+mod plot;
 #[path = "chain/terminal.rs"]
 mod terminal;
 
-use office::{End, Fate, Manner, Office, ending};
+use figures::{Allowed, Result, Trace, USUAL, check, share, table};
+use office::{End, Manner, Office, ending};
 use resyncd::config::{Config, Overrides, Retry, Surroundings};
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::canary::Route;
@@ -82,26 +94,6 @@ impl Chain {
     }
 }
 
-/// What came of it; times in seconds after the line was back.
-#[derive(Debug, Default)]
-struct Result {
-    /// Delivered of what could be served, from 10 s until nine tenths are delivered.
-    goodput: f64,
-    /// Requests of what could be served, in the first 10 s, in the worst later 10 s, on average.
-    offered_first: f64,
-    offered_worst: f64,
-    offered_mean: f64,
-    /// All delivered, in times of the least possible.
-    all: f64,
-    /// First deliveries: 99 % of the terminals, and the last.
-    first_99: f64,
-    first_last: f64,
-    /// Failures recorded when all was over: from recording to delivery, 99 %.
-    new_99: f64,
-    charged: usize,
-    undelivered: usize,
-}
-
 #[derive(Clone, Copy)]
 enum What {
     Wake,
@@ -113,7 +105,6 @@ enum What {
 }
 
 const TIMEOUT: f64 = 30.0;
-const CONNECT_TIMEOUT: f64 = 5.0;
 /// The line goes down a minute after all were switched on.
 const DOWN: f64 = 660.0;
 
@@ -127,11 +118,7 @@ struct Simulation {
     count: u64,
     up_s: f64,
     ideal_s: f64,
-    total: u64,
-    delivered: u64,
-    all_s: Option<f64>,
-    offered: Vec<u32>,
-    good: Vec<u32>,
+    trace: Trace,
     new: Vec<f64>,
     retry: Retry,
     orders: Vec<OrderTag>,
@@ -173,11 +160,7 @@ impl Simulation {
             count: 0,
             up_s,
             ideal_s: if chain.halves { plain * 1.5 } else { plain },
-            total,
-            delivered: 0,
-            all_s: None,
-            offered: Vec::new(),
-            good: Vec::new(),
+            trace: Trace::new(up_s, total),
             new: Vec::new(),
             retry: Retry::default(),
             orders: (0..20_000).map(|n| OrderTag::new(n.to_string())).collect(),
@@ -227,14 +210,18 @@ impl Simulation {
         self.events.push(Reverse(((at_s * 1e6).round() as u64, key, slot)));
     }
 
-    fn run(mut self) -> Result {
-        let longest = self.up_s + self.ideal_s * 3.0 + 7200.0;
+    /// No run goes on beyond this.
+    fn longest_s(&self) -> f64 {
+        self.up_s + self.ideal_s * 3.0 + 7200.0
+    }
+
+    fn run(&mut self) -> Result {
         while let Some(Reverse((at_us, key, slot))) = self.events.pop() {
             let now_s = at_us as f64 / 1e6;
             let what = self.whats[slot as usize];
             self.free.push(slot);
-            let over = self.all_s.is_some_and(|all| now_s > self.up_s + all + 4200.0);
-            if over || now_s > longest {
+            let over = self.trace.all_s().is_some_and(|all| now_s > self.up_s + all + 4200.0);
+            if over || now_s > self.longest_s() {
                 break;
             }
             let terminal = (key & 0xf_ffff) as usize;
@@ -283,13 +270,9 @@ impl Simulation {
         let terminal = &mut self.terminals[index];
         let recorded_s = terminal.failures[failure as usize].recorded_at.as_millis() as f64 / 1e3;
         if recorded_s < self.up_s {
-            self.delivered += 1;
-            bump(&mut self.good, after);
+            self.trace.accepted(now_s, terminal.left == 0);
             terminal.first_delivery_s.get_or_insert(after);
-            if self.delivered == self.total {
-                self.all_s = Some(after);
-            }
-        } else if terminal.rtt_s < 1.0 && self.all_s.is_some_and(|all| recorded_s - self.up_s > all) {
+        } else if terminal.rtt_s < 1.0 && self.trace.all_s().is_some_and(|all| recorded_s - self.up_s > all) {
             // (Those 2 s away need 4 s for a probe and a request, whatever the policy.)
             self.new.push(now_s - recorded_s);
         }
@@ -307,18 +290,10 @@ impl Simulation {
             (now_s + half, End::NoConnection)
         } else {
             if now_s >= self.up_s {
-                bump(&mut self.offered, now_s - self.up_s);
+                self.trace.offered(now_s);
             }
             let patience = if failure.is_some() { TIMEOUT } else { self.chain.probe_timeout_s };
-            match self.office.arrives(now_s) {
-                Fate::Served(done) if done + half - sent_s > patience => (sent_s + patience, End::Timeout),
-                Fate::Served(done) => (done + half, End::Ok),
-                Fate::Ignored => (sent_s + CONNECT_TIMEOUT, End::Refused),
-                Fate::TurnedAway => match self.office.manner {
-                    Manner::RetryAfter(wait) => (now_s + half, End::RetryAfter(wait)),
-                    Manner::Busy | Manner::Queue(_) => (now_s + half, End::Busy),
-                },
-            }
+            self.office.answers(now_s, half, sent_s, patience)
         };
         self.at(at.max(now_s), index, What::Returns { failure, sent_at, errand, end });
     }
@@ -345,85 +320,24 @@ impl Simulation {
     }
 
     fn result(&self) -> Result {
-        let served = |from: usize, to: usize| -> f64 {
-            (from..to).map(|second| self.office.capacity_at(self.up_s + second as f64 + 0.5)).sum()
-        };
-        let sum = |of: &[u32], from: usize, to: usize| -> f64 {
-            of.get(from..to.min(of.len())).unwrap_or_default().iter().map(|n| f64::from(*n)).sum()
-        };
-        let nine_tenths = self.total as f64 * 0.9;
-        let mut running = 0.0;
-        let till = self.good.iter().position(|n| {
-            running += f64::from(*n);
-            running >= nine_tenths
-        });
-        let till = till.map_or(self.good.len(), |second| second + 1).max(11);
-        let tens = (10..self.offered.len()).step_by(10);
         let firsts = self.terminals.iter().filter(|terminal| terminal.failures.len() > 1);
         let mut firsts: Vec<f64> = firsts.map(|terminal| terminal.first_delivery_s.unwrap_or(f64::INFINITY)).collect();
         firsts.sort_by(f64::total_cmp);
         let mut new = self.new.clone();
         new.sort_by(f64::total_cmp);
         Result {
-            goodput: sum(&self.good, 10, till) / served(10, till),
-            offered_first: sum(&self.offered, 0, 10) / served(0, 10),
-            offered_worst: tens
-                .map(|from| sum(&self.offered, from, from + 10) / served(from, from + 10))
-                .fold(0.0, f64::max),
-            offered_mean: sum(&self.offered, 10, till) / served(10, till),
-            all: self.all_s.unwrap_or(f64::INFINITY) / self.ideal_s,
             first_99: share(&firsts, 0.99),
             first_last: share(&firsts, 1.0),
             new_99: share(&new, 0.99),
             charged: self.terminals.iter().map(Terminal::charged).sum(),
-            undelivered: (self.total - self.delivered) as usize,
+            ..self.trace.result(&self.office, self.ideal_s)
         }
     }
-}
-
-fn bump(seconds: &mut Vec<u32>, at_s: f64) {
-    let second = at_s.max(0.0) as usize;
-    if seconds.len() <= second {
-        seconds.resize(second + 1, 0);
-    }
-    seconds[second] += 1;
-}
-
-fn share(sorted: &[f64], share: f64) -> f64 {
-    sorted.get(((sorted.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0.0)
 }
 
 fn moment(at_s: f64) -> Moment {
     let ms = (at_s * 1e3 + 0.01) as i64; // A wake-up at a whole millisecond must not come before it.
     Moment { agent: AgentTime::from_millis(ms), wall: WallTime::from_millis(ms) }
-}
-
-// ---- the figures of spec/03
-
-/// How many times the ideal time delivering everything may take, and how many times its capacity the
-/// office may be offered in any later 10 s.
-struct Allowed {
-    all: f64,
-    offered_worst: f64,
-}
-
-const USUAL: Allowed = Allowed { all: 1.15, offered_worst: 2.0 };
-
-fn check(chain: Chain, allowed: &Allowed) {
-    let result = Simulation::new(chain).run();
-    println!(
-        "{:?} {:?} keys={} mixed={} halves={}: {result:.2?}",
-        chain.manner, chain.back, chain.keys, chain.mixed, chain.halves
-    );
-    let told = format!("{chain:?}: {result:?}");
-    assert_eq!((result.charged, result.undelivered), (0, 0), "{told}");
-    assert!(result.goodput >= 0.95, "goodput; {told}");
-    assert!(result.offered_first <= 3.0, "offered in the first 10 s; {told}");
-    assert!(result.offered_worst <= allowed.offered_worst, "offered in any later 10 s; {told}");
-    assert!(result.offered_mean <= 1.5, "offered on average; {told}");
-    assert!(result.all <= allowed.all, "all delivered; {told}");
-    assert!(result.first_99 <= 300.0 && result.first_last <= 720.0, "first deliveries; {told}");
-    assert!(result.new_99 <= 3.0, "those recorded afterwards; {told}");
 }
 
 /// (a), (b), (c) and (d) of the chapter.
@@ -490,6 +404,23 @@ fn a_terminal_alone_is_not_held_back() {
             assert_eq!((result.charged, result.undelivered), (0, 0));
         }
     }
+}
+
+/// For the eye: the shipped policy beside terminals that retry every second, in (a), where all hear
+/// of the line at once.
+#[test]
+#[ignore = "writes a picture; its command is in this file's head"]
+fn a_plot_of_the_chain() {
+    let mut shipped = Simulation::new(Chain::of(Manner::Busy, Return::Link(1.0)));
+    let (naive, naive_result) = naive::run(&shipped);
+    let result = shipped.run();
+    print!("{}", table(&[("shipped", &result, &shipped.trace), ("naive", &naive_result, &naive)]));
+    let path = std::env::var("CHAIN_PLOT").unwrap_or_else(|_| "target/chain.svg".into());
+    if let Some(folder) = std::path::Path::new(&path).parent() {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(&path, plot::svg(&shipped.chain, &shipped.trace, &naive)).unwrap();
+    println!("{path} is written.");
 }
 
 /// An upstream that says nothing of its own about its answers.

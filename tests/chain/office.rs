@@ -15,7 +15,7 @@ pub(crate) enum Manner {
 
 /// What becomes of a request that arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fate {
+enum Fate {
     /// Served; the answer leaves at this time, in seconds.
     Served(f64),
     /// Turned away at once.
@@ -26,6 +26,8 @@ pub(crate) enum Fate {
 
 /// With 503, it takes on so many seconds of work before it refuses.
 const SLACK: f64 = 0.25;
+/// How long a terminal waits for a connection, in seconds.
+const CONNECT_TIMEOUT: f64 = 5.0;
 
 pub(crate) struct Office {
     pub(crate) manner: Manner,
@@ -45,13 +47,26 @@ impl Office {
         if self.halves_at.is_some_and(|halves| at >= halves) { self.capacity / 2.0 } else { self.capacity }
     }
 
-    pub(crate) fn arrives(&mut self, at: f64) -> Fate {
+    fn arrives(&mut self, at: f64) -> Fate {
         let limit = if let Manner::Queue(seconds) = self.manner { seconds } else { SLACK };
         if self.free_at - at > limit {
             return if matches!(self.manner, Manner::Queue(_)) { Fate::Ignored } else { Fate::TurnedAway };
         }
         self.free_at = self.free_at.max(at) + 1.0 / self.capacity_at(at);
         Fate::Served(self.free_at)
+    }
+
+    /// A request arrives; when and how it ends for the terminal, which is `way_s` away.
+    pub(crate) fn answers(&mut self, at: f64, way_s: f64, sent_s: f64, patience_s: f64) -> (f64, End) {
+        match self.arrives(at) {
+            Fate::Served(done) if done + way_s - sent_s > patience_s => (sent_s + patience_s, End::Timeout),
+            Fate::Served(done) => (done + way_s, End::Ok),
+            Fate::Ignored => (sent_s + CONNECT_TIMEOUT, End::Refused),
+            Fate::TurnedAway => match self.manner {
+                Manner::RetryAfter(wait) => (at + way_s, End::RetryAfter(wait)),
+                Manner::Busy | Manner::Queue(_) => (at + way_s, End::Busy),
+            },
+        }
     }
 }
 

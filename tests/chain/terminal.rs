@@ -31,7 +31,7 @@ pub(crate) struct Terminal {
     pub(crate) random: fastrand::Rng,
     /// How many order keys the backlog has; the rest of a key waits behind its head.
     keys: usize,
-    backlog: usize,
+    pub(crate) backlog: usize,
     /// Heads that were never tried, in order.
     fresh: VecDeque<u32>,
     /// Heads that were, by the time at which they are due.

@@ -256,6 +256,9 @@ fn ending(error: &Error, stage: Stage) -> Ending {
             Ending::Broken(BreakFault::Timeout, "no answer in time".into())
         }
         _ if stage == Stage::Connecting => Ending::NotSent(connect_fault(&words), words),
+        // Under TLS 1.3 the client is through before the server has judged its certificate; a
+        // server that refuses it has read nothing of the request.
+        _ if refuses_our_certificate(&words) => Ending::NotSent(LineFault::Certificate, words),
         _ => Ending::Broken(BreakFault::Reset, words),
     }
 }
@@ -270,6 +273,14 @@ fn connect_fault(words: &str) -> LineFault {
     } else {
         LineFault::Certificate
     }
+}
+
+fn refuses_our_certificate(words: &str) -> bool {
+    let alert = words.split_once("received fatal alert: ").map_or("", |(_, alert)| alert);
+    ["CertificateRequired", "BadCertificate", "UnsupportedCertificate", "CertificateRevoked", "CertificateExpired"]
+        .iter()
+        .chain(&["CertificateUnknown", "UnknownCA", "AccessDenied"])
+        .any(|name| alert.starts_with(name))
 }
 
 fn is_timeout(error: &io::Error) -> bool {

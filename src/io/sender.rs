@@ -1,7 +1,7 @@
 //! Requests and probes to one upstream, on threads: one for each request in flight, kept for the
 //! next one, and one for probes.
 
-use super::clock::since_boot;
+use super::clock::{since_boot, wall};
 use super::http::Exchange;
 use super::inbox::Outbox;
 use super::login::{NoSession, Session};
@@ -148,7 +148,7 @@ impl<T: Send + 'static> Senders<T> {
             let ending = guarded(|| prober.send(&request, &messenger.secrets, &[]));
             let took = since_boot().saturating_sub(begun);
             let date = if let Ending::Answered(answer) = &ending { answer.date } else { None };
-            let end = ProbeEnd::of(ending, took, &Target::of(&probe.url));
+            let end = ProbeEnd::of(ending, took, &Target::of(&probe.url), wall());
             outbox.send(wrap(Report::Probed { upstream: index, end, date }));
         });
         if let Err(error) = started {

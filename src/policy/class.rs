@@ -186,8 +186,7 @@ pub fn classify(ending: &Ending, target: &Target, reading: &Reading, wall: WallT
         Ending::Answered(answer) => classify_answer(answer, target, reading, wall),
         Ending::NotSent(LineFault::ConnectTimeout, error) => plain(Class::Unreachable, error, Contact::Silent),
         Ending::NotSent(LineFault::CertificateTime, error) => {
-            let error = format!("{error}; this terminal's clock says {}", wall.rfc3339());
-            plain(Class::Misconfigured, &error, Contact::Doubtful)
+            plain(Class::Misconfigured, &with_clock(error, wall), Contact::Doubtful)
         }
         Ending::NotSent(LineFault::Lookup | LineFault::NoConnection | LineFault::Certificate, error) => {
             plain(Class::Unreachable, error, Contact::Doubtful)
@@ -196,6 +195,11 @@ pub fn classify(ending: &Ending, target: &Target, reading: &Reading, wall: WallT
         Ending::Broken(_, error) => plain(Class::Unsure, error, Contact::Silent),
         Ending::Unbuildable(error) => plain(Class::Refused, error, Contact::None),
     }
+}
+
+/// One of two clocks is wrong: here is ours.
+pub(super) fn with_clock(error: &str, wall: WallTime) -> String {
+    format!("{error}; this terminal's clock says {}", wall.rfc3339())
 }
 
 fn plain(class: Class, error: &str, contact: Contact) -> Verdict {
@@ -226,7 +230,7 @@ fn by_table(answer: &Answer, target: &Target, reading: &Reading, asked_to_wait: 
     }
     let page = || Some("a web page instead of an answer (a login page of the network?)".to_owned());
     match answer.status {
-        200..=299 if is_html(answer) && !reading.takes_html() => {
+        200..=299 if is_page(answer) && !reading.takes_html() => {
             (if target.https { Class::Misconfigured } else { Class::Unreachable }, page())
         }
         200..=299 => match reading.lacks_proof(answer) {
@@ -236,12 +240,30 @@ fn by_table(answer: &Answer, target: &Target, reading: &Reading, asked_to_wait: 
         511 => (Class::Unreachable, None),
         300..=399 if answer.leads_elsewhere(target) => (Class::Unreachable, None),
         300..=399 | 401 | 407 => (Class::Misconfigured, None),
+        400 if is_about_tls(answer) => (Class::Misconfigured, None),
         429 => (Class::Throttled, None),
         503 if asked_to_wait => (Class::Throttled, None),
         502..=504 => (Class::Busy, None),
         400 | 411 | 413..=415 | 422 | 431 => (Class::Refused, None),
         _ => (Class::Failed, None),
     }
+}
+
+/// Is it a web page that somebody could read? Flask and Django call an empty answer HTML too. An
+/// empty 200 stays in doubt: a captive portal may give it, but none creates (201) or says that
+/// there is nothing to say (204).
+fn is_page(answer: &Answer) -> bool {
+    is_html(answer) && (answer.status == 200 || !answer.body.trim_ascii().is_empty())
+}
+
+/// nginx's own page for a client certificate that is missing (its 496) or does not hold (495), and
+/// for plain http at its https port (497): it sends them all as 400, and passes nothing on.
+fn is_about_tls(answer: &Answer) -> bool {
+    let page = String::from_utf8_lossy(&answer.body);
+    is_html(answer)
+        && ["No required SSL certificate", "The SSL certificate error", "sent to HTTPS port"]
+            .iter()
+            .any(|words| page.contains(words))
 }
 
 /// Is the body a web page, by its type or, without one, by how it begins?

@@ -83,6 +83,29 @@ fn a_captive_portals_page_is_no_delivery() {
 }
 
 #[test]
+fn an_empty_answer_is_no_page_whatever_its_type_unless_a_portal_could_have_given_it() {
+    let empty = |status| class(Answer { content_type: Some("text/html".into()), ..answer(status) });
+    for status in [201, 202, 204, 206] {
+        assert_eq!(empty(status), Class::Delivered, "{status}");
+    }
+    assert_eq!(empty(200), Class::Unreachable);
+    let created = Answer { content_type: Some("text/html".into()), body: b"<p>hello".to_vec(), ..answer(201) };
+    assert_eq!(class(created), Class::Unreachable);
+}
+
+#[test]
+fn a_refused_client_certificate_is_no_fault_of_the_record() {
+    let page = |words: &str| {
+        let body = format!("<html><head><title>400 {words}</title></head></html>").into_bytes();
+        class(Answer { content_type: Some("text/html".into()), body, ..answer(400) })
+    };
+    assert_eq!(page("No required SSL certificate was sent"), Class::Misconfigured);
+    assert_eq!(page("The SSL certificate error"), Class::Misconfigured);
+    assert_eq!(page("The plain HTTP request was sent to HTTPS port"), Class::Misconfigured);
+    assert_eq!(page("Bad Request"), Class::Refused);
+}
+
+#[test]
 fn redirects() {
     let to = |location: &str| class(Answer { location: Some(location.into()), ..answer(302) });
     assert_eq!(to("http://portal.example/login"), Class::Unreachable);

@@ -11,8 +11,8 @@
 //!
 //! What follows from a probe's answer is in `upstream`.
 
-use crate::moment::AgentTime;
-use crate::policy::class::{Answer, Ending, Target, is_html};
+use crate::moment::{AgentTime, WallTime};
+use crate::policy::class::{Answer, Ending, LineFault, Target, is_html, with_clock};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -58,8 +58,9 @@ impl ProbeEnd {
     /// What an exchange says about the line: any answer will do, but those that a network gives in
     /// the upstream's place.
     #[must_use]
-    pub fn of(ending: Ending, took: Duration, target: &Target) -> Self {
+    pub fn of(ending: Ending, took: Duration, target: &Target, wall: WallTime) -> Self {
         match ending {
+            Ending::NotSent(LineFault::CertificateTime, error) => Self::Silence { reason: with_clock(&error, wall) },
             Ending::Answered(answer) if !target.https && is_portal(&answer, target) => {
                 Self::Silence { reason: portal(answer.status) }
             }

@@ -200,7 +200,8 @@ impl World {
                 self.model.probe_begins();
                 let (ending, after) = self.upstream.probe(self.wall(), &mut self.random);
                 let target = Target::of(&self.config.upstreams[0].probe.url);
-                let end = ProbeEnd::of(ending, Duration::from_millis(after.unsigned_abs()), &target);
+                let took = Duration::from_millis(after.unsigned_abs());
+                let end = ProbeEnd::of(ending, took, &target, self.wall());
                 self.plan(after, Happening::Probed { life, end });
                 self.meanwhile(4, after, Happening::OneMoreSale);
             }

@@ -1,0 +1,612 @@
+#!/usr/bin/env bash
+# The real agent against upstreams that none of us wrote: nginx with TLS, httpbin under gunicorn, and
+# json-server as a REST API. Our own test upstreams answer as we think servers answer; these do not.
+#
+#   tests/real/run.sh [AGENT] [PART…]     AGENT: target/release/resyncd; PART: nginx httpbin json_server
+#
+# Only loopback. Works in a temporary directory and leaves nothing running.
+set -euo pipefail
+
+AGENT=$(realpath "${1:-target/release/resyncd}")
+shift || true
+PARTS=("$@")
+[ ${#PARTS[@]} -gt 0 ] || PARTS=(nginx httpbin json_server)
+
+# Pinned, so that a failure means that we changed.
+HTTPBIN=0.10.2
+GUNICORN=23.0.0
+JSON_SERVER=0.17.4
+
+# A socket's path may have 107 bytes: not below a long TMPDIR.
+WORK=$(mktemp -d /tmp/resyncd-real.XXXXXX)
+PIDS=()
+AGENT_PID=
+PASSED=0
+FAILED=0
+
+# ---- the stage ------------------------------------------------------------------------------------
+
+stop() { # stop PID: by its id, and waits for its end
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+clean() {
+    local pid
+    stop_agent
+    for pid in ${PIDS[@]+"${PIDS[@]}"}; do stop "$pid"; done
+    if [ -n "${KEEP:-}" ]; then echo "kept: $WORK" >&2; else rm -rf "$WORK"; fi
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+serve() { # serve LOG COMMAND…: in the background until the end
+    local log=$1
+    shift
+    timeout -k 5 600 "$@" >>"$WORK/$log" 2>&1 &
+    PIDS+=($!)
+}
+
+need() { # need COMMAND PACKAGE: installs a Debian package when its command is missing
+    command -v "$1" >/dev/null 2>&1 && return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "missing: $1 (Debian package $2)" >&2
+        return 1
+    fi
+    [ -n "${APT_UPDATED:-}" ] || { timeout 300 apt-get -qq update; APT_UPDATED=1; }
+    DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y "$2" >/dev/null
+}
+
+need_nginx() {
+    local before=/run/nginx.pid
+    [ -e "$before" ] && before=
+    need nginx nginx-light
+    # Debian's package starts a server of its own; it was not there before, and is not wanted.
+    if [ -n "$before" ] && [ -e "$before" ]; then timeout 10 nginx -s quit || true; fi
+}
+
+free_ports() { # free_ports N: all held at once, so that they differ
+    timeout 10 python3 - "$1" <<'PY'
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in held: s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in held))
+PY
+}
+
+wait_port() { # wait_port PORT: until the server that was started last listens there
+    local n
+    for n in $(seq 150); do
+        # Another run's server at the same port must not be taken for ours.
+        kill -0 "${PIDS[-1]}" 2>/dev/null || break
+        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
+        sleep 0.1
+    done
+    echo "nobody listens at port $1" >&2
+    return 1
+}
+
+# ---- checks ---------------------------------------------------------------------------------------
+
+verdict() { # verdict RC NAME EVIDENCE
+    if [ "$1" = 0 ]; then
+        PASSED=$((PASSED + 1))
+        echo "ok $2"
+    else
+        FAILED=$((FAILED + 1))
+        echo "FAILED $2: $3"
+    fi
+}
+
+same() { # same NAME WANTED FOUND
+    local rc=0
+    [ "$2" = "$3" ] || rc=1
+    verdict $rc "$1" "wanted $2, found $3"
+}
+
+# What the agent says on its admin socket: waits until a Python expression over `h` (health) and `f`
+# (all live failures) is true, and shows both when it does not become true.
+cat >"$WORK/ask.py" <<'PY'
+import json, socket, sys, time
+
+def ask(request):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(sys.argv[1])
+        s.sendall(json.dumps(request).encode() + b"\n")
+        return json.loads(s.makefile().readline())
+
+def look():
+    h = ask({"op": "health"})
+    f = ask({"op": "list", "limit": 1000})["failures"]
+    counted = sum(one["retry_count"] for one in f)
+    return h, f, counted
+
+end = time.monotonic() + float(sys.argv[2])
+while True:
+    try:
+        h, f, counted = look()
+        if eval(sys.argv[3], {"h": h, "f": f, "counted": counted, "u": h["upstreams"][0]}):
+            sys.exit(0)
+    except OSError as error:
+        h, f, counted = {"upstreams": [], "state": str(error)}, [], 0
+    if time.monotonic() > end:
+        one = {k: f[0][k] for k in ("status", "state", "retry_count", "error_class", "error")} if f else None
+        print(json.dumps({"live": len(f), "counted": counted, "critical": h.get("critical"),
+                          "upstreams": h["upstreams"], "first": one}))
+        sys.exit(1)
+    time.sleep(0.1)
+PY
+
+becomes() { # becomes NAME SECONDS EXPRESSION
+    local rc=0 evidence
+    evidence=$(timeout $(($2 + 20)) python3 "$WORK/ask.py" "$WORK/agent/admin.sock" "$2" "$3") || rc=$?
+    verdict $rc "$1" "$evidence"
+}
+
+# ---- the agent ------------------------------------------------------------------------------------
+
+configure() { # configure UPSTREAM_AND_ROUTES: a fresh agent's configuration
+    rm -rf "$WORK/agent"
+    mkdir "$WORK/agent"
+    cat >"$WORK/agent/c.toml" <<TOML
+[agent]
+terminal_id = "real"
+state_dir = "$WORK/agent"
+socket = "$WORK/agent/app.sock"
+admin_socket = "$WORK/agent/admin.sock"
+[retry]
+backoff = ["1s"]
+[upstream.hq]
+max_pause = "1s"
+$1
+TOML
+}
+
+resyncd() { timeout 60 "$AGENT" --config "$WORK/agent/c.toml" "$@"; }
+
+start_agent() {
+    timeout -k 5 300 "$AGENT" --config "$WORK/agent/c.toml" run >"$WORK/agent/log" 2>&1 &
+    AGENT_PID=$!
+    local n
+    for n in $(seq 100); do
+        [ -S "$WORK/agent/admin.sock" ] && return 0
+        sleep 0.1
+    done
+    cat "$WORK/agent/log" >&2
+    return 1
+}
+
+stop_agent() {
+    [ -z "$AGENT_PID" ] || stop "$AGENT_PID"
+    AGENT_PID=
+}
+
+record_sales() { # record_sales N: of as many entities
+    local n
+    for n in $(seq "$1"); do
+        printf '{"entity_type":"SALE","entity_id":"s-%s","action":"CREATE","error":"connect ETIMEDOUT","payload":{"n":%s}}\n' "$n" "$n"
+    done | resyncd record - >/dev/null
+}
+
+field() { # field NAME: of the JSON object on standard input
+    timeout 10 python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
+}
+
+try_once() { # try_once TYPE ENTITY: the line that `try --send --json` says
+    # It fails when the failure would not be delivered; the class says so too.
+    resyncd try --json --send --type "$1" --entity "$2" --action CREATE 2>"$WORK/try.err" || true
+}
+
+class_of() { # class_of NAME WANTED TYPE ENTITY
+    local said found rc=0
+    said=$(try_once "$3" "$4")
+    found=$(field class <<<"${said:-null}" 2>/dev/null) || found="nothing ($(cat "$WORK/try.err"))"
+    [ "$found" = "$2" ] || rc=1
+    verdict $rc "$1 => $2" "$said $found"
+}
+
+# ---- (A) nginx ------------------------------------------------------------------------------------
+
+make_ca() { # make_ca DIR: an authority of our own
+    mkdir "$1"
+    : >"$1/index.txt"
+    timeout 20 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Real test CA" \
+        -keyout "$1/ca.key" -out "$1/ca.pem" 2>/dev/null
+    cat >"$1/ca.cnf" <<CNF
+[ca]
+default_ca = own
+[own]
+database = $1/index.txt
+new_certs_dir = $1
+rand_serial = yes
+default_md = sha256
+unique_subject = no
+policy = any
+copy_extensions = copy
+x509_extensions = leaf
+[any]
+commonName = supplied
+[leaf]
+basicConstraints = critical, CA:FALSE
+extendedKeyUsage = serverAuth, clientAuth
+CNF
+}
+
+day() { date -u -d "$1 days" +%Y%m%d000000Z; }
+
+make_cert() { # make_cert NAME SAN FROM TO: days from today, signed by the authority
+    timeout 20 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -addext "subjectAltName=$2" \
+        -keyout "$WORK/ca/$1.key" -out "$WORK/ca/$1.csr" 2>/dev/null
+    # `openssl ca` is the one that sets a certificate's first day.
+    timeout 20 openssl ca -batch -notext -config "$WORK/ca/ca.cnf" -keyfile "$WORK/ca/ca.key" -cert "$WORK/ca/ca.pem" \
+        -startdate "$(day "$3")" -enddate "$(day "$4")" -in "$WORK/ca/$1.csr" -out "$WORK/ca/$1.pem" 2>/dev/null
+}
+
+tls_server() { # tls_server PORT CERT [MORE]: nginx's own answer over TLS, and a log of what it took
+    cat <<CONF
+    server {
+        listen 127.0.0.1:$1 ssl;
+        ssl_certificate $WORK/ca/$2.pem;
+        ssl_certificate_key $WORK/ca/$2.key;
+        ssl_session_tickets off;
+        access_log $WORK/nginx/$1.log keys;
+        ${3:-}
+        location / { return 201 '{"ok":true}'; }
+    }
+CONF
+}
+
+nginx_conf() {
+    cat <<CONF
+daemon off;
+user $(id -un);
+worker_processes 2;
+pid $WORK/nginx/pid;
+error_log $WORK/nginx/error.log;
+events {}
+http {
+    default_type application/json;
+    log_format keys '\$status \$request_method \$http_idempotency_key';
+    access_log off;
+    client_body_temp_path $WORK/nginx/t1; proxy_temp_path $WORK/nginx/t2; fastcgi_temp_path $WORK/nginx/t3;
+    uwsgi_temp_path $WORK/nginx/t4; scgi_temp_path $WORK/nginx/t5;
+    limit_req_zone \$server_port zone=slow:1m rate=5r/s;
+    limit_req_status 429;
+    ssl_client_certificate $WORK/ca/ca.pem;
+$(tls_server "$GOOD" good)
+$(tls_server "$MUTUAL" good "ssl_verify_client on;")
+$(tls_server "$EXPIRED" expired)
+$(tls_server "$EARLY" early)
+$(tls_server "$OTHER" other)
+    server {
+        listen 127.0.0.1:$LIMITED;
+        access_log $WORK/nginx/$LIMITED.log keys;
+        # nginx answers a "return" before it limits: the answer has to come from behind it.
+        location / { limit_req zone=slow; proxy_pass http://127.0.0.1:$BEHIND; }
+    }
+    server {
+        listen 127.0.0.1:$BEHIND;
+        location / { return 201 '{"ok":true}'; }
+    }
+    server {
+        listen 127.0.0.1:$PORTAL;
+        access_log $WORK/nginx/$PORTAL.log keys;
+        location / { return 307 http://portal.invalid/login; }
+    }
+}
+CONF
+}
+
+taken() { # taken PORT: how many different keys nginx there has accepted
+    (grep -E '^201 (POST|PUT)' "$WORK/nginx/$1.log" || true) | sort -u | wc -l
+}
+
+tls() { # tls PORT [MORE]: configures the agent for it
+    configure "url = \"https://127.0.0.1:$1/sync\"
+${2:-}"
+}
+
+# Three failures, so that the agent can tell the head office's fault from a failure's.
+all_arrive() { # all_arrive NAME PORT
+    start_agent
+    record_sales 3
+    becomes "$1: delivered" 20 "not f and h['pending'] == 0"
+    same "$1: the server took each once" 3 "$(taken "$2")"
+    stop_agent
+}
+
+none_counts() { # none_counts NAME PORT UPSTREAM_EXPRESSION
+    start_agent
+    record_sales 3
+    becomes "$1: the agent knows" 15 "$3"
+    # Time for many probes and tries, were they to cost something.
+    sleep 4
+    becomes "$1: nothing is counted" 1 "len(f) == 3 and counted == 0 and h['critical'] == 0"
+    same "$1: the server took nothing" 0 "$(taken "$2")"
+    stop_agent
+}
+
+nginx_trust() {
+    local ours="ca_file = \"$WORK/ca/ca.pem\"" foreign="ca_file = \"$WORK/foreign/ca.pem\""
+    tls "$GOOD" "$ours"
+    class_of "own CA by ca_file" delivered SALE x
+    : >"$WORK/nginx/$GOOD.log"
+    all_arrive "own CA by ca_file" "$GOOD"
+    # The system's store is stood in for by SSL_CERT_FILE, which the agent's TLS reads as such.
+    tls "$GOOD" "$foreign"
+    SSL_CERT_FILE=$WORK/ca/ca.pem class_of "ca_file beside the system's" delivered SALE x
+    tls "$GOOD"
+    SSL_CERT_FILE=$WORK/ca/ca.pem class_of "the system's store alone" delivered SALE x
+    tls "$GOOD"
+    class_of "unknown CA" unreachable SALE x
+    : >"$WORK/nginx/$GOOD.log"
+    none_counts "unknown CA" "$GOOD" "u['state'] == 'offline'"
+    tls "$OTHER" "$ours"
+    class_of "certificate of another name" unreachable SALE x
+    none_counts "certificate of another name" "$OTHER" "u['state'] == 'offline'"
+}
+
+names_clock() { # names_clock NAME PORT
+    tls "$2" "ca_file = \"$WORK/ca/ca.pem\""
+    class_of "$1" misconfigured SALE x
+    local rc=0 said
+    said=$(try_once SALE x)
+    grep -q "this terminal's clock says $(date -u +%Y-%m-%dT%H:)" <<<"$said" || rc=1
+    verdict $rc "$1: the error names this terminal's clock" "$said"
+    none_counts "$1" "$2" "u['state'] in ('offline', 'blocked')"
+    # Who looks at the status has to be told what to look at.
+    start_agent
+    becomes "$1: so does the upstream's reason" 5 "'clock' in (u['reason'] or '')"
+    stop_agent
+}
+
+nginx_client_certificate() {
+    local ours="ca_file = \"$WORK/ca/ca.pem\""
+    tls "$MUTUAL" "$ours
+client_cert = \"$WORK/ca/till.pem\"
+client_key = \"$WORK/ca/till.key\""
+    class_of "client certificate shown" delivered SALE x
+    : >"$WORK/nginx/$MUTUAL.log"
+    all_arrive "client certificate shown" "$MUTUAL"
+    tls "$MUTUAL" "$ours"
+    : >"$WORK/nginx/$MUTUAL.log"
+    class_of "client certificate demanded, none shown" misconfigured SALE x
+    none_counts "client certificate demanded, none shown" "$MUTUAL" "u['state'] != 'online'"
+    # The same answer for one that is out of date.
+    tls "$MUTUAL" "$ours
+client_cert = \"$WORK/ca/expired.pem\"
+client_key = \"$WORK/ca/expired.key\""
+    class_of "client certificate out of date" misconfigured SALE x
+    tls "$MUTUAL" "$ours
+[[upstream.hq.answer]]
+status = [400]
+contains = \"SSL certificate\"
+is = \"misconfigured\""
+    none_counts "client certificate demanded, a rule for nginx's answer" "$MUTUAL" "u['state'] == 'blocked'"
+    # Other servers break off the handshake; under TLS 1.3 the client believes by then that it is through.
+    local version
+    for version in 1_2 1_3; do
+        read -r ALERT <<<"$(free_ports 1)"
+        serve s_server openssl s_server -accept "127.0.0.1:$ALERT" -"tls$version" -cert "$WORK/ca/good.pem" \
+            -key "$WORK/ca/good.key" -CAfile "$WORK/ca/ca.pem" -Verify 1 -verify_return_error -www -quiet
+        wait_port "$ALERT"
+        tls "$ALERT" "$ours"
+        class_of "client certificate demanded in TLS $version" unreachable SALE x
+    done
+}
+
+nginx_limit() {
+    configure "url = \"http://127.0.0.1:$LIMITED/sync\""
+    start_agent
+    record_sales 25
+    becomes "rate limit: the agent waits" 15 "u['state'] in ('waiting', 'throttled')"
+    becomes "rate limit: nothing is counted on the way" 1 "counted == 0 and h['critical'] == 0"
+    becomes "rate limit: all delivered in the end" 90 "not f"
+    same "rate limit: each taken once" 25 "$(taken "$LIMITED")"
+    local said=0
+    said=$(grep -c '^429 POST' "$WORK/nginx/$LIMITED.log") || true
+    verdict $((said > 0 ? 0 : 1)) "rate limit: nginx did say 429" "never"
+    # More than an agent that paces itself would provoke: 25 requests at 5 a second.
+    verdict $((said < 25 ? 0 : 1)) "rate limit: it was not hammered" "$said times 429"
+    stop_agent
+    # Two within a fifth of a second are one too many.
+    local n classes=
+    for n in 1 2 3 4 5; do classes+=" $(try_once SALE x | field class)"; done
+    verdict "$(grep -q throttled <<<"$classes"; echo $?)" "429 => throttled" "$classes"
+}
+
+nginx_portal() {
+    configure "url = \"http://127.0.0.1:$PORTAL/sync\""
+    class_of "307 to another host" unreachable SALE x
+    none_counts "307 to another host" "$PORTAL" "u['state'] == 'offline'"
+}
+
+part_nginx() {
+    need_nginx
+    need openssl openssl
+    read -r GOOD MUTUAL EXPIRED EARLY OTHER LIMITED BEHIND PORTAL <<<"$(free_ports 8)"
+    make_ca "$WORK/ca"
+    make_ca "$WORK/foreign"
+    make_cert good "DNS:localhost,IP:127.0.0.1" -2 20
+    make_cert expired "DNS:localhost,IP:127.0.0.1" -20 -1
+    make_cert early "DNS:localhost,IP:127.0.0.1" 2 20
+    make_cert other "DNS:elsewhere.example" -2 20
+    make_cert till "DNS:till-07" -2 20
+    mkdir "$WORK/nginx"
+    nginx_conf >"$WORK/nginx/conf"
+    serve nginx/out nginx -p "$WORK/nginx" -e "$WORK/nginx/error.log" -c "$WORK/nginx/conf"
+    wait_port "$PORTAL"
+    nginx_trust
+    nginx_client_certificate
+    names_clock "expired certificate" "$EXPIRED"
+    names_clock "certificate not yet valid" "$EARLY"
+    nginx_limit
+    nginx_portal
+}
+
+# ---- (B) httpbin ----------------------------------------------------------------------------------
+
+route() { # route TYPE METHOD PATH
+    printf '[[route]]\nentity_type = "%s"\nmethod = "%s"\npath = "%s"\nbody = "%s"\n' "$1" "$2" "$3" \
+        "$([ "$2" = GET ] && echo none || echo envelope)"
+}
+
+httpbin_config() { # httpbin_config [MORE]: of the upstream
+    configure "url = \"http://127.0.0.1:$BIN\"
+timeout = \"2s\"
+${1:-}
+$(route STATUS POST '/status/{entity_id}')
+$(route DELAY POST '/delay/{entity_id}')
+$(route ELSEWHERE POST '/redirect-to?url=http://portal.invalid/&status_code={entity_id}')
+$(route HERE POST "/redirect-to?url=http://127.0.0.1:$BIN/&status_code={entity_id}")
+$(route DRIP GET '/drip?numbytes=5&delay=0&duration={entity_id}')
+$(route STREAM GET '/stream-bytes/{entity_id}')
+$(route HTML GET '/html')
+$(route ECHO POST '/anything/{entity_id}')
+$(route BASIC GET '/basic-auth/till/secret')
+$(route BEARER GET '/bearer')"
+}
+
+httpbin_statuses() {
+    local wanted statuses status
+    httpbin_config
+    while read -r wanted statuses; do
+        for status in $statuses; do class_of "httpbin /status/$status" "$wanted" STATUS "$status"; done
+    done <<'TABLE'
+misconfigured 301 302 303 304 307 308 401 407
+refused       400 411 413 414 415 422 431
+failed        402 403 404 405 406 408 409 410 418 500 501 505
+throttled     429
+busy          502 503 504
+unreachable   511
+TABLE
+}
+
+# httpbin gives these no body, but Flask's default type, text/html, as Flask and Django back ends do.
+httpbin_accepted() {
+    local status
+    httpbin_config 'expect = "html"'
+    for status in 200 201 202 204 206; do class_of "httpbin /status/$status, expect html" delivered STATUS "$status"; done
+    httpbin_config "probe_url = \"http://127.0.0.1:$BIN/json\""
+    for status in 201 204; do class_of "httpbin /status/$status, an empty text/html" delivered STATUS "$status"; done
+    : >"$WORK/gunicorn.log"
+    start_agent
+    printf '{"entity_type":"STATUS","entity_id":"201","order_key":"%s","action":"CREATE","error":"connect ETIMEDOUT"}\n' a b c |
+        resyncd record - >/dev/null
+    becomes "httpbin /status/201: what was accepted leaves" 15 "not f"
+    same "httpbin /status/201: each was sent once" 3 "$(grep -c 'POST /status/201' "$WORK/gunicorn.log")"
+    stop_agent
+}
+
+httpbin_others() {
+    httpbin_config
+    class_of "httpbin /delay within the timeout" delivered DELAY 1
+    class_of "httpbin /delay beyond the timeout" unsure DELAY 5
+    class_of "httpbin /redirect-to another host" unreachable ELSEWHERE 302
+    class_of "httpbin /redirect-to the same host" misconfigured HERE 307
+    class_of "httpbin /drip within the timeout" delivered DRIP 1
+    class_of "httpbin /drip beyond the timeout" unsure DRIP 6
+    class_of "httpbin /stream-bytes in chunks" delivered STREAM 1000
+    class_of "httpbin /stream-bytes more than is read" delivered STREAM 100000
+    class_of "httpbin /html" unreachable HTML x
+    class_of "httpbin /anything" delivered ECHO x
+    class_of "httpbin /basic-auth without credentials" misconfigured BASIC x
+    class_of "httpbin /bearer without a token" misconfigured BEARER x
+    # The echo has the key under a header's name: it was sent, and the proof is found.
+    httpbin_config 'expect_id = "/headers/Idempotency-Key"
+expect = "json"'
+    class_of "httpbin /anything echoes the key" delivered ECHO x
+    httpbin_config 'expect = "json"'
+    class_of "httpbin /stream-bytes is no JSON" unsure STREAM 100
+    printf 'till:secret' >"$WORK/basic"
+    printf 'a-token' >"$WORK/token"
+    chmod 600 "$WORK/basic" "$WORK/token"
+    httpbin_config "basic_file = \"$WORK/basic\""
+    class_of "httpbin /basic-auth with basic_file" delivered BASIC x
+    httpbin_config "token_file = \"$WORK/token\""
+    class_of "httpbin /bearer with token_file" delivered BEARER x
+}
+
+part_httpbin() {
+    need python3 python3
+    timeout 120 python3 -m venv "$WORK/venv" 2>/dev/null || { need ensurepip python3-venv; timeout 120 python3 -m venv "$WORK/venv"; }
+    timeout 300 "$WORK/venv/bin/pip" install -q --disable-pip-version-check "httpbin==$HTTPBIN" "gunicorn==$GUNICORN"
+    read -r BIN <<<"$(free_ports 1)"
+    # Threads: one that waits must not keep the others.
+    serve gunicorn.log "$WORK/venv/bin/gunicorn" -b "127.0.0.1:$BIN" -w 1 --threads 8 --access-logfile - httpbin:app
+    wait_port "$BIN"
+    httpbin_statuses
+    httpbin_accepted
+    httpbin_others
+}
+
+# ---- (C) json-server ------------------------------------------------------------------------------
+
+# Operations on a dozen returns, mixed, and what is left when they are done in each one's order.
+cat >"$WORK/returns.py" <<'PY'
+import json, random, sys
+rng = random.Random(7)
+model, operations = {}, []
+while len(operations) < 72:
+    entity = f"r-{rng.randrange(12)}"
+    payload = {"id": entity, "step": len(operations), "total": rng.randrange(1000) / 100, "note": "ö €"}
+    if entity not in model:
+        action, model[entity] = "CREATE", payload
+    elif rng.random() < 0.75:
+        action, model[entity] = "UPDATE", payload
+    else:
+        action, payload = "DELETE", None
+        del model[entity]
+    line = {"entity_type": "RETURN", "entity_id": entity, "action": action, "error": "connect ECONNREFUSED"}
+    operations.append(line | ({"payload": payload} if payload else {}))
+with open(sys.argv[1], "w") as out:
+    out.writelines(json.dumps(line) + "\n" for line in operations)
+with open(sys.argv[2], "w") as out:
+    json.dump(sorted(model.values(), key=lambda one: one["id"]), out)
+PY
+
+returns_config() {
+    configure "url = \"http://127.0.0.1:$REST\"
+$(route_of CREATE POST /returns payload)
+$(route_of UPDATE PUT '/returns/{entity_id}' payload)
+$(route_of DELETE DELETE '/returns/{entity_id}' none)"
+}
+
+route_of() { # route_of ACTION METHOD PATH BODY
+    printf '[[route]]\nentity_type = "RETURN"\naction = "%s"\nmethod = "%s"\npath = "%s"\nbody = "%s"\n' "$@"
+}
+
+final_returns() { # as the model is written
+    timeout 20 python3 - "http://127.0.0.1:$REST/returns" <<'PY'
+import json, sys, urllib.request
+found = json.load(urllib.request.urlopen(sys.argv[1], timeout=10))
+print(json.dumps(sorted(found, key=lambda one: one["id"])), end="")
+PY
+}
+
+part_json_server() {
+    need node nodejs
+    need npm npm
+    mkdir "$WORK/npm"
+    (cd "$WORK/npm" && timeout 300 npm install --silent --no-audit --no-fund --ignore-scripts "json-server@$JSON_SERVER" >/dev/null)
+    read -r REST <<<"$(free_ports 1)"
+    timeout 10 python3 "$WORK/returns.py" "$WORK/operations" "$WORK/model"
+    returns_config
+    start_agent
+    resyncd record - <"$WORK/operations" >/dev/null
+    becomes "json-server is down: all is kept, none counted" 15 "len(f) == 72 and counted == 0 and u['state'] == 'offline'"
+    echo '{"returns":[]}' >"$WORK/db.json"
+    serve json-server.log node "$WORK/npm/node_modules/json-server/lib/cli/bin.js" --host 127.0.0.1 --port "$REST" "$WORK/db.json"
+    wait_port "$REST"
+    becomes "json-server is up: unsent is 0" 90 "not f and h['pending'] == 0"
+    same "json-server: its state is the model's" "$(cat "$WORK/model")" "$(final_returns)"
+    stop_agent
+}
+
+# ---- all ------------------------------------------------------------------------------------------
+
+need python3 python3
+for part in "${PARTS[@]}"; do "part_$part"; done
+echo "$PASSED passed, $FAILED failed"
+[ "$FAILED" = 0 ]

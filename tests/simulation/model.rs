@@ -97,8 +97,8 @@ pub(crate) struct Model {
     offline: (bool, bool),
     /// Something was accepted while offline: the next probe tests whether probes can be believed.
     hearing_tested: bool,
-    /// They cannot.
-    deaf: bool,
+    /// They cannot; and as it is on disk.
+    deaf: (bool, bool),
     /// The upstream has answered a try since the probe under way began.
     answered_since_probe: bool,
     /// The upstream asked not to be asked before; and as it is on disk.
@@ -168,12 +168,11 @@ impl Model {
     pub(crate) fn probed(&mut self, answered: bool) {
         // What was answered after it began says more than its silence.
         if !answered && self.answered_since_probe {
-            self.hearing_tested = false;
-            return;
+            return; // And the one that tests is the next.
         }
-        self.deaf = !answered && (self.deaf || self.hearing_tested);
+        self.deaf.0 = !answered && (self.deaf.0 || self.hearing_tested);
         self.hearing_tested = false;
-        self.offline.0 = !answered && !self.deaf;
+        self.offline.0 = !answered && !self.deaf.0;
     }
 
     /// A person wants these sent; the agent skips those that are in flight.
@@ -203,7 +202,7 @@ impl Model {
     /// written again by the agent until it is, anything else is void.
     pub(crate) fn committed(&mut self, table: &Table, upstream: &Upstream, broken: bool) {
         if !broken {
-            (self.offline.1, self.floor.1) = (self.offline.0, self.floor.0);
+            (self.offline.1, self.floor.1, self.deaf.1) = (self.offline.0, self.floor.0, self.deaf.0);
         }
         for deed in std::mem::take(&mut self.round) {
             match deed {
@@ -236,7 +235,7 @@ impl Model {
         let marked: Vec<i64> = self.marked.iter().copied().collect();
         for seq in marked {
             let known = self.known.get_mut(&seq).expect("known");
-            let Some(row) = table.row(seq).filter(|_| !self.in_flight.contains(&seq)) else { continue };
+            let Some(row) = table.row(seq) else { continue };
             let critical = row.status == "critical";
             promise!(row.retry_count <= known.retry_count, "I5", "{seq} has counted {}: {known:?}", row.retry_count);
             promise!(!critical || known.critical, "I5", "{seq} is critical, and nothing was heard of it: {known:?}");
@@ -284,14 +283,18 @@ impl Model {
             let used_up = known.one_shot || row.retry_count >= BUDGET;
             let may_be = known.refused || used_up || known.second_chance;
             promise!(!critical || may_be, "I5", "{seq} is critical too early: {row:?} {known:?}");
+            // (What a person asked for beyond a smaller count may have been given back unseen.)
+            let last_try = known.second_chance && known.retry_count >= BUDGET;
+            let within = more == 0 || known.refused || !last_try;
+            promise!(within, "I5", "{seq} has used its budget up and is counted once more: {row:?} {known:?}");
             known.second_chance &= more == 0 && !critical;
             if more > 0 {
-                known.second_chance = !critical && used_up;
+                known.second_chance = !critical && used_up && row.retry_count == known.retry_count + more;
                 known.one_shot = false;
                 known.not_before = at + STEPS[(row.retry_count as usize).min(STEPS.len() - 1)];
             }
             // It was given back, or got its second chance, in the same round.
-            if row.retry_count < known.retry_count + more || row.retry_count >= BUDGET {
+            if row.retry_count < known.retry_count + more || used_up {
                 known.not_before = 0;
             }
             (known.counted, known.retry_count, known.critical) = (counted, row.retry_count, critical);
@@ -311,8 +314,8 @@ impl Model {
         if known.left {
             return;
         }
-        known.one_shot = !reset && (known.one_shot || known.critical);
-        known.second_chance &= !reset && !known.critical;
+        known.one_shot = !reset && (known.one_shot || known.critical || known.second_chance);
+        known.second_chance = false;
         known.critical = false;
         known.refused = false;
         known.not_before = 0;
@@ -325,8 +328,8 @@ impl Model {
     pub(crate) fn killed(&mut self) {
         self.round.clear();
         self.in_flight.clear();
-        self.offline.0 = self.offline.1;
-        self.floor.0 = self.floor.1;
+        (self.offline.0, self.floor.0, self.deaf.0) = (self.offline.1, self.floor.1, self.deaf.1);
+        self.hearing_tested = false;
     }
 
     // ---- what is checked

@@ -331,8 +331,12 @@ impl Agent {
         }
     }
 
-    /// Runs statements of the open round; the first that fails ends the round's writing.
+    /// Runs statements of the open round; the first that fails ends the round's writing. Nothing is
+    /// written to a file that has to be opened anew first.
     fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, Rejection> {
+        if let Some(refusal) = self.settle.refusal() {
+            return Err(refusal);
+        }
         if let Some(error) = &self.round.failed {
             return Err(rejection_of(error));
         }

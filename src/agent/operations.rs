@@ -1,4 +1,4 @@
-//! What people ask for: retry, flush, pause, resume. Each leaves its line in the audit.
+//! What people ask for: retry, flush, hold, release, pause, resume. Each leaves its line in the audit.
 //!
 //! An operation on many failures is a [`Campaign`]: the reader finds the next numbers, the agent
 //! changes them in one round, until none is left. So a question over a million rows delays no
@@ -258,10 +258,6 @@ impl Agent {
         let newest = self.store.ledger().newest_seq();
         let written = self.write(|agent| {
             for &n in &meant {
-                match gate {
-                    Gate::Pause => agent.lines[n].state.suspend(now),
-                    Gate::Resume => agent.lines[n].state.resume(now, newest),
-                }
                 // The audit's reason names the upstream, for its rows have no column for one.
                 let name = &agent.lines[n].config.name;
                 let reason = by.reason.as_ref().map_or_else(|| name.clone(), |reason| format!("{name}: {reason}"));
@@ -270,10 +266,18 @@ impl Agent {
             Ok(())
         });
         match written {
-            Ok(()) => Pending::Stored {
-                line: reply::ok(&Upstreams { upstreams: names }, reference),
-                reference: reference.map(ToOwned::to_owned),
-            },
+            Ok(()) => {
+                for n in meant {
+                    match gate {
+                        Gate::Pause => self.lines[n].state.suspend(now),
+                        Gate::Resume => self.lines[n].state.resume(now, newest),
+                    }
+                }
+                Pending::Stored {
+                    line: reply::ok(&Upstreams { upstreams: names }, reference),
+                    reference: reference.map(ToOwned::to_owned),
+                }
+            }
             Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),
         }
     }

@@ -77,7 +77,7 @@ impl Settling {
     const FIRST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_secs(10);
 
-    /// What a record gets while the file has to be opened anew.
+    /// What a request that writes gets while the file has to be opened anew.
     pub(super) fn refusal(&self) -> Option<Rejection> {
         let message = "the database failed and is being opened again; send it again shortly";
         self.reopen.then(|| Rejection::new(Code::Storage, message))
@@ -123,6 +123,10 @@ impl Agent {
             }
         }
         report(&self.lines[outcome.upstream].config.name, &outcome);
+        if self.settle.reopens() {
+            self.unsettled.push(outcome);
+            return;
+        }
         // The error is kept by the round; the outcome is written again after it.
         let _ = self.write(|agent| agent.write_outcome(&outcome, true));
         self.round.outcomes.push(outcome);
@@ -300,7 +304,7 @@ impl Agent {
         if !due || self.round.failed.is_some() {
             return;
         }
-        if self.settle.reopen && !self.store.in_round() {
+        if self.settle.reopen {
             if let Err(error) = self.store.reopen(now.wall) {
                 log::error!("event=reopen_failed error={:?}", error.to_string());
                 self.settle.postpone(now.agent);
@@ -308,9 +312,6 @@ impl Agent {
             }
             log::warn!("event=reopened");
             self.settle.reopen = false;
-        }
-        if self.settle.reopen {
-            return;
         }
         self.settle.next = None;
         let outcomes = std::mem::take(&mut self.unsettled);

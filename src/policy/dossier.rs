@@ -163,11 +163,12 @@ impl Dossier {
         }
     }
 
-    /// A person wants it tried now; a critical one gets one shot, which counts when it fails.
+    /// A person wants it tried now; a critical one gets one shot, which counts when it fails. Asked
+    /// for twice it is still one shot.
     pub fn ask(&mut self) {
-        self.asked = match self.standing {
-            Standing::Critical(_) | Standing::SecondChance => Asked::OneShot,
-            Standing::Pending | Standing::Held => Asked::Sooner,
+        self.asked = match (self.standing, self.asked) {
+            (Standing::Critical(_) | Standing::SecondChance, _) | (_, Asked::OneShot) => Asked::OneShot,
+            (Standing::Pending | Standing::Held, _) => Asked::Sooner,
         };
         if self.standing != Standing::Held {
             self.standing = Standing::Pending;
@@ -318,6 +319,16 @@ mod tests {
         dossier.standing = Standing::Held;
         assert_eq!(give_back(7).of(&dossier).map(|back| back.standing), Some(Standing::Held));
         assert_eq!(give_back(7).of(&Dossier::fresh()), None);
+    }
+
+    #[test]
+    fn a_shot_that_is_asked_for_twice_stays_one() {
+        let mut dossier = Dossier { standing: Standing::Critical(Cause::Hopeless), ..Dossier::fresh() };
+        (0..2).for_each(|_| dossier.ask());
+        assert_eq!((dossier.standing, dossier.asked), (Standing::Pending, Asked::OneShot));
+        let mut pending = Dossier::fresh();
+        (0..2).for_each(|_| pending.ask());
+        assert_eq!(pending.asked, Asked::Sooner);
     }
 
     #[test]

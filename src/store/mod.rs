@@ -117,12 +117,6 @@ impl Store {
         Ok(())
     }
 
-    /// Is a round open?
-    #[must_use]
-    pub fn in_round(&self) -> bool {
-        self.before.is_some()
-    }
-
     /// Ends the round: `Ok` means that all of it is on disk, synced. Without an open round there
     /// is nothing to do. After an error the round is undone here, and perhaps not on disk.
     pub fn commit(&mut self, now: Moment) -> Result<(), StoreError> {

@@ -1,0 +1,136 @@
+//! What the agent does between a write that failed and the file being opened anew (`spec/05`), step
+//! by step: the pure core over its real store, with a trigger that makes statements fail.
+
+use resyncd::agent::{Agent, ClientId, Dispatch, Effect, Event, Peer, Step, StepKind};
+use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::limits::Limits;
+use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::policy::class::{Answer, Ending};
+use resyncd::policy::probe::ProbeEnd;
+use resyncd::store::{Store, StoreSettings};
+use resyncd::wire::request::Socket;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const SALE: &str = r#"{"op":"record","entity_type":"SALE","entity_id":"s-1","action":"CREATE","retry":"now"}"#;
+const RETURN: &str = r#"{"op":"record","entity_type":"RETURN","entity_id":"r-1","action":"CREATE","retry":"now"}"#;
+const PAUSE: &str = r#"{"op":"pause"}"#;
+
+/// A running agent whose upstream has answered a probe.
+struct Bench {
+    agent: Agent,
+    now: Moment,
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = Config::load(
+            Some(("f", "[upstream.hq]\nurl = \"https://hq.example/sync\"")),
+            &Overrides::default(),
+            &Surroundings::default(),
+        );
+        let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
+        let settings = StoreSettings { dir: dir.path().to_owned(), limits: Limits::default() };
+        let store = Store::open(settings, now.wall).expect("a new store");
+        let agent = Agent::start(store, &config.expect("a right configuration"), 1, now).expect("it starts");
+        let mut bench = Self { agent, now, dir };
+        let effects = bench.round();
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Probe { .. })), "{effects:?}");
+        let end = ProbeEnd::Answered { status: 200, took: Duration::ZERO };
+        bench.agent.handle(bench.now, Event::Probed { upstream: 0, end, date: None });
+        bench.round();
+        bench
+    }
+
+    fn round(&mut self) -> Vec<Effect> {
+        self.agent.tick(self.now);
+        self.agent.finish_round(self.now)
+    }
+
+    /// One request in a round of its own: the reply, and what is sent then.
+    fn ask(&mut self, socket: Socket, line: &str) -> (Value, Vec<Dispatch>) {
+        let event = Event::Line { client: ClientId(1), socket, peer: &Peer::default(), line: line.as_bytes() };
+        self.agent.handle(self.now, event);
+        let (mut reply, mut sent) = (Value::Null, Vec::new());
+        for effect in self.round() {
+            match effect {
+                Effect::Reply { line, .. } => reply = serde_json::from_slice(&line).expect("JSON"),
+                Effect::Send(dispatch) => sent.push(*dispatch),
+                Effect::Ask(_) | Effect::Probe { .. } => {}
+            }
+        }
+        (reply, sent)
+    }
+
+    fn accepted(&mut self, dispatch: &Dispatch) {
+        let ending = Ending::Answered(Answer { status: 201, ..Answer::default() });
+        let steps = vec![Step { kind: StepKind::Deliver, ending, took: Duration::ZERO }];
+        self.agent.handle(self.now, Event::Tried { seq: dispatch.seq, steps });
+    }
+
+    fn pass(&mut self, wait: Duration) {
+        self.now = Moment { agent: self.now.agent.after(wait), wall: self.now.wall.after(wait) };
+    }
+
+    fn file(&self) -> Connection {
+        Connection::open(self.dir.path().join("sync_failures.db")).expect("the file")
+    }
+
+    /// From now on this fails.
+    fn fails(&self, statement: &str) {
+        let sql = format!("CREATE TRIGGER fault BEFORE {statement} BEGIN SELECT RAISE(ABORT, 'fault'); END");
+        self.file().execute_batch(&sql).expect("a trigger");
+    }
+
+    fn mended(&self) {
+        self.file().execute_batch("DROP TRIGGER fault").expect("a trigger");
+    }
+
+    fn live(&self) -> u64 {
+        self.file().query_row("SELECT COUNT(*) FROM sync_failures", [], |row| row.get(0)).expect("a count")
+    }
+}
+
+/// 05: after a write that failed the file is opened again before the next one. What the kernel calls
+/// written may not be; so nothing is answered with ok, and an outcome waits.
+#[test]
+fn nothing_is_written_before_the_file_is_opened_anew() {
+    let mut bench = Bench::new();
+    let (_, sent) = bench.ask(Socket::App, SALE);
+    let [dispatch] = &sent[..] else { panic!("one request, not {sent:?}") };
+
+    bench.fails("UPDATE ON agent");
+    let (reply, _) = bench.ask(Socket::App, RETURN);
+    assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+    bench.mended();
+
+    bench.accepted(dispatch);
+    let (reply, sent) = bench.ask(Socket::Admin, PAUSE);
+    assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+    assert!(sent.is_empty(), "{sent:?}");
+    assert_eq!((bench.live(), bench.agent.unsettled()), (1, 1), "the outcome waits for the file");
+
+    bench.pass(Duration::from_secs(1));
+    bench.round();
+    assert_eq!((bench.live(), bench.agent.unsettled()), (0, 0), "it is written then");
+    let (reply, _) = bench.ask(Socket::App, RETURN);
+    assert_eq!(reply["ok"], json!(true), "{reply}");
+}
+
+/// What a person is told did not happen has not happened: the upstream is not paused.
+#[test]
+fn a_pause_that_could_not_be_audited_is_none() {
+    let mut bench = Bench::new();
+    bench.fails("INSERT ON audit_log");
+    let (reply, _) = bench.ask(Socket::Admin, PAUSE);
+    assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+    bench.mended();
+    bench.pass(Duration::from_secs(1));
+    bench.round();
+    let (reply, sent) = bench.ask(Socket::App, SALE);
+    assert_eq!((&reply["ok"], sent.len()), (&json!(true), 1), "{reply}");
+}

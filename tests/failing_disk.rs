@@ -34,7 +34,7 @@ impl Bench {
             &Surroundings::default(),
         );
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
-        let settings = StoreSettings { dir: dir.path().to_owned(), limits: Limits::default() };
+        let settings = StoreSettings::new(dir.path(), &Limits::default());
         let store = Store::open(settings, now.wall).expect("a new store");
         let agent = Agent::start(store, &config.expect("a right configuration"), 1, now).expect("it starts");
         let mut bench = Self { agent, now, dir };

@@ -30,7 +30,7 @@ fn now(ms: i64) -> Moment {
 }
 
 fn open(dir: &Path) -> Store {
-    let settings = StoreSettings { dir: dir.to_owned(), limits: Limits::default() };
+    let settings = StoreSettings::new(dir, &Limits::default());
     Store::open(settings, now(0).wall).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -100,7 +100,7 @@ fn a_newer_database_is_refused_untouched() {
     connection.execute(sql, [future]).expect("a row");
     drop(connection);
     let before = fs::read(&file).expect("the file");
-    let settings = StoreSettings { dir: dir.path().to_owned(), limits: Limits::default() };
+    let settings = StoreSettings::new(dir.path(), &Limits::default());
     let refused = Store::open(settings, now(0).wall).expect_err("a newer schema").to_string();
     assert!(refused.contains("newer resyncd"), "{refused}");
     assert!(before == fs::read(&file).expect("the file"), "its bytes have changed");

@@ -16,20 +16,16 @@ use crate::store::reader::Reader;
 use crate::store::{Store, StoreSettings};
 use crate::wire::request::{self, Request, Socket};
 
-fn settings(config: &Config) -> StoreSettings {
-    StoreSettings { dir: config.agent.state_dir.clone(), limits: config.limits.clone() }
-}
-
 /// Is there a store to look into?
 #[must_use]
 pub fn exists(config: &Config) -> bool {
-    settings(config).file().exists()
+    StoreSettings::of(config).file().exists()
 }
 
 /// Answers a request that only reads; `None` when it is not one of those.
 pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let settings = settings(config);
+    let settings = StoreSettings::of(config);
     let question = match request::parse(line, Socket::Admin, &config.limits).request {
         Ok(Request::List(query)) => Question::List(query),
         Ok(Request::History(name)) => Question::History(name),
@@ -56,7 +52,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
 /// another command for a moment, or an agent that is just starting.
 pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
     let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let store = match Store::open(settings(config), wall()) {
+    let store = match Store::open(StoreSettings::of(config), wall()) {
         Err(OpenError::Held { .. }) => return Ok(None),
         opened => opened.map_err(|error| fails(&error))?,
     };

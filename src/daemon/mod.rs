@@ -80,7 +80,7 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
 fn open_store(config: &Config) -> Result<Store, DaemonError> {
     /// How often a held lock is asked for again.
     const ASK_AGAIN: Duration = Duration::from_millis(50);
-    let settings = StoreSettings { dir: config.agent.state_dir.clone(), limits: config.limits.clone() };
+    let settings = StoreSettings::of(config);
     let clock = Clock::starting_at(AgentTime::ZERO);
     loop {
         match Store::open(settings.clone(), wall()) {

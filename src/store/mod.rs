@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod disk;
 pub mod door;
 pub mod failures;
 pub mod filter;
@@ -24,8 +25,10 @@ pub mod reader;
 pub mod rows;
 pub mod upstreams;
 
+use crate::config::Config;
 use crate::limits::{Limits, OUTCOME_ROOM};
 use crate::moment::{Moment, WallTime};
+use disk::Disk;
 use door::Door;
 use ledger::Ledger;
 use lock::Lock;
@@ -40,13 +43,33 @@ pub struct StoreSettings {
     pub dir: PathBuf,
     /// Bounds of the database and of the disk.
     pub limits: Limits,
+    /// What is under it.
+    pub disk: Disk,
 }
 
 impl StoreSettings {
+    /// On the machine's own disk.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, limits: &Limits) -> Self {
+        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default() }
+    }
+
+    /// As the configuration says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self::new(&config.agent.state_dir, &config.limits)
+    }
+
     /// The database file.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.dir.join("sync_failures.db")
+    }
+
+    /// SQLite's log of what is not yet in the file.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.join("sync_failures.db-wal")
     }
 }
 
@@ -153,7 +176,7 @@ impl Store {
     }
 
     /// Closes the file and opens it anew after it failed: what the kernel only seems to have
-    /// written is put away first (`open::evict`). The lock is kept.
+    /// written is put away first ([`Disk`]). The lock is kept.
     pub fn reopen(&mut self, now: WallTime) -> Result<(), open::OpenError> {
         self.rollback();
         let door = self.door.clone();

@@ -2,7 +2,7 @@
 //!
 //! Each step is here because its absence lost acknowledged records in tests:
 //!
-//! - The files are fsynced and their cached pages dropped before SQLite sees them ([`evict`]): after
+//! - The files are fsynced and their cached pages dropped before SQLite sees them ([`Disk`](super::disk::Disk)): after
 //!   a kill between write and fsync a row is visible that is not on disk, and a repeated `record`
 //!   would be answered "already there". After a failed fsync the kernel calls such pages clean.
 //! - Every PRAGMA is stepped to its end ([`drain`]): `journal_mode=WAL` reports an error of its own
@@ -17,9 +17,8 @@ use super::{Store, StoreSettings, hard_limit};
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{Advice, fadvise};
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -146,7 +145,9 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
     let file = settings.file();
     let evicting = |why| OpenError::io("syncing", &file, why);
     if file.exists() {
-        evict(&file).map_err(evicting)?;
+        for part in [&file, &settings.log_file()] {
+            (settings.disk.evict)(part).map_err(evicting)?;
+        }
         refuse_newer(&file)?;
     } else {
         make_private(&file, &settings.dir)?;
@@ -166,7 +167,7 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
     if ledger.at.wall.as_millis() == 0 {
         ledger.at.wall = now; // A new file: its life begins now.
     }
-    sync_dir(&settings.dir).map_err(evicting)?;
+    (settings.disk.sync_dir)(&settings.dir).map_err(evicting)?;
     Ok((connection, ledger))
 }
 
@@ -247,27 +248,4 @@ pub(super) fn drain(connection: &Connection, pragma: &str) -> rusqlite::Result<(
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
-}
-
-/// Puts what the kernel holds of the file and its log on disk, and forgets it: what is read next
-/// comes from the disk. SQLite must not have the file open in this process; closing a second
-/// descriptor would drop its locks.
-fn evict(file: &Path) -> io::Result<()> {
-    let mut log = file.as_os_str().to_owned();
-    log.push("-wal");
-    for path in [file, Path::new(&log)] {
-        match File::open(path) {
-            Ok(open) => {
-                open.sync_all()?;
-                fadvise(&open, 0, None, Advice::DontNeed)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -148,7 +148,7 @@ impl World {
             calm: false,
             idle_rounds: 0,
             rounds: 0,
-            settings: StoreSettings { dir: config.agent.state_dir.clone(), limits: config.limits.clone() },
+            settings: StoreSettings::of(&config),
             config,
             table: None,
             trace,

@@ -56,6 +56,13 @@ pub enum Event<'a> {
         /// The upstream's clock, where it told.
         date: Option<WallTime>,
     },
+    /// A login begins, or has ended: nothing else is sent to the upstream meanwhile.
+    LoggingIn {
+        /// To which upstream.
+        upstream: usize,
+        /// Is it under way?
+        is: bool,
+    },
     /// The reader has found what a bulk operation means.
     Selected {
         /// For whom.

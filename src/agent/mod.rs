@@ -194,6 +194,7 @@ impl Agent {
             Event::Line { client, socket, peer, line } => return self.line(now, client, socket, peer, line),
             Event::Tried { seq, steps } => self.tried(now, seq, &steps),
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
+            Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),
             Event::DiskFree(bytes) => self.disk_free = Some(bytes),
             Event::LinkChanged => {

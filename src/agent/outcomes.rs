@@ -396,7 +396,7 @@ fn status_of(ending: &Ending) -> Option<u16> {
 
 fn announce(name: &str, was: &str, is: &str, reason: Option<&str>) {
     // A pause comes and goes with every no; it is not news.
-    let quiet = |state: &str| matches!(state, "waiting" | "throttled" | "online");
+    let quiet = |state: &str| matches!(state, "waiting" | "throttled" | "logging_in" | "online");
     if was != is && !(quiet(was) && quiet(is)) {
         log::info!("event=upstream upstream={name} state={is} was={was} reason={:?}", reason.unwrap_or_default());
     }

@@ -63,6 +63,7 @@ pub fn upstream(state: &str) -> &'static str {
         "paused" => "paused by a person",
         "throttled" => "asked for less",
         "waiting" => "makes a pause",
+        "logging_in" => "logs in",
         "unknown" => "not met yet",
         _ => "",
     }

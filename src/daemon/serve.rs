@@ -205,10 +205,10 @@ impl Server {
         for message in self.inbox.take() {
             match message {
                 Message::Report(report) => {
-                    if let Report::Tried { upstream, .. } = &report {
-                        self.senders[*upstream].done();
+                    if let Event::Tried { .. } = &report.event {
+                        self.senders[report.upstream].done();
                     }
-                    self.agent.handle(now, report.event());
+                    self.agent.handle(now, report.event);
                 }
                 Message::Answer((inquiry, Answer::Line(line))) => {
                     self.crowd.reply(inquiry.client, &line);

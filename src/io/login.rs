@@ -63,6 +63,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// A session is renewed a little before it ends.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// A login is under way as long as this lives, also when it ends by a panic.
+struct UnderWay<'a>(&'a dyn Fn(bool));
+
+impl<'a> UnderWay<'a> {
+    fn begin(tell: &'a dyn Fn(bool)) -> Self {
+        tell(true);
+        Self(tell)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        (self.0)(false);
+    }
+}
+
 impl Session {
     /// A session that has to be fetched first.
     #[must_use]
@@ -70,8 +86,15 @@ impl Session {
         Self { login, state: Mutex::default() }
     }
 
-    /// The session's headers; `ended` is the ticket that the upstream did not take any more.
-    pub fn ticket(&self, exchange: &Exchange, secrets: &Secrets, ended: Option<u64>) -> Result<Ticket, NoSession> {
+    /// The session's headers; `ended` is the ticket that the upstream did not take any more, and
+    /// `logging_in` is told when a login begins and has ended.
+    pub fn ticket(
+        &self,
+        exchange: &Exchange,
+        secrets: &Secrets,
+        ended: Option<u64>,
+        logging_in: &dyn Fn(bool),
+    ) -> Result<Ticket, NoSession> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if ended == Some(state.generation) {
             state.current = None;
@@ -84,7 +107,10 @@ impl Session {
             let wait = next.saturating_duration_since(now).as_secs() + 1;
             return Err(NoSession::Refused(format!("{why}; the next login is in {wait} s")));
         }
-        match self.fetch(exchange, secrets) {
+        let login = UnderWay::begin(logging_in);
+        let fetched = self.fetch(exchange, secrets);
+        drop(login);
+        match fetched {
             Ok(current) => {
                 state.refused = None;
                 state.generation += 1;

@@ -8,8 +8,6 @@ use super::login::{NoSession, Session};
 use super::secrets::Secrets;
 use crate::agent::{Dispatch, Event, Finding, Step, StepKind};
 use crate::config::Upstream;
-use crate::ids::Seq;
-use crate::moment::WallTime;
 use crate::policy::class::{BreakFault, Ending, LineFault, Target};
 use crate::policy::probe::ProbeEnd;
 use crate::policy::reading::Reading;
@@ -20,38 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What a thread reports.
+/// What a thread has to say to the agent.
 #[derive(Debug)]
-pub enum Report {
-    /// A request has ended.
-    Tried {
-        /// To which upstream.
-        upstream: usize,
-        /// Of which failure.
-        seq: Seq,
-        /// What was asked and sent, in order.
-        steps: Vec<Step>,
-    },
-    /// A probe has ended.
-    Probed {
-        /// Of which upstream.
-        upstream: usize,
-        /// How.
-        end: ProbeEnd,
-        /// The upstream's clock.
-        date: Option<WallTime>,
-    },
-}
-
-impl Report {
-    /// As the agent takes it.
-    #[must_use]
-    pub fn event(self) -> Event<'static> {
-        match self {
-            Self::Tried { seq, steps, .. } => Event::Tried { seq, steps },
-            Self::Probed { upstream, end, date } => Event::Probed { upstream, end, date },
-        }
-    }
+pub struct Report {
+    /// To whose threads it belongs.
+    pub upstream: usize,
+    /// What has happened.
+    pub event: Event<'static>,
 }
 
 /// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
@@ -97,8 +70,8 @@ impl<T: Send + 'static> Senders<T> {
         if self.busy > self.threads && !self.hire() && self.threads == 0 {
             let ending = Ending::NotSent(LineFault::NoConnection, "no thread could be started".into());
             let step = Step { kind: StepKind::Deliver, ending, took: Duration::ZERO };
-            let report = Report::Tried { upstream: self.index, seq: dispatch.seq, steps: vec![step] };
-            self.outbox.send((self.wrap)(report));
+            let event = Event::Tried { seq: dispatch.seq, steps: vec![step] };
+            self.outbox.send((self.wrap)(Report { upstream: self.index, event }));
             return;
         }
         // The receiver lives as long as this does.
@@ -116,11 +89,12 @@ impl<T: Send + 'static> Senders<T> {
         let (index, wrap) = (self.index, self.wrap);
         let thread = thread::Builder::new().name(format!("sender-{}", self.upstream.name)).stack_size(STACK);
         let hired = thread.spawn(move || {
+            let tell = |event| outbox.send(wrap(Report { upstream: index, event }));
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(dispatch) = next else { return };
-                let steps = messenger.carry(&dispatch);
-                outbox.send(wrap(Report::Tried { upstream: index, seq: dispatch.seq, steps }));
+                let steps = messenger.carry(&dispatch, &|is| tell(Event::LoggingIn { upstream: index, is }));
+                tell(Event::Tried { seq: dispatch.seq, steps });
             }
         });
         if let Err(error) = &hired {
@@ -135,7 +109,8 @@ impl<T: Send + 'static> Senders<T> {
         let (prober, messenger) = (Arc::clone(&self.prober), Arc::clone(&self.messenger));
         let (probe, outbox) = (self.upstream.probe.clone(), self.outbox.clone());
         let (index, wrap) = (self.index, self.wrap);
-        let silent = |reason: String| Report::Probed { upstream: index, end: ProbeEnd::Silence { reason }, date: None };
+        let report =
+            move |end, date| wrap(Report { upstream: index, event: Event::Probed { upstream: index, end, date } });
         let thread = thread::Builder::new().name(format!("probe-{}", self.upstream.name)).stack_size(STACK);
         let started = thread.spawn(move || {
             let begun = since_boot();
@@ -149,10 +124,11 @@ impl<T: Send + 'static> Senders<T> {
             let took = since_boot().saturating_sub(begun);
             let date = if let Ending::Answered(answer) = &ending { answer.date } else { None };
             let end = ProbeEnd::of(ending, took, &Target::of(&probe.url), wall());
-            outbox.send(wrap(Report::Probed { upstream: index, end, date }));
+            outbox.send(report(end, date));
         });
         if let Err(error) = started {
-            self.outbox.send((self.wrap)(silent(format!("no thread could be started: {error}"))));
+            let reason = format!("no thread could be started: {error}");
+            self.outbox.send(report(ProbeEnd::Silence { reason }, None));
         }
     }
 }
@@ -160,7 +136,7 @@ impl<T: Send + 'static> Senders<T> {
 /// Sends one request by itself, with everything that belongs to it; for `try`.
 #[must_use]
 pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
-    Messenger::new(upstream).send(request)
+    Messenger::new(upstream).send(request, &|_| ())
 }
 
 /// Carries a request to an upstream: asks first where that is wanted, logs in where that is needed.
@@ -182,34 +158,35 @@ impl Messenger {
         }
     }
 
-    /// Verifies, if that is asked for, and delivers, unless it was found.
-    fn carry(&self, dispatch: &Dispatch) -> Vec<Step> {
+    /// Verifies, if that is asked for, and delivers, unless it was found. Tells when a login begins
+    /// and has ended.
+    fn carry(&self, dispatch: &Dispatch, logging_in: &dyn Fn(bool)) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(question) = &dispatch.verify {
-            let (ending, took) = self.timed(&question.request);
+            let (ending, took) = self.timed(&question.request, logging_in);
             let finding = question.finding(&ending);
             steps.push(Step { kind: StepKind::Verify(finding), ending, took });
             if finding != Finding::NotThere {
                 return steps;
             }
         }
-        let (ending, took) = self.timed(&dispatch.request);
+        let (ending, took) = self.timed(&dispatch.request, logging_in);
         steps.push(Step { kind: StepKind::Deliver, ending, took });
         steps
     }
 
-    fn timed(&self, request: &HttpRequest) -> (Ending, Duration) {
+    fn timed(&self, request: &HttpRequest, logging_in: &dyn Fn(bool)) -> (Ending, Duration) {
         let begun = since_boot();
-        let ending = guarded(|| self.send(request));
+        let ending = guarded(|| self.send(request, logging_in));
         (ending, since_boot().saturating_sub(begun))
     }
 
     /// One request; where the session has ended, one login and the request again.
-    fn send(&self, request: &HttpRequest) -> Ending {
+    fn send(&self, request: &HttpRequest, logging_in: &dyn Fn(bool)) -> Ending {
         let Some(session) = &self.session else { return self.exchange.send(request, &self.secrets, &[]) };
         let mut ended = None;
         loop {
-            let ticket = match session.ticket(&self.exchange, &self.secrets, ended) {
+            let ticket = match session.ticket(&self.exchange, &self.secrets, ended, logging_in) {
                 Ok(ticket) => ticket,
                 Err(NoSession::Line(ending)) => return *ending,
                 Err(NoSession::Refused(why)) => return Ending::NotSent(LineFault::Credentials, why),

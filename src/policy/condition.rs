@@ -19,6 +19,8 @@ pub enum Condition {
     Throttled,
     /// The pause runs.
     Waiting,
+    /// A login is under way.
+    LoggingIn,
     /// No contact yet in this run.
     Unknown,
 }
@@ -34,6 +36,7 @@ impl Condition {
             Self::Failing => "failing",
             Self::Throttled => "throttled",
             Self::Waiting => "waiting",
+            Self::LoggingIn => "logging_in",
             Self::Unknown => "unknown",
         }
     }

@@ -3,7 +3,7 @@
 //! secret is ever shown.
 
 use crate::support::upstream::Request;
-use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now, wait_for, wait_until};
+use crate::support::{Agent, Answer, Gate, Plan, Upstream, id_of, record, record_now, wait_for, wait_until};
 use serde_json::json;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -234,6 +234,34 @@ fn many_that_find_the_session_ended_make_one_login() {
     all(20).iter().for_each(|id| agent.wait_gone(id));
     assert_eq!(sap.door.deliveries().len(), 2);
     assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_attempts WHERE class <> 'delivered'"), 0);
+}
+
+/// A login under way is a condition of its own: it is shown, and nothing else starts meanwhile, also
+/// at full speed.
+#[test]
+fn nothing_else_is_sent_while_a_login_is_under_way() {
+    let (files, sap, gate) = (Files::new(), ServiceLayer::start(), Arc::new(Gate::default()));
+    let agent = Agent::start(&sap.plan(&files, ""));
+    let mut app = agent.app();
+    let mut send = |name: &str| id_of(&app.call(&record_now(name)));
+    (0..8).map(|n| send(&format!("s-{n}"))).collect::<Vec<_>>().iter().for_each(|id| agent.wait_gone(id));
+
+    sap.forget();
+    let (valid, shut) = (Arc::clone(&sap.valid), Arc::clone(&gate));
+    sap.door.on_delivery(move |_| {
+        shut.pass();
+        *valid.lock().expect("no holder panics") = "new".to_owned();
+        Answer::status(200).with("Set-Cookie", "B1SESSION=new").with("Set-Cookie", "ROUTEID=.node1")
+    });
+    let first = send("r-1");
+    let shown = agent.wait_upstream("logging_in");
+    assert_eq!(shown["conditions"], json!(["logging_in"]), "{shown}");
+    let second = send("r-2");
+    let state = |id| agent.failure(id).expect("it waits")["state"].clone();
+    assert_eq!((state(&first), state(&second)), (json!("in_flight"), json!("due")));
+    gate.open();
+    [first, second].iter().for_each(|id| agent.wait_gone(id));
+    agent.wait_upstream("online");
 }
 
 /// `is = "login"`: an API that says with 200 that the session has ended.

@@ -183,15 +183,10 @@ impl Upstream {
 
     /// Notes since when it stands as it does.
     pub(super) fn settle(&mut self, now: Moment) {
-        let standing = [
-            (self.paused, Condition::Paused),
-            (self.offline.is_some(), Condition::Offline),
-            (self.blocked.is_some(), Condition::Blocked),
-            (self.failing.is_some(), Condition::Failing),
-            (!self.live.met, Condition::Unknown),
-        ]
-        .into_iter()
-        .find_map(|(holds, condition)| holds.then_some(condition));
+        let lasts = |condition: &Condition| {
+            !matches!(condition, Condition::Throttled | Condition::Waiting | Condition::LoggingIn)
+        };
+        let standing = self.conditions(now.agent).into_iter().find(lasts);
         if standing != self.standing {
             self.standing = standing;
             self.since = now.wall;

@@ -2,8 +2,7 @@
 //!
 //! Its conditions are independent of each other, and all must be clear for sending (`spec/03`, The
 //! upstream): *paused* by a person; *offline*, *blocked* or *failing*, which together are called
-//! *shut*; *throttled*; *waiting*; and *unknown* before the first contact of a run. (A login under
-//! way will be one more.)
+//! *shut*; *throttled*; *waiting*; *logging in*; and *unknown* before the first contact of a run.
 //!
 //! ```text
 //!                    probe: silence                  two keys failed, ten refused
@@ -109,6 +108,8 @@ struct Live {
     /// There was contact since the start, or there was none to be had.
     met: bool,
     in_flight: usize,
+    /// A request in flight fetches a session first; who came now would only wait for it.
+    logging_in: bool,
     /// `max_rate`: nothing starts before.
     next_start: Option<AgentTime>,
     /// A person wants it to go on: the next opening begins without a pause.
@@ -208,9 +209,10 @@ impl Upstream {
         [probe, send].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Neither a person nor ignorance is in the way. (A doubt that a probe settles is ignorance.)
+    /// Neither a person, nor a login, nor ignorance is in the way. (A doubt that a probe settles is
+    /// ignorance.)
     fn may_send(&self) -> bool {
-        !self.paused && self.live.met && !self.prober.decides()
+        !self.paused && !self.live.logging_in && self.live.met && !self.prober.decides()
     }
 
     fn next_turn(&self) -> AgentTime {
@@ -262,6 +264,7 @@ impl Upstream {
             (self.failing.is_some(), Condition::Failing),
             (now < self.throttle.until(), Condition::Throttled),
             (now < self.pause.until(), Condition::Waiting),
+            (self.live.logging_in, Condition::LoggingIn),
             (!self.live.met, Condition::Unknown),
         ];
         holds.into_iter().filter_map(|(holds, condition)| holds.then_some(condition)).collect()

@@ -33,6 +33,11 @@ impl Upstream {
         if canary { Errand::Canary { offline: self.is_offline() } } else { Errand::Turn }
     }
 
+    /// A login begins, or has ended.
+    pub fn logging_in(&mut self, is: bool) {
+        self.live.logging_in = is;
+    }
+
     /// A try has ended; what that says about the line, whatever it means for the failure.
     pub(in crate::policy) fn heard(&mut self, now: Moment, end: Heard, pace: Pace, random: &mut fastrand::Rng) {
         let Verdict { class, contact, error, .. } = end.verdict;

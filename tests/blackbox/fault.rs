@@ -2,10 +2,11 @@
 //! fails, when all do, and when nothing was wrong with any of them.
 
 use crate::support::{
-    Agent, Answer, Plan, Upstream, id_of, record, record_now, stays, wait_for, wait_until, wait_up_to,
+    Agent, Answer, PATIENCE, Plan, Upstream, id_of, record, record_now, stays, wait_for, wait_until, wait_up_to,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 const ALL: usize = 6;
@@ -227,6 +228,40 @@ fn a_route_that_alone_is_forbidden_ends_critical_by_contrast() {
         (shown["state"] == "online").then_some(shown)
     });
     assert_eq!(open["state"], "online");
+}
+
+/// One that breaks the back end (502), and one whose every answer is lost, while others get through
+/// all the time: the tenth such try cannot be bad luck any more, and is counted by contrast. The
+/// others cost nothing, and the upstream stays open.
+#[test]
+fn one_that_breaks_the_back_end_ends_critical_by_contrast() {
+    thread::scope(|scope| {
+        for (class, answer) in [("busy", Answer::status(502)), ("unsure", Answer::Lost)] {
+            scope.spawn(move || breaks_the_back_end(class, &answer));
+        }
+    });
+}
+
+fn breaks_the_back_end(class: &str, answer: &Answer) {
+    let answer = answer.clone();
+    let upstream =
+        Upstream::start(move |request| if request.entity() == "bad" { answer.clone() } else { Answer::status(200) });
+    let plan = Plan { retry: "max_retries = 1", upstream: "max_pause = \"1s\"", ..Plan::impatient(upstream.url()) };
+    let agent = Agent::start(&plan);
+    let bad = id_of(&agent.call(&record_now("bad")));
+    let (mut others, mut app) = (0, agent.app());
+    let shown = wait_up_to(PATIENCE * 3, "the failure becoming critical", || {
+        agent.wait_gone(&id_of(&app.call(&record_now(&format!("s-{others}")))));
+        others += 1;
+        agent.failure(&bad).filter(|shown| shown["status"] == "critical")
+    });
+    assert_eq!((&shown["error_class"], &shown["retry_count"]), (&json!(class), &json!(1)), "{shown}");
+    let rows = agent.rows("SELECT class, counted, why FROM sync_attempts WHERE entity_id = 'bad' ORDER BY id");
+    let counted = rows.iter().position(|row| row[1] == 1).expect("one was counted");
+    assert!(counted >= 9, "counted at try {} already: {rows:?}", counted + 1);
+    assert_eq!(json!(rows[counted]), json!([class, 1, "last_by_contrast"]), "{rows:?}");
+    assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_attempts WHERE entity_id <> 'bad'"), others, "one try each");
+    assert!(!agent.log().contains("state=failing") && !agent.log().contains("state=offline"), "{}", agent.log());
 }
 
 /// A Retry-After longer than `max_pause` binds the failure that got it; the others go on.

@@ -28,10 +28,10 @@
 //!
 //! ## The way of a delivery
 //!
-//! After a commit, `agent::delivery` claims what is due: heads of their order keys only, out of one
+//! After a commit, `agent::claiming` claims what is due: heads of their order keys only, out of one
 //! index, as many as [`policy::upstream`] lets pass. [`io::sender`] sends; [`policy::class`] says
-//! what the end of it means; the outcome is decided once and written until a commit succeeds. Only
-//! then is the next of its order a head.
+//! what the end of it means; `agent::outcomes` decides once with [`policy::judge`], and writes that
+//! until a commit succeeds. Only then is the next of its order a head.
 //!
 //! ## Floors
 //!

@@ -90,6 +90,8 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long `run` waits for the store's lock.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a store's lock that somebody holds is asked for again.
+pub const LOCK_ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a foreign lock may stall the loop.
 pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 

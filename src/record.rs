@@ -250,3 +250,59 @@ impl Failure {
 pub fn wire_time(stored: &str) -> String {
     WallTime::parse(stored).map_or_else(|| stored.to_owned(), WallTime::rfc3339)
 }
+
+/// What a try's end says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The upstream has it.
+    Delivered,
+    /// Nothing of the upstream was reached.
+    Unreachable,
+    /// It asked for less.
+    Throttled,
+    /// It could not just now.
+    Busy,
+    /// It may have it or not.
+    Unsure,
+    /// Something between us is set up wrongly; no record is at fault.
+    Misconfigured,
+    /// It will never take this one.
+    Refused,
+    /// It did not take this one.
+    Failed,
+}
+
+impl Class {
+    /// All of them, in the table's order.
+    pub const ALL: [Self; 8] = [
+        Self::Delivered,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::Busy,
+        Self::Unsure,
+        Self::Misconfigured,
+        Self::Refused,
+        Self::Failed,
+    ];
+
+    /// As it is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Unreachable => "unreachable",
+            Self::Throttled => "throttled",
+            Self::Busy => "busy",
+            Self::Unsure => "unsure",
+            Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+}

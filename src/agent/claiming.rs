@@ -150,10 +150,13 @@ impl Agent {
         effects: &mut Vec<Effect>,
         look: &mut Look,
     ) -> Result<(), StoreError> {
-        let found = self.canary(now, index)?;
-        look.waits = found.is_some();
-        if let (Some(failure), true) = (found, self.lines[index].state.canary_due(now.agent)) {
-            self.dispatch(now, index, failure, true, effects);
+        look.waits = true; // Perhaps; it is looked for when it may go.
+        if self.lines[index].state.canary_due(now.agent) {
+            let found = self.canary(now, index)?;
+            look.waits = found.is_some();
+            if let Some(failure) = found {
+                self.dispatch(now, index, failure, true, effects);
+            }
         }
         Ok(())
     }

@@ -59,21 +59,18 @@ impl Agent {
         bulk: Bulk,
         reference: Option<&RawValue>,
     ) -> Flow {
-        let actor = actor(peer, &bulk.by);
+        let campaign = Campaign {
+            deed: bulk.deed,
+            filter: Filter::default(),
+            after: Seq(0),
+            dry_run: bulk.dry_run,
+            actor: actor(peer, &bulk.by),
+            reason: bulk.by.reason,
+            reference: reference.map(ToOwned::to_owned),
+            tally: Tally::default(),
+        };
         let (pending, flow) = match bulk.scope {
-            Scope::Named(names) => {
-                let deed = Campaign {
-                    deed: bulk.deed,
-                    filter: Filter::default(),
-                    after: Seq(0),
-                    dry_run: bulk.dry_run,
-                    actor,
-                    reason: bulk.by.reason,
-                    reference: reference.map(ToOwned::to_owned),
-                    tally: Tally::default(),
-                };
-                (self.named_bulk(now, &names, deed, reference), Flow::Go)
-            }
+            Scope::Named(names) => (self.named_bulk(now, &names, campaign, reference), Flow::Go),
             Scope::Matching(_) if crowded(self.campaigns.len()) => {
                 let rejection = Rejection::new(Code::Busy, "too many operations at once; send it again shortly");
                 (Pending::Ready(reply::error(&rejection, reference)), Flow::Go)
@@ -83,17 +80,7 @@ impl Agent {
                     self.release_waiting(now, filter.upstream.as_deref());
                 }
                 let question = selection(&filter, Seq(0));
-                let campaign = Campaign {
-                    deed: bulk.deed,
-                    filter,
-                    after: Seq(0),
-                    dry_run: bulk.dry_run,
-                    actor,
-                    reason: bulk.by.reason,
-                    reference: reference.map(ToOwned::to_owned),
-                    tally: Tally::default(),
-                };
-                self.campaigns.insert(client, campaign);
+                self.campaigns.insert(client, Campaign { filter, ..campaign });
                 (Pending::Ask { question, view: View::Admin, reference: None }, Flow::Wait)
             }
         };
@@ -246,10 +233,7 @@ impl Agent {
         let meant: Vec<usize> =
             (0..self.lines.len()).filter(|&n| upstream.is_none_or(|name| name == self.lines[n].config.name)).collect();
         if let (Some(name), true) = (upstream, meant.is_empty()) {
-            let rejection = Rejection {
-                field: Some("upstream".into()),
-                ..Rejection::new(Code::NotFound, format!("no upstream {name}"))
-            };
+            let rejection = Rejection::new(Code::NotFound, format!("no upstream {name}")).about("upstream");
             return Pending::Ready(reply::error(&rejection, reference));
         }
         let actor = actor(peer, by);

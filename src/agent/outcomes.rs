@@ -11,7 +11,7 @@ use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::backoff::LINE_WAIT;
 use crate::policy::class::{Answer, Class, Ending, Target, Verdict, classify};
 use crate::policy::dossier::{Dossier, Standing};
-use crate::policy::judge::{Decision, Judgement, OnRefused, Rules, Try, judge};
+use crate::policy::judge::{Decision, Judgement, Rules, Try, judge};
 use crate::policy::probe::ProbeEnd;
 use crate::policy::reading::Reading;
 use crate::policy::upstream::Errand;
@@ -164,7 +164,6 @@ impl Agent {
             sent_at: flight.sent_at.agent,
             errand: flight.errand,
             verdict: &verdict,
-            on_refused: OnRefused::Critical,
             newest,
         };
         let rules = Rules { retry: &self.retry, pace: line.pace };
@@ -343,9 +342,9 @@ impl Agent {
 
 /// A step as the history keeps it.
 fn tried_step(step: &Step, flight: &InFlight, verdict: &Verdict, judgement: &Judgement, now: Moment) -> Tried {
-    let (http_status, response) = match &step.ending {
-        Ending::Answered(answer) => (Some(answer.status), Some(String::from_utf8_lossy(&answer.body).into_owned())),
-        _ => (None, None),
+    let response = match &step.ending {
+        Ending::Answered(answer) => Some(String::from_utf8_lossy(&answer.body).into_owned()),
+        _ => None,
     };
     let trigger = match (step.kind, flight.errand) {
         (StepKind::Verify(_), _) => Trigger::Verify,
@@ -362,7 +361,7 @@ fn tried_step(step: &Step, flight: &InFlight, verdict: &Verdict, judgement: &Jud
         trigger,
         started_at: now.wall.before(step.took).max(flight.sent_at.wall),
         took: step.took,
-        http_status,
+        http_status: status_of(&step.ending),
         response,
         class,
         error,

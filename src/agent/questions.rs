@@ -146,10 +146,7 @@ fn got(
 pub(super) fn found_one(name: &FailureName, found: Result<Found, StoreError>) -> Result<Looked, Rejection> {
     match found {
         Ok(Found::One(looked)) => Ok(*looked),
-        Ok(Found::Nothing) => {
-            let rejection = Rejection::new(Code::NotFound, format!("no live failure {name}"));
-            Err(Rejection { field: Some("id".into()), ..rejection })
-        }
+        Ok(Found::Nothing) => Err(Rejection::new(Code::NotFound, format!("no live failure {name}")).about("id")),
         Ok(Found::Several(ids)) => Err(several(name, &ids)),
         Err(error) => Err(super::rejection_of(&error)),
     }
@@ -255,10 +252,7 @@ fn history(reader: &Reader, name: &FailureName, reference: Option<&RawValue>) ->
             Ok(entries) => return history_reply(&entries, reference),
             Err(error) => return fails(error),
         },
-        [] => Rejection {
-            field: Some("id".into()),
-            ..Rejection::new(Code::NotFound, format!("nothing is known of {name}"))
-        },
+        [] => Rejection::new(Code::NotFound, format!("nothing is known of {name}")).about("id"),
         ids => several(name, ids),
     };
     reply::error(&rejection, reference)

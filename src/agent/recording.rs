@@ -5,7 +5,7 @@
 
 use super::routing::{NO_ROUTE, Way};
 use super::{Agent, Peer, Pending};
-use crate::config::route::OnUnsure;
+use crate::config::route::{self, OnUnsure};
 use crate::config::upstream::Ordering;
 use crate::limits::Limits;
 use crate::moment::Moment;
@@ -82,8 +82,7 @@ impl Agent {
         let Some(seen) = self.store.key_seen(uid, key)? else { return Ok(None) };
         if seen.content != *digest {
             let message = format!("this idempotency_key was used for other content, as failure {}", seen.failure);
-            let rejection =
-                Rejection { field: Some("idempotency_key".into()), ..Rejection::new(Code::Conflict, message) };
+            let rejection = Rejection::new(Code::Conflict, message).about("idempotency_key");
             return Ok(Some(Taken::Refused(rejection)));
         }
         let (seq, status) = match seen.outcome {
@@ -159,7 +158,7 @@ impl Agent {
 
     /// Does the route of such a failure hold what may have arrived?
     fn holds_unsure(&self, entity_type: &str, action: &str) -> bool {
-        let route = self.routes.iter().find(|route| route.matches(entity_type, action));
+        let route = route::first(&self.routes, entity_type, action);
         route.is_some_and(|route| route.on_unsure == OnUnsure::Hold)
     }
 }

@@ -2,7 +2,7 @@
 //! changed configuration chooses again.
 
 use super::Agent;
-use crate::config::Route;
+use crate::config::{Route, route};
 use crate::record::Failure;
 
 /// Where a failure goes.
@@ -27,7 +27,7 @@ impl Agent {
         if self.routes.is_empty() {
             return Way::To(0);
         }
-        let route = self.routes.iter().find(|route| route.matches(entity_type, action));
+        let route = route::first(&self.routes, entity_type, action);
         let line = route.and_then(|route| self.lines.iter().position(|line| line.config.name == route.upstream));
         line.map_or(Way::NoRoute, Way::To)
     }

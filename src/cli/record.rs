@@ -5,14 +5,13 @@ use super::client::{Client, Door, NoAgent};
 use super::session::Session;
 use super::{Failure, direct};
 use crate::io::clock::since_boot;
-use crate::limits::LOCK_PATIENCE;
+use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE};
 use crate::wire::fields::Fields;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 /// Runs the command.
 pub fn run(global: &Global, args: &RecordArgs) -> Result<(), Failure> {
@@ -144,15 +143,13 @@ impl<'s> Recorder<'s> {
 
     /// One reply line for each request line.
     fn record(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
-        /// How often both doors are tried again while the store is in other hands.
-        const ASK_AGAIN: Duration = Duration::from_millis(50);
         let begun = since_boot();
         while self.client.is_none() {
             match Client::connect(&self.session.config.agent.socket, Door::App) {
                 Ok(client) => self.client = Some(client),
                 Err(NoAgent::NotRunning(told)) => match direct::record(&self.session.config, lines)? {
                     Some(replies) => return Ok(replies),
-                    None if since_boot().saturating_sub(begun) < LOCK_PATIENCE => thread::sleep(ASK_AGAIN),
+                    None if since_boot().saturating_sub(begun) < LOCK_PATIENCE => thread::sleep(LOCK_ASK_AGAIN),
                     None => return Err(Failure::Unreachable(told)),
                 },
                 Err(no) => return Err(no.into()),

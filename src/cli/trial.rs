@@ -6,7 +6,7 @@ use super::args::{Global, TryArgs};
 use super::record::payload;
 use super::render::{Tone, harmless};
 use super::session::Session;
-use crate::config::{Route, Upstream};
+use crate::config::{Route, Upstream, route};
 use crate::ids::{IdSource, Seq};
 use crate::io::clock::wall;
 use crate::io::{sender, system};
@@ -97,7 +97,7 @@ fn imagined(session: &Session, args: &TryArgs) -> Result<record::Failure, Failur
 fn way<'s>(session: &'s Session, failure: &record::Failure) -> Result<(&'s Upstream, Option<&'s Route>), Failure> {
     let config = &session.config;
     let (kind, action) = (&failure.entity_type, &failure.action);
-    let route = config.routes.iter().find(|route| route.matches(kind, action));
+    let route = route::first(&config.routes, kind, action);
     let upstream = match (route, config.routes.is_empty()) {
         (Some(route), _) => config.upstreams.iter().find(|upstream| upstream.name == route.upstream),
         (None, true) => config.upstreams.first(),
@@ -130,7 +130,7 @@ fn tell_request(
     if upstream.credentials.login.is_some() {
         writeln!(out, "(and what the login brings)")?;
     }
-    writeln!(out, "\n{}", body(built))
+    writeln!(out, "\n{}", body(built).lines().map(harmless).collect::<Vec<_>>().join("\n"))
 }
 
 /// A secret is named by its file and not shown.
@@ -143,13 +143,13 @@ fn shown(value: &HeaderValue) -> String {
     }
 }
 
+/// The body as text; a secret is named.
 fn body(built: &HttpRequest) -> String {
     let part = |part: &BodyPart| match part {
         BodyPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         BodyPart::Secret(name) => format!("***{name}***"),
     };
-    let whole: String = built.body.iter().map(part).collect();
-    whole.lines().map(harmless).collect::<Vec<_>>().join("\n")
+    built.body.iter().map(part).collect()
 }
 
 /// The same for curl; where a secret belongs, the shell reads its file.
@@ -165,14 +165,7 @@ fn curl(built: &HttpRequest) -> String {
         };
         line = format!("{line} \\\n  -H {header}");
     }
-    let body: String = built
-        .body
-        .iter()
-        .map(|part| match part {
-            BodyPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            BodyPart::Secret(name) => format!("***{name}***"),
-        })
-        .collect();
+    let body = body(built);
     if body.is_empty() { line } else { format!("{line} \\\n  --data-binary {}", quoted(&body)) }
 }
 

@@ -117,6 +117,12 @@ impl Route {
     }
 }
 
+/// The route of failures of this kind: the first that takes them.
+#[must_use]
+pub fn first<'r>(routes: &'r [Route], entity_type: &str, action: &str) -> Option<&'r Route> {
+    routes.iter().find(|route| route.matches(entity_type, action))
+}
+
 impl Document<'_> {
     /// All routes, in the order of the file.
     pub(super) fn routes(&mut self, sections: Vec<Table>, upstreams: &[Upstream]) -> Vec<Route> {

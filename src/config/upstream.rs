@@ -3,6 +3,7 @@
 use super::problem::Place;
 use super::table::{Document, Table};
 use super::value;
+use crate::record::Class;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -199,31 +200,18 @@ pub struct AnswerRule {
 
 /// What an answer rule says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the classes of spec/03, and a login that has ended")]
 pub enum Meaning {
-    Delivered,
-    Unreachable,
-    Throttled,
-    Busy,
-    Unsure,
-    Misconfigured,
-    Refused,
-    Failed,
+    /// What this class says.
+    Is(Class),
+    /// The session has ended.
     Login,
 }
 
 impl Meaning {
-    const ALL: [(&'static str, Self); 9] = [
-        ("delivered", Self::Delivered),
-        ("unreachable", Self::Unreachable),
-        ("throttled", Self::Throttled),
-        ("busy", Self::Busy),
-        ("unsure", Self::Unsure),
-        ("misconfigured", Self::Misconfigured),
-        ("refused", Self::Refused),
-        ("failed", Self::Failed),
-        ("login", Self::Login),
-    ];
+    fn all() -> Vec<(&'static str, Self)> {
+        let classes = Class::ALL.into_iter().map(|class| (class.as_str(), Self::Is(class)));
+        classes.chain([("login", Self::Login)]).collect()
+    }
 }
 
 impl Upstream {
@@ -440,7 +428,7 @@ impl Document<'_> {
             |key: &str, document: &mut Self| section.read(key, document, pointer).map(|(pointer, _)| pointer);
         let (present, nonempty, message) =
             (pointer_of("present", self), pointer_of("nonempty", self), pointer_of("message", self));
-        let is = section.choice("is", &Meaning::ALL, self);
+        let is = section.choice("is", &Meaning::all(), self);
         if is.is_none() && !section.known_here("is") {
             self.report(Place::Key("answer"), "an answer rule needs is = one of the classes, or \"login\"".to_owned());
         }

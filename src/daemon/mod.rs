@@ -11,11 +11,10 @@ mod serve;
 
 use crate::agent::Agent;
 use crate::config::Config;
-use crate::io::clock::{Clock, wall};
+use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
 use crate::io::system;
-use crate::limits::LOCK_PATIENCE;
-use crate::moment::AgentTime;
+use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE};
 use crate::store::open::OpenError;
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::wire::request::Socket;
@@ -23,7 +22,6 @@ use serve::Server;
 use std::fmt;
 use std::io;
 use std::thread;
-use std::time::Duration;
 
 /// Why the daemon could not start or had to stop.
 #[derive(Debug)]
@@ -78,14 +76,12 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
 }
 
 fn open_store(config: &Config) -> Result<Store, DaemonError> {
-    /// How often a held lock is asked for again.
-    const ASK_AGAIN: Duration = Duration::from_millis(50);
     let settings = StoreSettings::of(config);
-    let clock = Clock::starting_at(AgentTime::ZERO);
+    let begun = since_boot();
     loop {
         match Store::open(settings.clone(), wall()) {
-            Err(OpenError::Held { .. }) if clock.now().agent.since(AgentTime::ZERO) < LOCK_PATIENCE => {
-                thread::sleep(ASK_AGAIN);
+            Err(OpenError::Held { .. }) if since_boot().saturating_sub(begun) < LOCK_PATIENCE => {
+                thread::sleep(LOCK_ASK_AGAIN);
             }
             other => return other.map_err(DaemonError::Open),
         }

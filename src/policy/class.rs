@@ -9,70 +9,9 @@
 use crate::limits::{MAX_ERROR, MAX_RETRY_AFTER, cut};
 use crate::moment::WallTime;
 use crate::policy::reading::Reading;
+pub use crate::record::Class;
 use std::time::Duration;
 use ureq::http::StatusCode;
-
-/// What a try's end says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The upstream has it.
-    Delivered,
-    /// Nothing of the upstream was reached.
-    Unreachable,
-    /// It asked for less.
-    Throttled,
-    /// It could not just now.
-    Busy,
-    /// It may have it or not.
-    Unsure,
-    /// Something between us is set up wrongly; no record is at fault.
-    Misconfigured,
-    /// It will never take this one.
-    Refused,
-    /// It did not take this one.
-    Failed,
-}
-
-impl Class {
-    /// All of them, in the table's order.
-    pub const ALL: [Self; 8] = [
-        Self::Delivered,
-        Self::Unreachable,
-        Self::Throttled,
-        Self::Busy,
-        Self::Unsure,
-        Self::Misconfigured,
-        Self::Refused,
-        Self::Failed,
-    ];
-
-    /// As it is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Unreachable => "unreachable",
-            Self::Throttled => "throttled",
-            Self::Busy => "busy",
-            Self::Unsure => "unsure",
-            Self::Misconfigured => "misconfigured",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Reads what [`as_str`](Self::as_str) wrote.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == text)
-    }
-
-    /// Is it an answer about the failure itself, which costs it a retry?
-    #[must_use]
-    pub fn counts(self) -> bool {
-        matches!(self, Self::Refused | Self::Failed)
-    }
-}
 
 /// How a try ended, as the sender saw it.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,11 +198,9 @@ fn is_page(answer: &Answer) -> bool {
 /// nginx's own page for a client certificate that is missing (its 496) or does not hold (495), and
 /// for plain http at its https port (497): it sends them all as 400, and passes nothing on.
 fn is_about_tls(answer: &Answer) -> bool {
-    let page = String::from_utf8_lossy(&answer.body);
-    is_html(answer)
-        && ["No required SSL certificate", "The SSL certificate error", "sent to HTTPS port"]
-            .iter()
-            .any(|words| page.contains(words))
+    const WORDS: [&str; 3] = ["No required SSL certificate", "The SSL certificate error", "sent to HTTPS port"];
+    let says_so = |page: &str| WORDS.iter().any(|words| page.contains(words));
+    is_html(answer) && says_so(&String::from_utf8_lossy(&answer.body))
 }
 
 /// Is the body a web page, by its type or, without one, by how it begins?

@@ -13,7 +13,6 @@
 //! numbers in the upstream and costs their rows nothing now.
 
 use crate::config::Retry;
-pub use crate::config::route::OnRefused;
 use crate::moment::{AgentTime, Moment};
 use crate::policy::class::{Class, Contact, Verdict};
 use crate::policy::dossier::{Cause, Dossier, GiveBack, OrderTag, Standing};
@@ -48,8 +47,6 @@ pub struct Try<'a> {
     pub errand: Errand,
     /// How it ended.
     pub verdict: &'a Verdict,
-    /// What its route makes of a refusal.
-    pub on_refused: OnRefused,
     /// The newest insertion number: what an opening sweeps.
     pub newest: i64,
 }
@@ -136,8 +133,8 @@ pub fn judge(end: &Try, upstream: &mut Upstream, rules: Rules, now: Moment, rand
     };
     let (decision, why) = match end.verdict.class {
         Class::Delivered => case.delivered(),
-        Class::Refused if end.on_refused == OnRefused::Critical => case.refused(),
-        Class::Refused | Class::Failed => case.failed(),
+        Class::Refused => case.refused(),
+        Class::Failed => case.failed(),
         Class::Unreachable => case.unreachable(),
         Class::Throttled | Class::Busy | Class::Unsure | Class::Misconfigured => case.unclear(),
     };

@@ -15,7 +15,6 @@ struct Court {
     pace: Pace,
     recorded_at: AgentTime,
     attempt: u32,
-    on_refused: OnRefused,
 }
 
 impl Court {
@@ -34,16 +33,7 @@ impl Court {
         upstream.probe_sent(now.agent, 0);
         let answered = ProbeEnd::Answered { status: 200, took: Duration::ZERO };
         upstream.probed(now, &answered, pace, &mut random);
-        Self {
-            upstream,
-            now,
-            random,
-            retry: Retry::default(),
-            pace,
-            recorded_at: AgentTime::ZERO,
-            attempt: 1,
-            on_refused: OnRefused::Critical,
-        }
+        Self { upstream, now, random, retry: Retry::default(), pace, recorded_at: AgentTime::ZERO, attempt: 1 }
     }
 
     fn pass(&mut self, wait: Duration) {
@@ -72,7 +62,6 @@ impl Court {
             sent_at: self.now.agent,
             errand,
             verdict: &verdict,
-            on_refused: self.on_refused,
             newest: 9,
         };
         let rules = Rules { retry: &self.retry, pace: self.pace };
@@ -275,8 +264,8 @@ fn refusals_need_a_person_at_once_and_ten_keys_in_a_row_stop_the_upstream() {
         assert_eq!(refused.decision, Decision::NeedsPerson { counted: true, provisional: false });
     }
     assert_eq!(court.upstream.state(court.now.agent), "failing");
-    let mut court = Court { on_refused: OnRefused::Retry, ..Court::new() };
-    assert_eq!(court.end("a", &Dossier::fresh(), Class::Refused).why, Why::Failed);
+    // A route's `on_refused = "retry"` makes it an answer like others, which the class says.
+    assert_eq!(Court::new().end("a", &Dossier::fresh(), Class::Failed).why, Why::Failed);
 }
 
 #[test]

@@ -46,14 +46,7 @@ impl Reading<'_> {
         let pointed = rule.message.as_ref().and_then(|pointer| json.as_ref()?.pointer(pointer));
         let message = pointed.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         let (class, login) = match rule.is {
-            Meaning::Delivered => (Class::Delivered, false),
-            Meaning::Unreachable => (Class::Unreachable, false),
-            Meaning::Throttled => (Class::Throttled, false),
-            Meaning::Busy => (Class::Busy, false),
-            Meaning::Unsure => (Class::Unsure, false),
-            Meaning::Misconfigured => (Class::Misconfigured, false),
-            Meaning::Refused => (Class::Refused, false),
-            Meaning::Failed => (Class::Failed, false),
+            Meaning::Is(class) => (class, false),
             Meaning::Login => (Class::Misconfigured, true),
         };
         Some(OwnWord { class, message, login })

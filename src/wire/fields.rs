@@ -70,7 +70,13 @@ impl Rejection {
     /// A field is wrong.
     #[must_use]
     pub fn field(field: &str, message: impl Into<String>) -> Self {
-        Self { code: Code::BadRequest, message: message.into(), field: Some(field.to_owned()) }
+        Self::new(Code::BadRequest, message).about(field)
+    }
+
+    /// The same, about this field.
+    #[must_use]
+    pub fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
     }
 }
 

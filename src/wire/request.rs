@@ -151,10 +151,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
             } else {
                 [&APP_OPS[..], &ADMIN_OPS[..]].concat().join(" ")
             };
-            Err(Rejection {
-                field: Some("op".into()),
-                ..Rejection::new(Code::UnknownOp, format!("unknown operation {}; there are {known}", cut(&op, 100)))
-            })
+            let message = format!("unknown operation {}; there are {known}", cut(&op, 100));
+            Err(Rejection::new(Code::UnknownOp, message).about("op"))
         }
     }
 }

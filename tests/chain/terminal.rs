@@ -6,7 +6,7 @@ use resyncd::policy::backoff::LINE_WAIT;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::Verdict;
 use resyncd::policy::dossier::{CHANCE_AFTER, Dossier, OrderTag, Standing};
-use resyncd::policy::judge::{Decision, OnRefused, Rules, Try, judge};
+use resyncd::policy::judge::{Decision, Rules, Try, judge};
 use resyncd::policy::upstream::{Chances, Errand, Pace, Upstream};
 use resyncd::record::Status;
 use std::cmp::Reverse;
@@ -190,7 +190,6 @@ impl Terminal {
             sent_at,
             errand,
             verdict,
-            on_refused: OnRefused::Critical,
             newest,
         };
         let rules = Rules { retry, pace: self.pace };

@@ -12,7 +12,7 @@ use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Class, Ending, Target, classify};
 use resyncd::policy::dossier::{Dossier, OrderTag, Standing};
-use resyncd::policy::judge::{Decision, OnRefused, Rules, Try, judge};
+use resyncd::policy::judge::{Decision, Rules, Try, judge};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::policy::reading::Reading;
 use resyncd::policy::upstream::{Errand, Ordering, Pace, Upstream};
@@ -321,7 +321,6 @@ impl Till {
             sent_at: AgentTime::from_millis(sent_ms as i64),
             errand,
             verdict: &verdict,
-            on_refused: OnRefused::Critical,
             newest: self.recorded,
         };
         let rules = Rules { retry: &self.retry, pace: line.pace };

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::canary::Route;
 use crate::policy::class::{Class, Contact, Verdict};
 use crate::policy::dossier::{Dossier, OrderTag};
-use crate::policy::judge::{OnRefused, Rules, Try, judge};
+use crate::policy::judge::{Rules, Try, judge};
 use crate::policy::pause::{AFTER_OUTAGE, FIRST};
 use crate::policy::probe::ProbeEnd;
 
@@ -74,7 +74,6 @@ impl Bench {
             sent_at,
             errand,
             verdict: &verdict,
-            on_refused: OnRefused::Critical,
             newest: 100,
         };
         let rules = Rules { retry: &crate::config::Retry::default(), pace: self.pace };

@@ -44,5 +44,7 @@ mod routes;
 mod several;
 #[path = "blackbox/sql.rs"]
 mod sql;
+#[path = "blackbox/surroundings.rs"]
+mod surroundings;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

@@ -18,6 +18,7 @@ pub mod status;
 pub mod trial;
 pub mod words;
 
+use crate::io::system;
 use args::{Cli, Command, ConfigCommand, RunArgs};
 use operate::Many;
 use std::fmt;
@@ -78,6 +79,7 @@ impl From<std::io::Error> for Failure {
 /// Runs a command.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let global = &cli.global;
+    system::hide_memory();
     match &cli.command {
         None => status::brief(global),
         Some(Command::Run(args)) => setup::daemon(global, args),

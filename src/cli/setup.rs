@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::args::{Global, RunArgs};
+use crate::access::standing;
 use crate::config::problem::Problem;
 use crate::config::{Config, Overrides, Surroundings};
 use crate::daemon;
@@ -29,8 +30,10 @@ pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file)
-        .map_err(|error| Failure::Usage(format!("reading the configuration {}: {error}", file.display())))
+    fs::read_to_string(file).map_err(|error| {
+        let how = standing(file, error.kind());
+        Failure::Usage(format!("reading the configuration {}: {error}{how}", file.display()))
+    })
 }
 
 fn tell(problems: &[Problem]) -> String {

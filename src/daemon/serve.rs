@@ -11,6 +11,7 @@ use crate::io::conn::{Conn, next_line};
 use crate::io::inbox::{Inbox, Outbox, inbox};
 use crate::io::link;
 use crate::io::listen::Listener;
+use crate::io::notify::Manager;
 use crate::io::poller::{Interest, Poller, Ready};
 use crate::io::reader::{ReaderThread, Reply};
 use crate::io::sender::{Report, Senders};
@@ -59,6 +60,7 @@ pub(super) struct Server {
     link: Option<OwnedFd>,
     /// Wall time less agent time, as it was last seen.
     drift_ms: i64,
+    manager: Manager,
     stopping_since: Option<AgentTime>,
     buffer: Vec<u8>,
     max_line: usize,
@@ -91,6 +93,7 @@ impl Server {
             stop,
             link,
             drift_ms: drift(clock.now()),
+            manager: Manager::from_environment(clock.now().agent),
             stopping_since: None,
             buffer: vec![0; 64 << 10],
             max_line: limits.max_line,
@@ -107,6 +110,7 @@ impl Server {
         if let Some(link) = &self.link {
             self.poller.add(link, LINK, read)?;
         }
+        self.manager.ready();
         while !self.stopped() {
             let ready = self.poller.wait(self.patience())?;
             let now = self.clock.now();
@@ -120,6 +124,7 @@ impl Server {
                 self.take(event, now, listeners)?;
             }
             self.round();
+            self.manager.alive(now.agent);
         }
         Ok(())
     }
@@ -141,7 +146,8 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let stop = self.stopping_since.map(|since| since.after(STOP_PATIENCE));
-        let deadline = self.agent.next_deadline().into_iter().chain(self.crowd.deadline()).chain(stop).min()?;
+        let others = self.crowd.deadline().into_iter().chain(self.manager.deadline()).chain(stop);
+        let deadline = self.agent.next_deadline().into_iter().chain(others).min()?;
         Some(deadline.since(self.clock.now().agent))
     }
 
@@ -225,6 +231,7 @@ impl Server {
         let _ = self.stop.read(&mut [0; 16]);
         if self.stopping_since.is_none() {
             log::info!("event=stopping in_flight={}", self.agent.in_flight());
+            self.manager.stopping();
             self.stopping_since = Some(now.agent);
             self.agent.handle(now, Event::Stop);
             for listener in listeners {

@@ -1,6 +1,7 @@
 //! The two listening sockets: made with the right permissions from the start, never stolen from a
 //! living agent, removed only when they are our own.
 
+use crate::access::standing;
 use crate::wire::request::Socket;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
@@ -38,7 +39,7 @@ impl fmt::Display for ListenError {
                     path.display()
                 )
             }
-            Self::Io(doing, path, why) => write!(f, "{doing} {}: {why}", path.display()),
+            Self::Io(doing, path, why) => write!(f, "{doing} {}: {why}{}", path.display(), standing(path, why.kind())),
         }
     }
 }

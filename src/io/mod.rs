@@ -8,7 +8,7 @@
 //!   and probes to an upstream, on threads.
 //! - [`reader`]: long questions, on a thread.
 //! - [`link`]: the kernel's word that the line has changed.
-//! - [`system`]: signals, disk, limits, users.
+//! - [`system`]: signals, disk, limits, users; [`notify`]: the service manager.
 
 pub mod clock;
 pub mod conn;
@@ -17,6 +17,7 @@ pub mod inbox;
 pub mod link;
 pub mod listen;
 pub mod login;
+pub mod notify;
 pub mod poller;
 pub mod reader;
 pub mod resolve;

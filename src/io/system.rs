@@ -3,7 +3,7 @@
 use crate::agent::Peer;
 use rustix::fd::AsFd;
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fs;
 use std::io;
@@ -32,6 +32,14 @@ pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         log::warn!("event=descriptors_not_raised error={:?}", error.to_string());
+    }
+}
+
+/// Keeps what this process holds in memory (payloads, tokens) out of core dumps, and out of reach of
+/// other processes of the same user.
+pub fn hide_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::warn!("event=memory_not_hidden error={:?}", error.to_string());
     }
 }
 

@@ -14,13 +14,14 @@ use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::{Store, StoreSettings, hard_limit};
+use crate::access::standing;
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 /// SQLite's page size; 8192 was slower with one client.
@@ -67,6 +68,8 @@ pub enum OpenError {
         path: PathBuf,
         /// What it said.
         why: String,
+        /// What that is to a file system.
+        kind: io::ErrorKind,
     },
 }
 
@@ -77,7 +80,14 @@ impl OpenError {
 
     #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
     pub(super) fn sqlite(doing: &'static str, path: &Path, why: rusqlite::Error) -> Self {
-        Self::Sqlite { doing, path: path.to_owned(), why: why.to_string() }
+        let kind = match why.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+                io::ErrorKind::PermissionDenied
+            }
+            Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
+        Self::Sqlite { doing, path: path.to_owned(), why: why.to_string(), kind }
     }
 }
 
@@ -93,29 +103,17 @@ impl fmt::Display for OpenError {
                 file.display()
             ),
             Self::Read => f.write_str("a question is being answered from the file"),
-            Self::Io { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
-            Self::Sqlite { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
+            Self::Io { doing, path, why } => {
+                write!(f, "{doing} {}: {why}{}", path.display(), standing(path, why.kind()))
+            }
+            Self::Sqlite { doing, path, why, kind } => {
+                write!(f, "{doing} {}: {why}{}", path.display(), standing(path, *kind))
+            }
         }
     }
 }
 
 impl std::error::Error for OpenError {}
-
-/// Owner and mode of the nearest part of a path that exists, and who we are: what a person needs to
-/// see why access failed.
-fn standing(path: &Path) -> String {
-    let Some((part, meta)) = path.ancestors().find_map(|part| Some((part, fs::metadata(part).ok()?))) else {
-        return String::new();
-    };
-    format!(
-        " ({} belongs to uid {}, gid {}, mode {:04o}; this process runs as uid {})",
-        part.display(),
-        meta.uid(),
-        meta.gid(),
-        meta.permissions().mode() & 0o7777,
-        rustix::process::geteuid().as_raw()
-    )
-}
 
 impl Store {
     /// Opens the state directory for writing; makes it when it is missing.
@@ -162,6 +160,7 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
         doing: "bringing the schema up to date in",
         path: file.clone(),
         why: why.to_string(),
+        kind: io::ErrorKind::Other,
     })?;
     let mut ledger = Ledger::load(&connection).map_err(opened)?;
     if ledger.at.wall.as_millis() == 0 {

@@ -125,13 +125,17 @@ impl Agent {
     }
 
     /// The daemon with this configuration, and arguments behind it.
-    fn spawn(&self, more: &[&str]) -> Child {
+    fn spawn(&self, more: &[&str], env: &[(&str, &str)]) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a file for the log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(name);
+        }
         for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "CONFIG"] {
             command.env_remove(format!("RESYNCD_{name}"));
         }
         command.env_remove("JOURNAL_STREAM").current_dir(self.dir.path());
+        command.envs(env.iter().copied());
         command.arg("run").arg("--config").arg(self.config_path()).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.spawn().expect("the binary starts")
@@ -140,8 +144,14 @@ impl Agent {
     /// Starts it, and waits until it answers.
     #[track_caller]
     pub(crate) fn up(&mut self) {
+        self.up_with(&[]);
+    }
+
+    /// As `up`, with these variables in its environment.
+    #[track_caller]
+    pub(crate) fn up_with(&mut self, env: &[(&str, &str)]) {
         assert!(self.child.is_none(), "it runs already");
-        self.child = Some(self.spawn(&[]));
+        self.child = Some(self.spawn(&[], env));
         let hello = json!({"op": "hello"});
         wait_for("the agent's hello on both sockets", || {
             let ended = self.child.as_mut().expect("it was started").try_wait().expect("a child can be asked");
@@ -155,7 +165,7 @@ impl Agent {
     #[track_caller]
     pub(crate) fn run_to_its_end(&mut self, more: &[&str]) -> (Option<i32>, String) {
         let before = self.log().len();
-        self.child = Some(self.spawn(more));
+        self.child = Some(self.spawn(more, &[]));
         let status = self.wait_for_exit();
         (status.code(), self.log()[before..].to_owned())
     }

@@ -1,0 +1,36 @@
+//! A request line: whatever comes, it is a request within its bounds, or an error reply of one line.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use resyncd::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME};
+use resyncd::wire::reply;
+use resyncd::wire::request::{Request, Socket, parse};
+
+fuzz_target!(|line: &[u8]| {
+    let limits = Limits { max_payload: 1 << 10, ..Limits::default() };
+    for socket in [Socket::App, Socket::Admin] {
+        let parsed = parse(line, socket, &limits);
+        match &parsed.request {
+            Ok(Request::Record(new)) => {
+                let within = |text: &str, most| !text.is_empty() && text.chars().count() <= most;
+                assert!(within(&new.entity_type, MAX_NAME) && within(&new.action, MAX_NAME));
+                assert!(within(&new.entity_id, MAX_KEY));
+                assert!(new.order_key.as_ref().is_none_or(|key| within(key, MAX_KEY)));
+                assert!(new.idempotency_key.as_ref().is_none_or(|key| within(key, MAX_IDEMPOTENCY_KEY)));
+                assert!(new.error.len() <= MAX_ERROR);
+                assert!(new.payload.as_ref().is_none_or(|(text, _)| text.len() <= limits.max_payload));
+            }
+            Ok(Request::Bulk(_) | Request::Pause { .. } | Request::Resume { .. }) => {
+                assert!(socket == Socket::Admin, "an operation of people on the applications' socket");
+            }
+            Ok(_) => {}
+            Err(rejection) => {
+                let reply = reply::error(rejection, parsed.reference);
+                let (end, text) = reply.split_last().expect("a reply is not empty");
+                assert!(*end == b'\n' && !text.contains(&b'\n'), "more than one line");
+                let json: serde_json::Value = serde_json::from_slice(text).expect("a reply is JSON");
+                assert_eq!(json["ok"], false);
+            }
+        }
+    }
+});

@@ -64,3 +64,25 @@ fn an_answer_that_vanishes_is_unsure_and_sent_again_under_the_same_key() {
     assert_eq!((tries[0].key(), tries[0].attempt()), (tries[1].key(), 1));
     assert_eq!(tries[1].attempt(), 4, "tries that got nowhere have numbers too");
 }
+
+/// As above, where the request itself vanishes, on a connection that has just carried a delivery.
+#[test]
+fn a_request_that_vanishes_on_a_kept_connection_is_unsure_and_costs_nothing() {
+    let Some(line) = Line::lay() else { return };
+    let office = line.office.clone();
+    let upstream = line.upstream(move |request| {
+        // The answer still leaves the office; nothing comes in after it.
+        if request.nth == 1 {
+            office.filter("drop", "");
+        }
+        Answer::status(200)
+    });
+    let agent = Agent::start(&line.plan(FAR, QUICK));
+    agent.wait_upstream("online");
+    let sales = Sales::record_now(&agent, 2, 1);
+    agent.wait_upstream("offline");
+    assert_eq!(json!(classes(&agent)), json!(["delivered", "unsure", "unreachable", "unreachable"]));
+    assert_untouched(&agent);
+    line.office.pass();
+    sales.assert_delivered(&agent, &upstream, PATIENCE);
+}

@@ -70,6 +70,8 @@ impl<T: Transport> Connector<T> for After {
 #[derive(Debug)]
 pub struct Exchange {
     upstream: Upstream,
+    /// Outlives the clients that are made, so that their look-ups do not add up.
+    resolver: CachingResolver,
     /// Where most of its requests go; decides about the proxy.
     url: String,
     timeout: Duration,
@@ -82,20 +84,20 @@ pub struct Exchange {
 impl Exchange {
     /// A client that keeps connections for the next request.
     #[must_use]
-    pub fn for_deliveries(upstream: &Upstream) -> Self {
-        Self::new(upstream, &upstream.url, upstream.timeout, upstream.concurrency)
+    pub fn for_deliveries(upstream: &Upstream, resolver: CachingResolver) -> Self {
+        Self::new(upstream, resolver, &upstream.url, upstream.timeout, upstream.concurrency)
     }
 
     /// A client whose every request makes a connection, so that it finds a dead line.
     #[must_use]
-    pub fn for_probes(upstream: &Upstream) -> Self {
+    pub fn for_probes(upstream: &Upstream, resolver: CachingResolver) -> Self {
         /// A probe has nothing to send and little to read.
         const PROBE: Duration = Duration::from_secs(10);
-        Self::new(upstream, &upstream.probe.url, upstream.timeout.min(PROBE), 0)
+        Self::new(upstream, resolver, &upstream.probe.url, upstream.timeout.min(PROBE), 0)
     }
 
-    fn new(upstream: &Upstream, url: &str, timeout: Duration, kept: usize) -> Self {
-        Self { upstream: upstream.clone(), url: url.to_owned(), timeout, kept, made: Mutex::new(None) }
+    fn new(upstream: &Upstream, resolver: CachingResolver, url: &str, timeout: Duration, kept: usize) -> Self {
+        Self { upstream: upstream.clone(), resolver, url: url.to_owned(), timeout, kept, made: Mutex::new(None) }
     }
 
     /// The HTTP client, or why it cannot be made.
@@ -135,7 +137,7 @@ impl Exchange {
             .tls_config(tls::config(connection)?)
             .build();
         let connector = Before.chain(DefaultConnector::new()).chain(After);
-        Ok(Agent::with_parts(config, connector, CachingResolver::default()))
+        Ok(Agent::with_parts(config, connector, self.resolver.clone()))
     }
 
     /// Sends a request, with further headers, and reads its answer.

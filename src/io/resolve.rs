@@ -26,8 +26,9 @@ const STALE: Duration = Duration::from_secs(600);
 /// As many as the client takes.
 const MOST: usize = 16;
 
-/// See the module. One for each upstream, which has one or two hosts.
-#[derive(Debug, Default)]
+/// See the module. One for each upstream, which has one or two hosts; clones share its memory and its
+/// one thread, so that probes and deliveries know the same and never look up beside each other.
+#[derive(Clone, Debug, Default)]
 pub struct CachingResolver {
     shared: Arc<Shared>,
 }

@@ -5,6 +5,7 @@ use super::clock::{since_boot, wall};
 use super::http::Exchange;
 use super::inbox::Outbox;
 use super::login::{NoSession, Session};
+use super::resolve::CachingResolver;
 use super::secrets::Secrets;
 use crate::agent::{Dispatch, Event, Finding, Step, StepKind};
 use crate::config::Upstream;
@@ -50,11 +51,12 @@ impl<T: Send + 'static> Senders<T> {
     #[must_use]
     pub fn new(index: usize, upstream: &Upstream, outbox: Outbox<T>, wrap: fn(Report) -> T) -> Self {
         let (work, waiting) = channel();
+        let resolver = CachingResolver::default();
         Self {
             index,
             upstream: upstream.clone(),
-            messenger: Arc::new(Messenger::new(upstream)),
-            prober: Arc::new(Exchange::for_probes(upstream)),
+            messenger: Arc::new(Messenger::new(upstream, resolver.clone())),
+            prober: Arc::new(Exchange::for_probes(upstream, resolver)),
             work,
             waiting: Arc::new(Mutex::new(waiting)),
             outbox,
@@ -136,7 +138,7 @@ impl<T: Send + 'static> Senders<T> {
 /// Sends one request by itself, with everything that belongs to it; for `try`.
 #[must_use]
 pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
-    Messenger::new(upstream).send(request, &|_| ())
+    Messenger::new(upstream, CachingResolver::default()).send(request, &|_| ())
 }
 
 /// Carries a request to an upstream: asks first where that is wanted, logs in where that is needed.
@@ -149,9 +151,9 @@ struct Messenger {
 }
 
 impl Messenger {
-    fn new(upstream: &Upstream) -> Self {
+    fn new(upstream: &Upstream, resolver: CachingResolver) -> Self {
         Self {
-            exchange: Exchange::for_deliveries(upstream),
+            exchange: Exchange::for_deliveries(upstream, resolver),
             secrets: Secrets::default(),
             session: upstream.credentials.login.clone().map(Session::new),
             upstream: upstream.clone(),

@@ -102,6 +102,8 @@ struct Live {
     last_started_at: Option<AgentTime>,
     /// The next probe's end tells whether probes are to be believed.
     hearing_test: bool,
+    /// The network went on changing after a probe was planned: one more when it has settled.
+    settled_at: Option<AgentTime>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -208,9 +210,15 @@ impl Prober {
         }
     }
 
-    /// A link, an address or a route came or went.
+    /// A link, an address or a route came or went. Such news comes in bursts: the probe does not wait
+    /// for the end of one, for that may take long; but it is asked once more behind it.
     pub(super) fn link_changed(&mut self, now: AgentTime, random: &mut fastrand::Rng) {
-        self.plan(now.after(LINK_SETTLES + LINK_JITTER.mul_f64(random.f64())), false);
+        let settled_at = now.after(LINK_SETTLES + LINK_JITTER.mul_f64(random.f64()));
+        if self.planned().is_some_and(|at| at < settled_at) {
+            self.live.settled_at = Some(settled_at);
+        } else {
+            self.plan(settled_at, false);
+        }
     }
 
     /// A person, or a step of the wall clock, wants to know at once.
@@ -243,7 +251,8 @@ impl Prober {
     /// One starts now; it will speak for what was recorded up to `newest`.
     pub(super) fn sent(&mut self, now: AgentTime, newest: i64) {
         let doubt = matches!(self.live.plan, Plan::At { doubt: true, .. });
-        self.live.plan = Plan::InFlight { covers: newest, doubt, started_at: now, again: None };
+        let again = self.live.settled_at.take().filter(|at| *at > now);
+        self.live.plan = Plan::InFlight { covers: newest, doubt, started_at: now, again };
         self.live.last_started_at = Some(now);
     }
 

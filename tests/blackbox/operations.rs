@@ -80,7 +80,7 @@ fn what_is_in_flight_is_not_retried() {
     assert_eq!(code(&agent.ask(&json!({"op": "retry", "ids": [id]}))), "conflict");
     let reply = agent.ask(&json!({"op": "retry", "all": true}));
     assert_eq!(json!([reply["matched"], reply["changed"], reply["skipped"]]), json!([1, 0, 1]));
-    assert_eq!(upstream.deliveries().len(), 1);
+    assert_eq!(upstream.wait_deliveries(1).len(), 1);
 }
 
 /// An agent with eight failures that stay: a critical head with two followers, and five others.

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) limits: &'static str,
     /// Whole further tables: routes, logins, answer rules, other upstreams.
     pub(crate) more: String,
+    /// A command that starts it in another place and becomes it, such as `ip netns exec NAME`.
+    pub(crate) through: Vec<String>,
 }
 
 impl Plan {
@@ -53,6 +55,7 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Agent {
     dir: TempDir,
+    through: Vec<String>,
     child: Option<Child>,
 }
 
@@ -67,7 +70,8 @@ impl Agent {
 
     /// Directory and configuration of an agent that does not run yet.
     pub(crate) fn prepare(plan: &Plan) -> Self {
-        let agent = Self { dir: tempfile::tempdir().expect("a temporary directory"), child: None };
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let agent = Self { dir, through: plan.through.clone(), child: None };
         agent.configure(plan);
         agent
     }
@@ -127,7 +131,9 @@ impl Agent {
     /// The daemon with this configuration, and arguments behind it.
     fn spawn(&self, more: &[&str], env: &[(&str, &str)]) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a file for the log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+        let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_resyncd")]);
+        let mut command = Command::new(words.next().expect("the binary at least"));
+        command.args(words);
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(name);
         }

@@ -2,9 +2,10 @@
 //! in order, and can go away and come back on the same port.
 
 use super::{PATIENCE, wait_for};
+use rustix::net::shutdown;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -104,7 +105,13 @@ type Decide = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
 pub(crate) struct Upstream {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: Option<JoinHandle<()>>,
+    accepting: Option<Accepting>,
+}
+
+/// The thread that waits for connections, and its socket.
+struct Accepting {
+    listener: TcpListener,
+    thread: JoinHandle<()>,
 }
 
 struct Shared {
@@ -112,20 +119,22 @@ struct Shared {
     on_probe: Mutex<Decide>,
     requests: Mutex<Vec<Request>>,
     streams: Mutex<Vec<TcpStream>>,
-    down: AtomicBool,
 }
 
 impl Upstream {
     /// A server whose deliveries are answered by the closure, and whose probes with 200.
     pub(crate) fn start(decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = free_port();
+        Self::behind(free_port(), decide)
+    }
+
+    /// As `start`, behind a socket that listens somewhere else.
+    pub(crate) fn behind(listener: TcpListener, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             on_delivery: Mutex::new(Arc::new(decide)),
             on_probe: Mutex::new(Arc::new(|_: &Request| Answer::status(200))),
             requests: Mutex::default(),
             streams: Mutex::default(),
-            down: AtomicBool::new(false),
         });
         let mut upstream = Self { shared, address, accepting: None };
         upstream.listen(listener);
@@ -178,11 +187,11 @@ impl Upstream {
 
     /// Goes away: connections are refused, open ones are cut.
     pub(crate) fn down(&mut self) {
-        let Some(accepting) = self.accepting.take() else { return };
-        self.shared.down.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for a connection.
-        drop(TcpStream::connect(self.address));
-        accepting.join().expect("the accepting thread does not panic");
+        let Some(Accepting { listener, thread }) = self.accepting.take() else { return };
+        // Wakes the thread that waits for a connection, also where this thread cannot connect to it.
+        shutdown(&listener, rustix::net::Shutdown::Both).expect("a listening socket can be shut down");
+        thread.join().expect("the accepting thread does not panic");
+        drop(listener);
         for stream in self.shared.streams.lock().expect("no holder panics").drain(..) {
             // Most of them have been closed by the other side long ago.
             let _ = stream.shutdown(Shutdown::Both);
@@ -194,23 +203,21 @@ impl Upstream {
         assert!(self.accepting.is_none(), "it is up");
         let address = self.address;
         let listener = wait_for("the upstream's port being free again", || TcpListener::bind(address).ok());
-        self.shared.down.store(false, Ordering::SeqCst);
         self.listen(listener);
     }
 
     fn listen(&mut self, listener: TcpListener) {
         let shared = Arc::clone(&self.shared);
-        self.accepting = Some(thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                if shared.down.load(Ordering::SeqCst) {
-                    return;
-                }
+        let accepts = listener.try_clone().expect("a descriptor");
+        let thread = thread::spawn(move || {
+            while let Ok((stream, _)) = accepts.accept() {
                 let kept = stream.try_clone().expect("a descriptor");
                 shared.streams.lock().expect("no holder panics").push(kept);
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || shared.serve(&stream));
             }
-        }));
+        });
+        self.accepting = Some(Accepting { listener, thread });
     }
 }
 

@@ -284,6 +284,23 @@ fn records_ask_for_probes_at_most_every_two_seconds_and_not_while_offline() {
     assert_eq!(bench.upstream.deadline(bench.now.agent, false, PACE), planned);
 }
 
+/// An address or a route may come seconds after its link.
+#[test]
+fn a_link_that_goes_on_changing_is_asked_once_more_behind_the_last_change() {
+    let mut bench = Bench::offline();
+    bench.pass(HOUR);
+    bench.probe(&silence());
+    bench.upstream.link_changed(bench.now.agent, &mut bench.random);
+    bench.pass(Duration::from_millis(1900));
+    bench.upstream.link_changed(bench.now.agent, &mut bench.random);
+    let last_change = bench.now.agent;
+    bench.pass(Duration::from_millis(600));
+    bench.probe(&silence());
+    let next = bench.upstream.deadline(bench.now.agent, false, PACE).expect("one more");
+    let wait = next.since(last_change);
+    assert!(wait >= Duration::from_secs(2) && wait <= Duration::from_millis(2500), "{wait:?}");
+}
+
 #[test]
 fn a_link_event_brings_the_probe_forward_once_it_has_settled() {
     let mut bench = Bench::offline();

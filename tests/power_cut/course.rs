@@ -44,7 +44,7 @@ pub(crate) struct Trace {
 }
 
 /// What this seed lets go wrong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Weather {
     kills: bool,
     power_cuts: bool,
@@ -91,6 +91,18 @@ pub(crate) struct Course<'a> {
 impl<'a> Course<'a> {
     /// Runs the course of a seed on this thread's machine.
     pub(crate) fn run(seed: u64, begins_with: &Image, config: &'a Config, settings: &'a StoreSettings) -> Trace {
+        let mut course = Self::begin(seed, begins_with, config, settings);
+        course.weather = Weather::draw(&mut course.random);
+        course.all();
+        on(Machine::kill);
+        drop(course.agent.take());
+        let (ops, struck) = on(|machine| (machine.trace.take().unwrap_or_default(), machine.struck));
+        let Self { facts, submissions, was_full, .. } = course;
+        Trace { seed, begins_with: begins_with.clone(), ops, facts, submissions, struck, was_full }
+    }
+
+    /// A machine with nothing running yet, in good weather.
+    pub(crate) fn begin(seed: u64, begins_with: &Image, config: &'a Config, settings: &'a StoreSettings) -> Self {
         let mut random = Rng::with_seed(seed);
         crate::vfs::forget_randomness();
         on(|machine| {
@@ -100,14 +112,13 @@ impl<'a> Course<'a> {
             machine.boot(begins_with);
             machine.medium = Medium::of(begins_with);
         });
-        let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(WALL) };
-        let mut course = Self {
-            weather: Weather::draw(&mut random),
+        Self {
+            weather: Weather::default(),
             random,
             config,
             settings,
             agent: None,
-            now,
+            now: Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(WALL) },
             clients: Clients::default(),
             in_flight: Vec::new(),
             unsettled: Vec::new(),
@@ -115,13 +126,7 @@ impl<'a> Course<'a> {
             submissions: Vec::new(),
             facts: Vec::new(),
             was_full: false,
-        };
-        course.all();
-        on(Machine::kill);
-        drop(course.agent.take());
-        let (ops, struck) = on(|machine| (machine.trace.take().unwrap_or_default(), machine.struck));
-        let Self { facts, submissions, was_full, .. } = course;
-        Trace { seed, begins_with: begins_with.clone(), ops, facts, submissions, struck, was_full }
+        }
     }
 
     fn all(&mut self) {
@@ -177,13 +182,10 @@ impl<'a> Course<'a> {
 
     fn busy_round(&mut self) {
         for _ in 0..self.random.usize(0..4) {
-            let repeated = (self.random.u8(0..4) == 0).then(|| self.one_with_a_key()).flatten();
-            let n = repeated.unwrap_or_else(|| {
-                let n = self.submissions.len();
-                self.submissions.push(Submission::draw(n, &mut self.random));
-                n
-            });
-            self.record(n);
+            match self.one_with_a_key().filter(|_| self.random.u8(0..4) == 0) {
+                Some(n) => self.record(n),
+                None => self.record_something(),
+            }
         }
         self.end_tries(3);
         match self.random.u8(0..6) {
@@ -199,6 +201,12 @@ impl<'a> Course<'a> {
         let with_key: Vec<usize> =
             (newest.saturating_sub(12)..newest).filter(|&n| self.submissions[n].key.is_some()).collect();
         self.random.choice(with_key)
+    }
+
+    pub(crate) fn record_something(&mut self) {
+        let n = self.submissions.len();
+        self.submissions.push(Submission::draw(n, &mut self.random));
+        self.record(n);
     }
 
     fn record(&mut self, n: usize) {
@@ -248,17 +256,28 @@ impl<'a> Course<'a> {
                 2 => (Ending::Broken(BreakFault::Reset, "reset".into()), false),
                 _ => (Ending::Answered(Answer { status: 201, ..Answer::default() }), true),
             };
-            self.learn(Fact::Ended { n, accepted });
-            self.unsettled.push((n, accepted));
-            let steps = vec![Step { kind: StepKind::Deliver, ending, took: Duration::from_millis(20) }];
-            if let Some(agent) = &mut self.agent {
-                agent.handle(self.now, Event::Tried { seq, steps });
-            }
+            self.end(seq, n, ending, accepted);
+        }
+    }
+
+    /// The upstream accepts everything that is under way.
+    pub(crate) fn accept_all(&mut self) {
+        for (seq, n) in std::mem::take(&mut self.in_flight) {
+            self.end(seq, n, Ending::Answered(Answer { status: 201, ..Answer::default() }), true);
+        }
+    }
+
+    fn end(&mut self, seq: Seq, n: usize, ending: Ending, accepted: bool) {
+        self.learn(Fact::Ended { n, accepted });
+        self.unsettled.push((n, accepted));
+        let steps = vec![Step { kind: StepKind::Deliver, ending, took: Duration::from_millis(20) }];
+        if let Some(agent) = &mut self.agent {
+            agent.handle(self.now, Event::Tried { seq, steps });
         }
     }
 
     /// Ends a round, and carries out what follows, if the agent has lived through it.
-    fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         agent.tick(self.now);
         let effects = agent.finish_round(self.now);
@@ -320,7 +339,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn pass(&mut self, wait: Duration) {
+    pub(crate) fn pass(&mut self, wait: Duration) {
         self.now = Moment { agent: self.now.agent.after(wait), wall: self.now.wall.after(wait) };
     }
 
@@ -370,7 +389,7 @@ impl<'a> Course<'a> {
         self.learn(Fact::Died);
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         for _ in 0..MOST_STARTS {
             on(Machine::revive);
             if let Some(agent) = self.try_start() {

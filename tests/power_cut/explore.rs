@@ -135,7 +135,7 @@ impl<'a> Explorer<'a> {
                 Some(found) => found,
                 None => self.look(sum, &draft.build()),
             };
-            self.hold(&found?).map_err(|what| format!("{what} (draw {draw})"))?;
+            self.hold(&found?).map_err(|what| format!("draw {draw}: {what}"))?;
         }
         Ok(())
     }

@@ -315,12 +315,23 @@ impl Agent {
         self.settle.next = None;
         let outcomes = std::mem::take(&mut self.unsettled);
         let with_history = !self.settle.without_history;
-        let written =
-            self.write(|agent| outcomes.iter().try_for_each(|outcome| agent.write_outcome(outcome, with_history)));
+        let written = self.write(|agent| {
+            outcomes.iter().try_for_each(|outcome| {
+                if agent.is_stored(outcome)? { Ok(()) } else { agent.write_outcome(outcome, with_history) }
+            })
+        });
         if written.is_ok() {
             self.settle.without_history = false;
         }
         self.round.outcomes.extend(outcomes);
+    }
+
+    /// Has the commit that failed happened all the same? A failed fsync may have written everything
+    /// (`spec/05`).
+    fn is_stored(&self, outcome: &Outcome) -> Result<bool, StoreError> {
+        let (failure, attempt) = (&outcome.failure, outcome.failure.attempts + 1);
+        let live = self.store.by_seq(failure.seq)?;
+        Ok(live.is_some_and(|live| live.attempts >= attempt) || self.store.is_attempt_kept(&failure.id, attempt)?)
     }
 
     /// Stores where upstreams stand, where that has changed.

@@ -69,6 +69,14 @@ impl Store {
             ])?;
         Ok(())
     }
+
+    /// Does the history hold this try of a failure, by the number that it bears?
+    pub fn is_attempt_kept(&self, failure: &FailureId, attempt: u32) -> Result<bool, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM sync_attempts WHERE failure_id = ?1 AND attempt = ?2)")?;
+        Ok(statement.query_row(params![failure.as_str(), attempt], |row| row.get(0))?)
+    }
 }
 
 /// The last answer's excerpt of a failure.

@@ -155,7 +155,9 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
     prepare(&connection, settings).map_err(opened)?;
-    let steps = embedded::migrations::runner();
+    // A migration and the row that says it is done are one transaction: between two, a power cut left
+    // tables that the next start could not make again.
+    let steps = embedded::migrations::runner().set_grouped(true);
     steps.run(&mut connection).map_err(|why| OpenError::Sqlite {
         doing: "bringing the schema up to date in",
         path: file.clone(),
@@ -182,24 +184,34 @@ pub fn newest_version() -> i64 {
 }
 
 fn refuse_newer(file: &Path) -> Result<(), OpenError> {
-    let opened = |why| OpenError::sqlite("reading", file, why);
-    let reading = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(opened)?;
-    reading.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
-    let exists: bool = reading
-        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')", [], |row| {
-            row.get(0)
-        })
-        .map_err(opened)?;
-    if !exists {
-        return Ok(());
-    }
-    let found: Option<i64> =
-        reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0)).map_err(opened)?;
+    let found = match version_of(file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // The power went in the first start, before the file had its log: what was half done there is
+        // rolled back by whoever reads it next, and that takes a hand that may write.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            version_of(file, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        found => found,
+    };
     let known = newest_version();
-    match found {
+    match found.map_err(|why| OpenError::sqlite("reading", file, why))? {
         Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
         _ => Ok(()),
     }
+}
+
+/// The schema's version; `None`: it has none yet.
+fn version_of(file: &Path, how: OpenFlags) -> rusqlite::Result<Option<i64>> {
+    let reading = Connection::open_with_flags(file, how)?;
+    reading.busy_timeout(BUSY_PATIENCE)?;
+    let exists: bool = reading.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !exists {
+        return Ok(None);
+    }
+    reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))
 }
 
 /// Makes an empty file that only its owner reads, before SQLite makes one by the umask.

@@ -16,7 +16,7 @@ use super::lock::{Lock, LockError};
 use super::{Store, StoreSettings, hard_limit};
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -157,7 +157,9 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
     prepare(&connection, settings).map_err(opened)?;
-    let steps = embedded::migrations::runner();
+    // Grouped: a migration and the row that says it was made are one transaction. Otherwise a power cut
+    // between them leaves a file that can never be opened again.
+    let steps = embedded::migrations::runner().set_grouped(true);
     steps.run(&mut connection).map_err(|why| OpenError::Sqlite {
         doing: "bringing the schema up to date in",
         path: file.clone(),
@@ -183,24 +185,29 @@ pub fn newest_version() -> i64 {
 }
 
 fn refuse_newer(file: &Path) -> Result<(), OpenError> {
-    let opened = |why| OpenError::sqlite("reading", file, why);
-    let reading = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(opened)?;
-    reading.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
-    let exists: bool = reading
-        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')", [], |row| {
-            row.get(0)
-        })
-        .map_err(opened)?;
-    if !exists {
-        return Ok(());
-    }
-    let found: Option<i64> =
-        reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0)).map_err(opened)?;
+    // What a power cut left half written has to be undone first, and a reader may not do that.
+    let undone = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly) => version_in(file, OpenFlags::SQLITE_OPEN_READ_WRITE),
+        _ => Err(error),
+    };
+    let found = version_in(file, OpenFlags::SQLITE_OPEN_READ_ONLY).or_else(undone);
+    let found = found.map_err(|why| OpenError::sqlite("reading", file, why))?;
     let known = newest_version();
     match found {
         Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
         _ => Ok(()),
     }
+}
+
+/// The schema's version; `None` in a file that has none yet.
+fn version_in(file: &Path, access: OpenFlags) -> rusqlite::Result<Option<i64>> {
+    let reading = Connection::open_with_flags(file, access)?;
+    reading.busy_timeout(BUSY_PATIENCE)?;
+    let history = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')";
+    if !reading.query_row(history, [], |row| row.get(0))? {
+        return Ok(None);
+    }
+    reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))
 }
 
 /// Makes an empty file that only its owner reads, before SQLite makes one by the umask.

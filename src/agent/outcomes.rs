@@ -71,6 +71,8 @@ pub(super) struct Settling {
     /// The file has to be opened anew first.
     reopen: bool,
     without_history: bool,
+    /// The disk is full: nothing is recorded until outcomes alone could be written.
+    full: bool,
 }
 
 impl Settling {
@@ -88,6 +90,11 @@ impl Settling {
         self.next
     }
 
+    /// Was there no room for the last round?
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub(super) fn reopens(&self) -> bool {
         self.reopen
     }
@@ -96,7 +103,10 @@ impl Settling {
     pub(super) fn failed(&mut self, now: AgentTime, error: &StoreError) {
         match error {
             // Giving up the attempt's row lets the deletion through at the hard limit.
-            StoreError::Full(_) => self.without_history = self.failures > 0,
+            StoreError::Full(_) => {
+                self.without_history = self.failures > 0;
+                self.full = true;
+            }
             StoreError::Locked(_) => {}
             StoreError::Failed(_) => self.reopen = true,
         }
@@ -294,6 +304,10 @@ impl Agent {
         self.unsettled.extend(outcomes);
         for line in &mut self.lines {
             line.stored.clear(); // Whatever of it was written in this round is not there.
+        }
+        // Outcomes alone did not go in either: nothing was recorded since the round before.
+        if self.settle.is_full() && matches!(error, StoreError::Full(_)) && self.store.make_room() {
+            self.settle.failures = 0;
         }
         self.settle.failed(now.agent, error);
     }

@@ -29,7 +29,7 @@ fn a_power_cut_in_the_first_start_needs_no_hand() {
 }
 
 /// The disk fills up, or the power goes, between a migration and the row that says it was made: both
-/// are one transaction. They were two, and every start from then on ended with "table sync_failures
+/// are one transaction. They were two, and every start from then on ended with "table `sync_failures`
 /// already exists".
 #[test]
 fn a_migration_that_was_cut_off_is_made_again() {

@@ -173,6 +173,25 @@ fn what_room_there_is_without_a_ballast_belongs_to_outcomes() {
     assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
 }
 
+/// 05: a foreign write lock stalls nobody longer than a second. It stalled every round anew, for as long
+/// as it was held, and whoever came in several reads waited for as many seconds.
+#[test]
+fn a_foreign_lock_is_not_tried_again_by_every_round() {
+    let mut bench = Bench::new();
+    let foreign = bench.file();
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    assert_eq!(bench.ask(Socket::App, SALE).0["error"]["code"], json!("storage"));
+    foreign.execute_batch("COMMIT").expect("it is free again");
+    // Nobody has looked: the next try has its time, after the wait and a pause.
+    bench.pass(Duration::from_secs(1));
+    let (reply, _) = bench.ask(Socket::App, SALE);
+    assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+    assert_eq!(bench.live(), 0);
+    bench.pass(Duration::from_millis(250));
+    bench.round();
+    assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
+}
+
 /// What a person is told did not happen has not happened: the upstream is not paused.
 #[test]
 fn a_pause_that_could_not_be_audited_is_none() {

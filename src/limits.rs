@@ -95,6 +95,18 @@ pub const LOCK_ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a foreign lock may stall the loop.
 pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes that are held back for outcomes on a full disk, at most; and a sixteenth of what is free.
+pub const BALLAST: u64 = 1 << 20;
+/// With less there is none: outcomes need some pages for each try.
+pub const LEAST_BALLAST: u64 = 64 << 10;
+/// Free bytes from which on SQLite's log goes into the file at once, while the file can still grow:
+/// as much as a whole ballast asks for.
+pub const SCARCE_DISK: u64 = 16 * BALLAST;
+/// Bytes of SQLite's log at which people are told: somebody reads the file without an end.
+pub const LARGE_LOG: u64 = 64 << 20;
+/// … and at which recording is refused.
+pub const MAX_LOG: u64 = 256 << 20;
+
 /// Cuts a text to at most `max` bytes, at a character boundary, and says so with `…`.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> String {

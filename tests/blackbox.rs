@@ -16,6 +16,8 @@ mod command_line;
 mod credentials;
 #[path = "blackbox/delivery.rs"]
 mod delivery;
+#[path = "blackbox/disk.rs"]
+mod disk;
 #[path = "blackbox/documents.rs"]
 mod documents;
 #[path = "blackbox/durability.rs"]

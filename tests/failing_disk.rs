@@ -11,6 +11,7 @@ use resyncd::store::{Store, StoreSettings};
 use resyncd::wire::request::Socket;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -27,12 +28,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With further tables in its configuration.
+    fn with(more: &str) -> Self {
+        let text = format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{more}");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let config = Config::load(
-            Some(("f", "[upstream.hq]\nurl = \"https://hq.example/sync\"")),
-            &Overrides::default(),
-            &Surroundings::default(),
-        );
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Surroundings::default());
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
         let settings = StoreSettings::new(dir.path(), &Limits::default());
         let store = Store::open(settings, now.wall).expect("a new store");
@@ -119,6 +122,74 @@ fn nothing_is_written_before_the_file_is_opened_anew() {
     assert_eq!((bench.live(), bench.agent.unsettled()), (0, 0), "it is written then");
     let (reply, _) = bench.ask(Socket::App, RETURN);
     assert_eq!(reply["ok"], json!(true), "{reply}");
+}
+
+/// 05: a foreign reader keeps SQLite's log from ending. At 256 MiB nothing more is recorded; when the
+/// reader has gone the agent itself makes the log empty, because nothing else is written any more.
+#[test]
+fn a_log_that_grows_without_an_end_stops_recording_until_its_reader_has_gone() {
+    const FULL: u64 = 256 << 20;
+    let mut bench = Bench::new();
+    let log = bench.dir.path().join("sync_failures.db-wal");
+    let reader = bench.file();
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM sync_failures").expect("a reader");
+    let (reply, _) = bench.ask(Socket::App, SALE);
+    assert_eq!(reply["ok"], json!(true), "{reply}");
+    bench.agent.handle(bench.now, Event::LogSize(FULL - 1));
+    let (reply, _) = bench.ask(Socket::App, RETURN);
+    assert_eq!(reply["ok"], json!(true), "an alert is no refusal: {reply}");
+    bench.agent.handle(bench.now, Event::LogSize(FULL));
+    let (reply, _) = bench.ask(Socket::App, RETURN);
+    assert_eq!(reply["error"]["code"], json!("disk_full"), "{reply}");
+    let (reply, _) = bench.ask(Socket::Admin, PAUSE);
+    assert_eq!(reply["ok"], json!(true), "everything else goes on: {reply}");
+
+    reader.execute_batch("COMMIT").expect("it ends");
+    bench.agent.handle(bench.now, Event::LogSize(FULL));
+    let size = std::fs::metadata(&log).expect("the log").len();
+    assert_eq!(size, 0, "what was in it is in the file");
+    let (reply, _) = bench.ask(Socket::App, RETURN);
+    assert_eq!(reply["ok"], json!(true), "{reply}");
+    assert_eq!(bench.live(), 3);
+}
+
+/// 05: the room that outcomes get on a full disk is held back while there is plenty, and without it
+/// nothing is recorded.
+#[test]
+fn what_room_there_is_without_a_ballast_belongs_to_outcomes() {
+    let mut bench = Bench::new();
+    let ballast = bench.dir.path().join("ballast");
+    bench.agent.handle(bench.now, Event::DiskFree(1 << 30));
+    let made = std::fs::metadata(&ballast).expect("the ballast");
+    assert!(made.blocks() * 512 >= 1 << 20, "it is no hole: {} blocks", made.blocks());
+    assert_eq!(made.mode() & 0o777, 0o600);
+    assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
+
+    let mut bench = Bench::with("[limits]\nmin_free_disk = \"0B\"");
+    bench.agent.handle(bench.now, Event::DiskFree(100 << 10));
+    let (reply, _) = bench.ask(Socket::App, SALE);
+    assert_eq!(reply["error"]["code"], json!("disk_full"), "{reply}");
+    bench.agent.handle(bench.now, Event::DiskFree(1 << 30));
+    assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
+}
+
+/// 05: a foreign write lock stalls nobody longer than a second. It stalled every round anew, for as long
+/// as it was held, and whoever came in several reads waited for as many seconds.
+#[test]
+fn a_foreign_lock_is_not_tried_again_by_every_round() {
+    let mut bench = Bench::new();
+    let foreign = bench.file();
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    assert_eq!(bench.ask(Socket::App, SALE).0["error"]["code"], json!("storage"));
+    foreign.execute_batch("COMMIT").expect("it is free again");
+    // Nobody has looked: the next try has its time, after the wait and a pause.
+    bench.pass(Duration::from_secs(1));
+    let (reply, _) = bench.ask(Socket::App, SALE);
+    assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+    assert_eq!(bench.live(), 0);
+    bench.pass(Duration::from_millis(250));
+    bench.round();
+    assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
 }
 
 /// What a person is told did not happen has not happened: the upstream is not paused.

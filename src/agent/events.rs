@@ -72,6 +72,8 @@ pub enum Event<'a> {
     },
     /// The free space of the file system.
     DiskFree(u64),
+    /// The size of SQLite's log.
+    LogSize(u64),
     /// The kernel says that a link, an address or a route came or went.
     LinkChanged,
     /// The wall clock made a step.

@@ -134,6 +134,7 @@ pub struct Agent {
     upkeep: VecDeque<Upkeep>,
     round: Round,
     disk_free: Option<u64>,
+    log_size: u64,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -181,6 +182,7 @@ impl Agent {
             upkeep: VecDeque::new(),
             round: Round::default(),
             disk_free: None,
+            log_size: 0,
             stopping: false,
             next: Some(now.agent),
         };
@@ -196,7 +198,11 @@ impl Agent {
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),
-            Event::DiskFree(bytes) => self.disk_free = Some(bytes),
+            Event::DiskFree(bytes) => {
+                self.disk_free = Some(bytes);
+                self.store.disk_has(bytes);
+            }
+            Event::LogSize(bytes) => self.log_is(bytes),
             Event::LinkChanged => {
                 for line in &mut self.lines {
                     line.state.link_changed(now.agent, &mut self.random);

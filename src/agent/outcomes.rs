@@ -6,7 +6,7 @@
 use super::{Agent, Finding, Step, StepKind, filing};
 use crate::config::route::OnUnsure;
 use crate::ids::Seq;
-use crate::limits::cut;
+use crate::limits::{BUSY_PATIENCE, cut};
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::backoff::LINE_WAIT;
 use crate::policy::class::{Answer, Class, Ending, Target, Verdict, classify};
@@ -70,17 +70,25 @@ pub(super) struct Settling {
     next: Option<AgentTime>,
     /// The file has to be opened anew first.
     reopen: bool,
+    /// Somebody else holds the write lock; each try to get it stalls everybody.
+    locked: bool,
     without_history: bool,
+    /// The disk is full: nothing is recorded until outcomes alone could be written.
+    full: bool,
 }
 
 impl Settling {
     const FIRST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_secs(10);
 
-    /// What a request that writes gets while the file has to be opened anew.
+    /// What a request that writes gets while the file has to be opened anew, or is left alone.
     pub(super) fn refusal(&self) -> Option<Rejection> {
-        let message = "the database failed and is being opened again; send it again shortly";
-        self.reopen.then(|| Rejection::new(Code::Storage, message))
+        let message = match (self.reopen, self.locked) {
+            (true, _) => "the database failed and is being opened again; send it again shortly",
+            (false, true) => "another program holds the database's write lock; send it again shortly",
+            (false, false) => return None,
+        };
+        Some(Rejection::new(Code::Storage, message))
     }
 
     /// When to try again, if there is anything to try.
@@ -88,19 +96,28 @@ impl Settling {
         self.next
     }
 
-    pub(super) fn reopens(&self) -> bool {
-        self.reopen
+    /// Was there no room for the last round?
+    pub(super) fn is_full(&self) -> bool {
+        self.full
     }
 
     /// A commit, or a statement, has failed.
     pub(super) fn failed(&mut self, now: AgentTime, error: &StoreError) {
+        let mut ended = now;
         match error {
             // Giving up the attempt's row lets the deletion through at the hard limit.
-            StoreError::Full(_) => self.without_history = self.failures > 0,
-            StoreError::Locked(_) => {}
+            StoreError::Full(_) => {
+                self.without_history = self.failures > 0;
+                self.full = true;
+            }
+            StoreError::Locked(_) => {
+                self.locked = true;
+                // The round began before it waited for the lock; the pause comes after that.
+                ended = now.after(BUSY_PATIENCE);
+            }
             StoreError::Failed(_) => self.reopen = true,
         }
-        self.postpone(now);
+        self.postpone(ended);
     }
 
     fn postpone(&mut self, now: AgentTime) {
@@ -123,7 +140,7 @@ impl Agent {
             }
         }
         report(&self.lines[outcome.upstream].config.name, &outcome);
-        if self.settle.reopens() {
+        if self.settle.refusal().is_some() {
             self.unsettled.push(outcome);
             return;
         }
@@ -294,6 +311,10 @@ impl Agent {
         for line in &mut self.lines {
             line.stored.clear(); // Whatever of it was written in this round is not there.
         }
+        // Outcomes alone did not go in either: nothing was recorded since the round before.
+        if self.settle.is_full() && matches!(error, StoreError::Full(_)) && self.store.make_room() {
+            self.settle.failures = 0;
+        }
         self.settle.failed(now.agent, error);
     }
 
@@ -312,7 +333,7 @@ impl Agent {
             log::warn!("event=reopened");
             self.settle.reopen = false;
         }
-        self.settle.next = None;
+        (self.settle.next, self.settle.locked) = (None, false);
         let outcomes = std::mem::take(&mut self.unsettled);
         let with_history = !self.settle.without_history;
         let written = self.write(|agent| {

@@ -7,7 +7,7 @@ use super::routing::{NO_ROUTE, Way};
 use super::{Agent, Peer, Pending};
 use crate::config::route::{self, OnUnsure};
 use crate::config::upstream::Ordering;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_LOG};
 use crate::moment::Moment;
 use crate::policy::backoff::FirstWait;
 use crate::record::{NewFailure, Status};
@@ -54,6 +54,15 @@ impl Agent {
         let least = self.limits.min_free_disk;
         if let Some(free) = self.disk_free.filter(|free| *free < least) {
             let message = format!("{free} bytes are free on the disk, limits.min_free_disk is {least}");
+            return Some(Rejection::new(Code::DiskFull, message));
+        }
+        if self.settle.is_full() || self.store.lacks_room() {
+            let message = "the disk is full; what room there is belongs to outcomes";
+            return Some(Rejection::new(Code::DiskFull, message));
+        }
+        if self.log_size >= MAX_LOG {
+            let size = self.log_size;
+            let message = format!("the database's log has {size} bytes: another program reads without an end; end it");
             return Some(Rejection::new(Code::DiskFull, message));
         }
         self.settle.refusal()

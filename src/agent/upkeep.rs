@@ -4,7 +4,7 @@ use super::routing::{NO_ROUTE, Way};
 use super::{Agent, filing};
 use crate::config::upstream::Ordering;
 use crate::ids::Seq;
-use crate::limits::BULK_CHUNK;
+use crate::limits::{BULK_CHUNK, LARGE_LOG};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::dossier::{CHANCE_AFTER, Cause, Standing};
 use crate::policy::upstream::Chances;
@@ -34,6 +34,23 @@ pub(super) struct Chunk {
 }
 
 impl Agent {
+    /// SQLite's log has this size. A large one is made empty as soon as nobody reads from it; otherwise
+    /// nothing would, because recording stops.
+    pub(super) fn log_is(&mut self, bytes: u64) {
+        let was = std::mem::replace(&mut self.log_size, bytes);
+        if bytes < LARGE_LOG {
+            return;
+        }
+        match self.store.empty_log() {
+            Ok(true) => self.log_size = 0,
+            Ok(false) if was < LARGE_LOG => log::warn!(
+                "event=wal_large bytes={bytes} message=\"another program reads the database without an end; end it\""
+            ),
+            Ok(false) => {}
+            Err(error) => log::warn!("event=log_not_emptied error={:?}", error.to_string()),
+        }
+    }
+
     /// What the last run left, and what a changed configuration asks for.
     pub(super) fn plan_upkeep(&mut self) -> Result<(), StoreError> {
         if self.lines.is_empty() {

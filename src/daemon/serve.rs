@@ -15,7 +15,7 @@ use crate::io::notify::Manager;
 use crate::io::poller::{Interest, Poller, Ready};
 use crate::io::reader::{ReaderThread, Reply};
 use crate::io::sender::{Report, Senders};
-use crate::io::system::disk_free;
+use crate::io::system::{disk_free, file_size};
 use crate::limits::{Limits, STOP_PATIENCE};
 use crate::moment::{AgentTime, Moment};
 use crate::store::door::Door;
@@ -64,7 +64,14 @@ pub(super) struct Server {
     stopping_since: Option<AgentTime>,
     buffer: Vec<u8>,
     max_line: usize,
-    disk: (PathBuf, Option<AgentTime>),
+    disk: Watched,
+}
+
+/// What is looked at on the disk, and when it was last looked at.
+struct Watched {
+    dir: PathBuf,
+    log_file: PathBuf,
+    looked: Option<AgentTime>,
 }
 
 impl Server {
@@ -83,7 +90,7 @@ impl Server {
         let senders = senders.map(|(index, upstream)| Senders::new(index, upstream, outbox.clone(), Message::Report));
         Ok(Self {
             senders: senders.collect(),
-            disk: (settings.dir.clone(), None),
+            disk: Watched { dir: settings.dir.clone(), log_file: settings.log_file(), looked: None },
             reader: ReaderThread::start(settings, door, outbox, Message::Answer)?,
             agent,
             clock,
@@ -279,14 +286,16 @@ impl Server {
     }
 
     fn look_at_disk(&mut self, now: Moment, something_came: bool) {
-        let (dir, last) = &mut self.disk;
-        if last.is_some_and(|last| now.agent.since(last) < DISK_LOOK) || (last.is_some() && !something_came) {
+        let Watched { dir, log_file, looked } = &mut self.disk;
+        if looked.is_some_and(|last| !something_came || now.agent.since(last) < DISK_LOOK) {
             return;
         }
-        *last = Some(now.agent);
-        match disk_free(dir) {
-            Ok(free) => drop(self.agent.handle(now, Event::DiskFree(free))),
-            Err(error) => log::warn!("event=disk_not_seen path={dir:?} error={:?}", error.to_string()),
+        *looked = Some(now.agent);
+        for seen in [disk_free(dir).map(Event::DiskFree), file_size(log_file).map(Event::LogSize)] {
+            match seen {
+                Ok(event) => _ = self.agent.handle(now, event),
+                Err(error) => log::warn!("event=disk_not_seen path={dir:?} error={:?}", error.to_string()),
+            }
         }
     }
 }

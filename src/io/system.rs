@@ -49,6 +49,14 @@ pub fn disk_free(dir: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Bytes of a file; 0 when there is none.
+pub fn file_size(file: &Path) -> io::Result<u64> {
+    match fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        meta => Ok(meta?.len()),
+    }
+}
+
 /// Who is at the other end of a socket.
 pub fn peer(fd: impl AsFd) -> io::Result<Peer> {
     let proven = socket_peercred(fd)?;

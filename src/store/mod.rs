@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod ballast;
 pub mod disk;
 pub mod door;
 pub mod failures;
@@ -26,8 +27,9 @@ pub mod rows;
 pub mod upstreams;
 
 use crate::config::Config;
-use crate::limits::{Limits, OUTCOME_ROOM};
+use crate::limits::{BUSY_PATIENCE, Limits, OUTCOME_ROOM, SCARCE_DISK};
 use crate::moment::{Moment, WallTime};
+use ballast::Ballast;
 use disk::Disk;
 use door::Door;
 use ledger::Ledger;
@@ -35,6 +37,7 @@ use lock::Lock;
 use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the file is and how large it may get.
 #[derive(Clone, Debug)]
@@ -116,6 +119,7 @@ pub struct Store {
     ledger: Ledger,
     /// The ledger as it was at the last commit, while a round is open.
     before: Option<Ledger>,
+    ballast: Ballast,
 }
 
 /// What the quota says to one more failure.
@@ -217,6 +221,51 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
+    /// So many bytes are free on the disk. While they are few the log goes into the file, which may be
+    /// unable to grow later.
+    pub fn disk_has(&mut self, free: u64) {
+        self.ballast.keep(free);
+        if free < SCARCE_DISK.max(self.settings.limits.min_free_disk) && self.before.is_none() {
+            self.put_log_away();
+        }
+    }
+
+    /// The disk is full and outcomes cannot be written: gives up the ballast, and puts the log into the
+    /// file, so that the log begins anew in the room that it has. Is there more room than before?
+    pub fn make_room(&mut self) -> bool {
+        self.rollback();
+        let given_up = self.ballast.give_up();
+        self.put_log_away();
+        given_up
+    }
+
+    /// Must what room there is be left to outcomes?
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.ballast.is_missing()
+    }
+
+    /// As far as readers let it, and without waiting for them.
+    fn put_log_away(&self) {
+        if let Err(error) = open::drain(&self.connection, "PRAGMA wal_checkpoint(PASSIVE)") {
+            log::warn!("event=log_not_put_away error={:?}", error.to_string());
+        }
+    }
+
+    /// Makes the log's file empty; false while somebody reads from it. Waits for nobody.
+    pub fn empty_log(&mut self) -> Result<bool, StoreError> {
+        if self.before.is_some() {
+            return Ok(false);
+        }
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let busy = self.number("PRAGMA wal_checkpoint(TRUNCATE)");
+        self.connection.busy_timeout(BUSY_PATIENCE)?;
+        match busy {
+            Err(StoreError::Locked(_)) => Ok(false),
+            busy => Ok(busy? == 0),
+        }
+    }
+
     /// Readers in this process go through it.
     #[must_use]
     pub fn door(&self) -> Door {
@@ -239,7 +288,11 @@ impl Store {
     /// whole. The lock goes last.
     pub fn close(self) -> Result<(), StoreError> {
         let Self { connection, lock, .. } = self;
-        open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        match open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from) {
+            // What is in the log is as safe there, and the next start finds it.
+            Err(error @ StoreError::Full(_)) => log::warn!("event=log_not_put_away error={:?}", error.to_string()),
+            emptied => emptied?,
+        }
         connection.close().map_err(|(_, error)| error)?;
         drop(lock);
         Ok(())

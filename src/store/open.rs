@@ -10,6 +10,7 @@
 //! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
 //! - A file of a newer version is refused before anything of it is written.
 
+use super::ballast::Ballast;
 use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
@@ -29,6 +30,8 @@ pub const PAGE_SIZE: u32 = 4096;
 /// Pages in the log after which it goes into the file: small, so that a full disk leaves something
 /// to reuse, and large enough that a page changed often is written once.
 const CHECKPOINT_PAGES: u32 = 1000;
+/// What `PRAGMA auto_vacuum` says when pages are given back step by step.
+const INCREMENTAL: i64 = 2;
 
 /// Why a state directory could not be opened.
 #[derive(Debug)]
@@ -125,8 +128,17 @@ impl Store {
             LockError::Io(why) => OpenError::io("opening", &lock_file, why),
         })?;
         give_to_owner(&lock_file, &settings.dir)?;
-        let (connection, ledger) = connect(&settings, now)?;
-        Ok(Self { connection, settings, lock, door: Door::default(), ledger, before: None })
+        let mut ballast = Ballast::of(&settings.dir);
+        let (connection, ledger) = match connect(&settings, now) {
+            // Even opening needs some room.
+            Err(OpenError::Sqlite { .. } | OpenError::Io { .. }) if ballast.give_up() => connect(&settings, now)?,
+            opened => opened?,
+        };
+        let store = Self { connection, settings, lock, door: Door::default(), ledger, before: None, ballast };
+        if store.lacks_room() {
+            store.put_log_away();
+        }
+        Ok(store)
     }
 }
 
@@ -223,7 +235,7 @@ fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
 }
 
 /// A root who records without the daemon must not leave files that the daemon cannot open.
-fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
+pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -237,7 +249,10 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     let pages = hard_limit(&settings.limits) / u64::from(PAGE_SIZE);
     // auto_vacuum and page_size only take effect before the first table.
     drain(connection, &format!("PRAGMA page_size = {PAGE_SIZE}"))?;
-    drain(connection, "PRAGMA auto_vacuum = INCREMENTAL")?;
+    // Setting it again would write, and a full disk would keep an agent from its start.
+    if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))? != INCREMENTAL {
+        drain(connection, "PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
     drain(connection, "PRAGMA synchronous = EXTRA")?;
     drain(connection, "PRAGMA journal_mode = WAL")?;
     drain(connection, &format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"))?;

@@ -1,0 +1,183 @@
+"""Every system call that carries a promise fails once, or from then on for good, or is the last one: fsync,
+fdatasync and pwrite64 of a short life, from an empty directory to the last delivery, one place a run.
+
+strace counts and injects for each thread by itself; only the loop's thread writes to files.
+"""
+
+import collections
+import itertools
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from agent import Agent, Client
+from history import History, demand_nothing_counted, demand_repeats
+from load import Record
+from stage import Lost, Skipped, Stage, demand, need, wait_until
+from upstream import Upstream
+
+SYNC, WRITE = "fsync,fdatasync", "pwrite64"
+RECORDS = 8
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the nth of these calls."""
+
+    calls: str
+    does: str
+    lasts: bool
+    nth: int
+
+    def strace(self):
+        when = f"{self.nth}{'+' if self.lasts else ''}"
+        return traced(self.calls, "-e", f"inject={self.calls}:{self.does}:when={when}")
+
+    def kills(self):
+        return "KILL" in self.does
+
+    def __str__(self):
+        return f"{self.calls}:{self.does}:when={self.nth}{'+' if self.lasts else ''}"
+
+
+def traced(calls, *more, output="/dev/null"):
+    """-D: the process that was started becomes the agent, and strace looks on from aside."""
+    return [need("strace", "strace"), "-D", "-f", "-qq", "-o", output, "-e", f"trace={calls}", *more]
+
+
+def check(stage, wanted):
+    need("strace", "strace")
+    places = count_calls(stage)
+    faults = []
+    for calls, does, lasts in [(SYNC, "error=EIO", False), (SYNC, "error=EIO", True), (SYNC, "signal=KILL", False),
+                               (WRITE, "error=ENOSPC", False), (WRITE, "error=ENOSPC", True),
+                               (WRITE, "error=EIO", False), (WRITE, "signal=KILL", False)]:
+        faults.append([Fault(calls, does, lasts, nth) for nth in range(1, places[calls] + 1)])
+        stage.random.shuffle(faults[-1])
+    # One of each kind in turn, so that a short run sees all kinds.
+    mixed = [fault for few in itertools.zip_longest(*faults) for fault in few if fault is not None]
+    begun = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        seen = collections.Counter(kind for kinds in pool.map(lambda fault: suffer(stage, fault), mixed[:wanted])
+                                   for kind in kinds)
+    done = min(wanted, len(mixed))
+    for kind in ("storage", "disk_full", "killed"):
+        demand(wanted < 50 or seen[kind], f"not one fault led to {kind}: {dict(seen)}")
+    met = ", ".join(f"{kind} {count}" for kind, count in sorted(seen.items()))
+    return f"{done} of {len(mixed)} places, {60 * done / (time.monotonic() - begun):.0f} a minute; met: {met}"
+
+
+def count_calls(stage):
+    """How often the loop's thread makes each call when nothing fails."""
+    output = os.path.join(stage.dir, "trace")
+    history = History()
+    upstream = Upstream(stage, history)
+    agent = Agent(stage, "healthy", upstream.url)
+    before = traced(f"{SYNC},{WRITE}", output=output)
+    try:
+        agent.up(before)
+    except Lost as why:
+        raise Skipped(f"strace does not work here: {why}") from why
+    pid = agent.child.pid
+    demand(record_all(agent, history, wanted(), insist=True) == [], "a record was refused without a fault")
+    wait_until("the deliveries of a healthy life", lambda: not agent.live())
+    agent.stop()
+    with open(output) as file:
+        calls = collections.Counter(re.findall(rf"^{pid}\s+(\w+)\(", file.read(), re.MULTILINE))
+    return {SYNC: calls["fsync"] + calls["fdatasync"], WRITE: calls["pwrite64"]}
+
+
+def wanted():
+    return [Record({"op": "record", "entity_type": "SALE", "entity_id": f"s-{n % 3}", "action": "CREATE",
+                    "retry": "now", "error": "connect ETIMEDOUT", "idempotency_key": f"k-{n}",
+                    "payload": {"n": n, "text": "x" * 500 * n}}) for n in range(RECORDS)]
+
+
+def suffer(parent, fault):
+    """A life with one fault, and what is left of it; what was met."""
+    try:
+        with Stage(parent.binary, str(fault)) as stage:
+            return live_through(stage, fault)
+    except Lost as what:
+        raise Lost(f"{fault}: {what}") from what
+
+
+def live_through(stage, fault):
+    history, met, refused = History(), set(), []
+    upstream = Upstream(stage, history)
+    agent = Agent(stage, "agent", upstream.url)
+    agent.spawn(fault.strace())
+    records = wanted()
+    if came_up(agent, fault):
+        passes = not fault.lasts and not fault.kills()
+        refused = record_all(agent, history, records, passes, met, fault.kills())
+        if passes:
+            wait_until("deliveries after the fault, without a restart", lambda: not history.owing())
+    else:
+        met.add("no start")
+    if fault.kills() and not agent.runs():
+        met.add("killed")
+    owing = history.owing()
+    agent.kill9()
+    agent.up()
+    history.demand_kept(owing, agent.live())
+    nothing_of(agent, [key for key, code in refused if code == "disk_full"])
+    acknowledged = list(history.acknowledged.values())
+    demand(record_all(agent, history, [one for one in records if not one.id], insist=True) == [], "still refused")
+    agent.hurry()
+    wait_until("everything being delivered (I6)", lambda: not agent.live(), look=0.01)
+    history.demand_order()
+    demand_nothing_counted(agent)
+    demand_repeats(agent, acknowledged)
+    agent.demand_whole()
+    return met or {"unnoticed"}
+
+
+def came_up(agent, fault):
+    """Does it serve? Otherwise it has said why, with exit 1, or was killed."""
+    try:
+        agent.wait_up()
+        return True
+    except Lost:
+        demand(not agent.runs(), "it neither serves nor ends")
+        status = agent.child.returncode
+        demand(status == (-9 if fault.kills() else 1), f"it ended with {status}: {agent.last_words()}")
+        demand(fault.kills() or agent.file() in agent.last_words() or agent.state in agent.last_words(),
+               f"it does not say which file failed: {agent.last_words()}")
+        return False
+
+
+def record_all(agent, history, records, insist, met=None, dies=False):
+    """Records one after the other; (key, code) of those that stay refused. `insist`: until it says ok."""
+    refused = []
+    for record in records:
+        try:
+            code = wait_until(f"an ok for {record.key}", lambda: one(agent, history, record, insist, met), look=0.05)
+        except OSError:
+            demand(dies and agent.ended() == -9, f"the agent hung up: {agent.last_words()}")
+            return refused
+        if code != "ok":
+            refused.append((record.key, code))
+    return refused
+
+
+def one(agent, history, record, insist, met):
+    reply = agent.call(record.request)
+    if reply["ok"]:
+        history.acknowledge(record, reply)
+        return "ok"
+    code = reply["error"]["code"]
+    demand(code in ("storage", "disk_full"), f"{record.key} got {reply}")
+    if met is not None:
+        met.add(code)
+    return None if insist else code
+
+
+def nothing_of(agent, keys):
+    """I2: disk_full means that nothing was recorded."""
+    for key in keys:
+        found = agent.rows("SELECT failure_id FROM idempotency_keys WHERE key = ?", key)
+        demand(not found, f"I2: {key} was refused with disk_full, and is recorded as {found}")

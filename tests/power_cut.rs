@@ -19,6 +19,7 @@
 //! `RESYNCD_POWER_CUT_DRAWS` says how many states are derived at each operation.
 
 #[path = "vfs/mod.rs"]
+#[expect(dead_code, reason = "the simulation asks the machine more")]
 mod vfs;
 
 mod power_cut {
@@ -150,7 +151,11 @@ fn what_was_promised_is_there_after_a_power_cut() {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             let explored = {
                 let _shared = shared();
-                bench.explore(&bench.course(seed), draws)
+                let trace = bench.course(seed);
+                if one.is_some() {
+                    print!("{trace}");
+                }
+                bench.explore(&trace, draws)
             };
             match explored {
                 Ok(figures) => {

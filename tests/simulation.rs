@@ -2,11 +2,13 @@
 //!
 //! The pure core (`resyncd::agent::Agent`) runs over its real store, with virtual time and one seed
 //! that decides everything: applications record, people interfere, the upstream has its moods, the
-//! disk fails, the clock jumps, and the agent is killed between any two steps. A plain model watches
-//! from outside and holds the invariants of `spec/05` against what is seen.
+//! disk fails, the clock jumps, the agent is killed and the power goes, between any two steps and any
+//! two operations of the disk. A plain model watches from outside and holds the invariants of
+//! `spec/05` against what is seen.
 //!
 //! - [`world`]: time, happenings, kills. [`round`]: events in, commit, effects out.
 //! - [`tills`], [`people`], [`upstream`]: who is around the agent.
+//! - [`disk`]: what is under the store, in memory, and how it fails.
 //! - [`model`]: what was promised. [`table`]: what a stranger finds in the file.
 //!
 //! `RESYNCD_SIM_SEED=7 cargo test --test simulation -- --nocapture` replays one seed and prints what
@@ -21,6 +23,8 @@ macro_rules! promise {
     };
 }
 
+#[path = "simulation/disk.rs"]
+mod disk;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/people.rs"]
@@ -35,6 +39,9 @@ mod tills;
 mod trace;
 #[path = "simulation/upstream.rs"]
 mod upstream;
+#[path = "vfs/mod.rs"]
+#[expect(dead_code, reason = "the power-cut test looks into the disk more closely")]
+mod vfs;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -21,6 +21,7 @@ use resyncd::wire::delivery::{BodyPart, HeaderValue};
 use resyncd::wire::request::Socket;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,6 +44,21 @@ pub(crate) struct Trace {
     pub(crate) was_full: bool,
 }
 
+/// One operation a line, as a replay prints it.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, op) in self.ops.iter().enumerate() {
+            match op {
+                Op::Write { inode, offset, bytes } => writeln!(f, "{n:5} write {inode} at {offset} +{}", bytes.len())?,
+                Op::Mark(known) => writeln!(f, "{n:5} {:?}", self.facts[known - 1])?,
+                Op::PowerCut(image) => writeln!(f, "{n:5} power cut, {:?} are left", image.files.keys())?,
+                other => writeln!(f, "{n:5} {other:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What this seed lets go wrong.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
@@ -58,11 +74,14 @@ struct Weather {
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
         let fault = random.choice(Fault::ALL).filter(|_| random.u8(0..3) > 0);
+        // Whoever puts a log into the file that only seems to be written spoils it; the agent forgets
+        // what it saw first, a stranger cannot know (05: the invariants assume no foreign writer).
+        let lies = matches!(fault, Some(Fault::SyncLost | Fault::SyncPartly));
         Self {
             kills: random.bool(),
             power_cuts: random.u8(0..4) == 0,
             stops: random.bool(),
-            strangers: random.u8(0..4) > 0,
+            strangers: random.u8(0..4) > 0 && !lies,
             fault,
             times: random.choice([1, 1, 3, 3, u64::MAX]).expect("one"),
         }
@@ -104,7 +123,7 @@ impl<'a> Course<'a> {
     /// A machine with nothing running yet, in good weather.
     pub(crate) fn begin(seed: u64, begins_with: &Image, config: &'a Config, settings: &'a StoreSettings) -> Self {
         let mut random = Rng::with_seed(seed);
-        crate::vfs::forget_randomness();
+        crate::vfs::sqlite::forget_randomness();
         on(|machine| {
             *machine = Machine::new(settings.dir.clone());
             machine.random = Some(random.fork());

@@ -91,6 +91,8 @@ pub(crate) struct Model {
     /// Live ones that have counted tries or need a person: what may be given back.
     marked: BTreeSet<i64>,
     round: Vec<Deed>,
+    /// Deeds of people in rounds whose commit failed: they may have happened.
+    in_doubt: Vec<Deed>,
     /// What the upstream has accepted, as far as the agent has heard.
     accepted: u64,
     /// Nobody answered the last probe; and as it is on disk.
@@ -213,20 +215,52 @@ impl Model {
                     self.settle(seq, meaning, (may_count, at, accepted), table, upstream);
                     self.compare(seq, table);
                 }
-                Deed::Retry { .. } | Deed::Flush { .. } if broken => {}
-                Deed::Retry { seqs, reset } => {
-                    seqs.iter().for_each(|seq| self.retry(*seq, reset));
-                    seqs.iter().for_each(|seq| self.compare(*seq, table));
-                }
-                Deed::Flush { seqs } => {
-                    for seq in seqs {
-                        self.known.get_mut(&seq).expect("known").not_before = 0;
-                    }
-                }
+                Deed::Retry { .. } | Deed::Flush { .. } if broken => self.in_doubt.push(deed),
+                done => self.done(done, table),
             }
         }
         self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
         self.given_back(table);
+    }
+
+    /// A person's deed has happened.
+    fn done(&mut self, deed: Deed, table: &Table) {
+        match deed {
+            Deed::Retry { seqs, reset } => {
+                seqs.iter().for_each(|seq| self.retry(*seq, reset));
+                seqs.iter().for_each(|seq| self.compare(*seq, table));
+            }
+            Deed::Flush { seqs } => {
+                seqs.iter().for_each(|seq| self.known.get_mut(seq).expect("known").not_before = 0);
+            }
+            Deed::Outcome { .. } => {}
+        }
+    }
+
+    pub(crate) fn retry_in_doubt(&mut self, seqs: &[i64], reset: bool) {
+        self.in_doubt.push(Deed::Retry { seqs: self.idle(seqs), reset });
+    }
+
+    /// Nothing of the round was written; outcomes will be.
+    pub(crate) fn all_refused(&mut self) {
+        self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
+    }
+
+    pub(crate) fn doubts(&self) -> bool {
+        !self.in_doubt.is_empty()
+    }
+
+    pub(crate) fn forget_doubts(&mut self) {
+        self.in_doubt.clear();
+    }
+
+    /// The file is open again: what was in doubt has happened, or has not.
+    pub(crate) fn doubts_resolved(&mut self, happened: bool, table: &Table) {
+        for deed in std::mem::take(&mut self.in_doubt) {
+            if happened {
+                self.done(deed, table);
+            }
+        }
     }
 
     /// Retries that were given back, and second chances, of failures that nothing was heard of in

@@ -7,6 +7,7 @@ use crate::model::{Known, Model};
 use crate::people::{Wish, wish};
 use crate::tills::Told;
 use crate::upstream::header;
+use crate::vfs::machine::on;
 use crate::world::{HOUR, Happening, MINUTE, SECOND, Waiting, World};
 use resyncd::agent::questions::{Answer, answer};
 use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind};
@@ -24,6 +25,10 @@ impl World {
     /// Ends the round: the agent's own work, the commit, what follows from it.
     pub(crate) fn round(&mut self) {
         let now = self.now();
+        if self.life.is_none() {
+            return;
+        }
+        let before = self.before_the_round();
         let Some(life) = &mut self.life else { return };
         life.agent.tick(now);
         if self.kill_perhaps(300) {
@@ -31,11 +36,20 @@ impl World {
         }
         let Some(life) = &mut self.life else { return };
         let effects = life.agent.finish_round(now);
+        if on(|machine| machine.is_dead()) {
+            self.died_in_the_round(before);
+            return;
+        }
+        on(|machine| machine.dies_at = None);
         self.rounds += 1;
         self.see_retries(&effects);
-        let table = self.take_table();
-        self.model.committed(&table, &self.upstream, self.commits_broken);
-        self.keep_table(table);
+        if before.is_some() || self.is_troubled() {
+            self.ended_in_trouble(before);
+        } else {
+            let table = self.take_table();
+            self.model.committed(&table, &self.upstream, self.commits_broken);
+            self.keep_table(table);
+        }
         let healthy = self.time > self.troubled_until;
         promise!(!healthy || self.model.unsettled() == 0, "I6", "outcomes are not written: {:?}", self.model);
         if self.kill_perhaps(300) {
@@ -47,7 +61,7 @@ impl World {
             }
             self.carry_out(effect);
         }
-        if self.rounds.is_multiple_of(LOOK_EVERY) {
+        if self.rounds.is_multiple_of(LOOK_EVERY) && !self.is_troubled() {
             self.with_table(Model::compare_all);
         }
         self.close_if_stopped();
@@ -127,7 +141,13 @@ impl World {
                 self.model.probed(matches!(end, ProbeEnd::Answered { .. }));
                 agent.handle(now, Event::Probed { upstream: 0, end, date: Some(now.wall) });
             }
-            Happening::Question { life, inquiry } if life == running => self.read(&inquiry),
+            Happening::Question { life, inquiry } if life == running => {
+                if self.is_file_open() {
+                    self.read(&inquiry);
+                } else {
+                    self.plan(SECOND, Happening::Question { life, inquiry });
+                }
+            }
             _ => {}
         }
     }
@@ -177,9 +197,11 @@ impl World {
             return;
         }
         let life = self.life.take().expect("it runs");
-        life.agent.close().expect("the store closes");
+        let closed = life.agent.close();
+        promise!(closed.is_ok() || self.disk.is_faulty(), "shutdown", "the store does not close: {closed:?}");
         self.trace.add(|| "closed".to_owned());
-        self.buried(None);
+        self.buried();
+        self.model.killed();
         self.plan_within(MINUTE, Happening::Start);
     }
 
@@ -225,7 +247,8 @@ impl World {
             self.meanwhile(often, fate.ends_after, Happening::OneMoreWish);
             self.meanwhile(often, fate.ends_after, Happening::MoodTurns);
             if self.random.u8(0..50) == 0 {
-                self.plan(fate.ends_after, Happening::DiskFails); // Just when the answer comes.
+                let fault = Happening::some_fault(&mut self.random);
+                self.plan(fate.ends_after, fault); // Just when the answer comes.
             }
         }
         self.plan(fate.ends_after, Happening::Tried { life, seq: dispatch.seq.0, fate: Box::new(fate) });
@@ -285,22 +308,28 @@ impl World {
         let code = reply["error"]["code"].as_str().expect("a code");
         let expected = match code {
             "storage" => self.time <= self.troubled_until,
-            "disk_full" => self.disk_low,
+            "disk_full" => self.disk_low || self.time <= self.troubled_until,
             "full" => self.config.limits.max_failures < 1000,
             "shutting_down" => self.stopping,
             other => submission.faulty == Some(other),
         };
         promise!(expected, "protocol", "a record is rejected without a reason: {reply}");
         if !matches!(submission.told, Told::Recorded(_)) {
-            submission.told = if code == "storage" { Told::Nothing } else { Told::Rejected };
+            // (What was in doubt before stays so: who refuses everything has not looked.)
+            let in_doubt = code == "storage" || self.disk.doubts.contains(&n);
+            if in_doubt {
+                self.disk.doubts.insert(n);
+            }
+            submission.told = if in_doubt { Told::Nothing } else { Told::Rejected };
         }
     }
 
     fn answered(&mut self, wish: &Wish, reply: &Value) {
         let ok = reply["ok"] == true;
         let code = reply["error"]["code"].as_str().unwrap_or_default();
-        if code == "storage" {
+        if code == "storage" || (code == "disk_full" && self.disk.is_faulty()) {
             promise!(self.time <= self.troubled_until, "protocol", "{wish:?} got {reply}");
+            self.in_doubt(wish, reply);
             return;
         }
         match wish {

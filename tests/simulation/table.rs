@@ -1,8 +1,8 @@
 //! What a stranger sees in the file: the checks of the simulation read it through a connection of
 //! their own, so that "committed" is what another program finds, not what the agent says of itself.
 //!
-//! It is also where a failing disk comes from: a trigger makes the last statement before each
-//! COMMIT fail. (A fault-injecting VFS does this more truly; it is the power-cut test's business.)
+//! It is also where commits that fail as a whole come from: a trigger makes the last statement before
+//! each fail. (What a disk really does is in [`crate::disk`].)
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::path::Path;
@@ -77,6 +77,24 @@ impl Table {
     /// What the agent counts as live.
     pub(crate) fn live(&self) -> usize {
         self.0.query_row("SELECT live FROM agent", [], |row| row.get(0)).expect("the agent's row")
+    }
+
+    /// Lines of the audit.
+    pub(crate) fn audited(&self) -> i64 {
+        self.0.query_row("SELECT COUNT(*) FROM audit_log", [], |row| row.get(0)).expect("a count")
+    }
+
+    /// Everything that a round could change, in one text.
+    pub(crate) fn everything(&self) -> String {
+        const PARTS: [&str; 4] = [
+            "SELECT agent_time || ' ' || wall_time || ' ' || next_seq || ' ' || live FROM agent",
+            "SELECT group_concat(seq || status || attempts || retry_count || head || updated_at || coalesce(due_at, '-')) \
+             FROM (SELECT * FROM sync_failures ORDER BY seq)",
+            "SELECT (SELECT COUNT(*) FROM sync_attempts) || ' ' || (SELECT COUNT(*) FROM audit_log)",
+            "SELECT group_concat(name || state) FROM upstreams",
+        ];
+        let part = |sql: &str| -> Option<String> { self.0.query_row(sql, [], |row| row.get(0)).expect("a text") };
+        PARTS.map(|sql| part(sql).unwrap_or_default()).join("\n")
     }
 
     pub(crate) fn integrity(&self) -> String {

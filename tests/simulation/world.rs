@@ -2,17 +2,19 @@
 //!
 //! There is one queue of happenings by virtual time, and one generator of randomness. The world goes
 //! from the next happening or the agent's next deadline to the one after; an idle hour costs nothing.
-//! At each step the agent may be killed: its store's connection is closed with whatever round was
-//! open, and it starts again later, over the same file.
+//! At each step the agent may be killed, and the power may go with it; it starts again later, over
+//! what is left. What its disk does is in [`crate::disk`].
 //!
 //! What is handed to the agent and what comes back is in [`crate::round`].
 
+use crate::disk::Disk;
 use crate::model::{Known, Model};
 use crate::people::Wish;
 use crate::table::{Table, break_commits};
 use crate::tills::{Tills, Told};
 use crate::trace::Trace;
 use crate::upstream::{Fate, Upstream};
+use crate::vfs::machine::{Machine, on};
 use fastrand::Rng;
 use resyncd::agent::{Agent, ClientId, Inquiry};
 use resyncd::config::{Config, Overrides, Surroundings};
@@ -50,6 +52,8 @@ pub(crate) enum Happening {
     ClockSteps,
     DiskFills,
     DiskFails,
+    /// The disk itself does, in one of the ways of this seed.
+    DiskFaults,
     DiskWorks,
     Stop,
     Start,
@@ -72,6 +76,17 @@ pub(crate) enum Happening {
         life: u32,
         inquiry: Box<Inquiry>,
     },
+}
+
+impl Happening {
+    /// What comes before anything else of its time.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::DiskFails | Self::DiskFaults | Self::DiskWorks)
+    }
+
+    pub(crate) fn some_fault(random: &mut Rng) -> Self {
+        if random.bool() { Self::DiskFails } else { Self::DiskFaults }
+    }
 }
 
 /// What a client waits for.
@@ -108,6 +123,7 @@ pub(crate) struct World {
     pub(crate) asked: u64,
     pub(crate) disk_low: bool,
     pub(crate) commits_broken: bool,
+    pub(crate) disk: Disk,
     /// Until then the agent may say that its database failed.
     pub(crate) troubled_until: i64,
     pub(crate) stopping: bool,
@@ -128,6 +144,7 @@ impl World {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a directory");
         let config = configure(dir.path().to_owned(), &mut random);
+        let disk = Disk::new(dir.path().to_owned(), &mut random);
         let entities: Vec<String> = (0..random.usize(3..12)).map(|n| format!("e-{}", n * n)).collect();
         let mut world = Self {
             time: 0,
@@ -143,12 +160,13 @@ impl World {
             asked: 0,
             disk_low: false,
             commits_broken: false,
+            disk,
             troubled_until: 0,
             stopping: false,
             calm: false,
             idle_rounds: 0,
             rounds: 0,
-            settings: StoreSettings::of(&config),
+            settings: StoreSettings { disk: crate::vfs::under(), ..StoreSettings::of(&config) },
             config,
             table: None,
             trace,
@@ -159,7 +177,7 @@ impl World {
         for first in [Happening::TillsRecord, Happening::SomebodyAsks, Happening::MoodChanges] {
             world.plan_within(HOUR, first);
         }
-        for fault in [Happening::ClockSteps, Happening::DiskFills, Happening::Stop] {
+        for fault in [Happening::ClockSteps, Happening::DiskFills, Happening::DiskFaults, Happening::Stop] {
             world.plan_within(DAY, fault);
         }
         world
@@ -251,6 +269,7 @@ impl World {
     // ---- a step
 
     fn step(&mut self) {
+        self.see_what_came_to_light();
         let before = self.time;
         self.time = self.next_time().expect("somebody asked whether there is one");
         let something_comes = self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= self.time);
@@ -263,8 +282,7 @@ impl World {
         self.idle_rounds = if due.is_empty() && self.time == before { self.idle_rounds + 1 } else { 0 };
         promise!(self.idle_rounds <= MOST_IDLE_ROUNDS, "I6", "the agent's deadline does not move: {:?}", self.life);
         promise!(self.rounds <= MOST_ROUNDS, "I6", "the agent wakes for nothing: {:?}", self.life);
-        let (disk, others): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|it| matches!(it, Happening::DiskFails | Happening::DiskWorks));
+        let (disk, others): (Vec<_>, Vec<_>) = due.into_iter().partition(Happening::is_of_the_disk);
         disk.into_iter().for_each(|happening| self.world_happens(happening));
         for happening in others {
             self.kill_perhaps(300);
@@ -284,7 +302,8 @@ impl World {
                 let most = if self.random.bool() { 5 * MINUTE } else { 90 * MINUTE };
                 let after = self.plan_within(most, Happening::TillsRecord);
                 if self.random.u8(0..50) == 0 {
-                    self.plan(after, Happening::DiskFails); // Just when they come.
+                    let fault = Happening::some_fault(&mut self.random);
+                    self.plan(after, fault); // Just when they come.
                 }
             }
             Happening::OneMoreSale => self.record_some(),
@@ -313,7 +332,11 @@ impl World {
                 self.trace.add(|| format!("clock is {step} ms wrong"));
                 self.plan_within(2 * DAY, Happening::ClockSteps);
             }
-            Happening::DiskFails if self.life.is_some() && !self.commits_broken => {
+            Happening::DiskFaults => {
+                self.disk_faults();
+                self.plan_within(2 * DAY, Happening::DiskFaults);
+            }
+            Happening::DiskFails if self.life.is_some() && !self.commits_broken && !self.disk.is_faulty() => {
                 self.table = None;
                 break_commits(&self.settings.file(), true);
                 self.commits_broken = true;
@@ -338,7 +361,11 @@ impl World {
         }
     }
 
-    fn repair_disk(&mut self) {
+    pub(crate) fn repair_disk(&mut self) {
+        if self.disk.repair() {
+            self.troubled_until = self.time + RECOVERY;
+            self.trace.add(|| "the disk works".to_owned());
+        }
         if std::mem::take(&mut self.commits_broken) {
             break_commits(&self.settings.file(), false);
             self.troubled_until = self.time + RECOVERY;
@@ -354,25 +381,33 @@ impl World {
     /// Kills the agent once in `often` times; was it killed, or not there before?
     pub(crate) fn kill_perhaps(&mut self, often: u32) -> bool {
         if self.life.is_some() && !self.calm && self.random.u32(0..often) == 0 {
-            self.trace.add(|| "killed".to_owned());
-            let life = self.life.take();
-            self.buried(life);
-            let down = [SECOND, SECOND, MINUTE, MINUTE, MINUTE, HOUR, HOUR, 8 * HOUR, 8 * HOUR, 5 * DAY];
-            let most = self.random.choice(down).expect("a time");
-            self.plan_within(most, Happening::Start);
+            let troubled = self.time <= self.troubled_until;
+            self.kill();
+            self.killed_between_rounds(troubled);
         }
         self.life.is_none()
     }
 
-    /// The agent has gone, or goes now: what nobody has got from it is lost.
-    pub(crate) fn buried(&mut self, life: Option<Life>) {
-        if self.random.bool() {
-            self.table = None; // It was the last reader: SQLite puts the log into the file.
+    /// The agent dies now, or has died within its round; the power may go as well.
+    pub(crate) fn kill(&mut self) {
+        self.trace.add(|| "killed".to_owned());
+        self.table = None;
+        on(Machine::kill);
+        drop(self.life.take());
+        on(Machine::revive);
+        if self.disk.power_goes(&mut self.random) {
+            self.trace.add(|| "power cut".to_owned());
         }
-        drop(life);
+        self.buried();
+        let down = [SECOND, SECOND, MINUTE, MINUTE, MINUTE, HOUR, HOUR, 8 * HOUR, 8 * HOUR, 5 * DAY];
+        let most = self.random.choice(down).expect("a time");
+        self.plan_within(most, Happening::Start);
+    }
+
+    /// The agent has gone: what nobody has got from it is lost.
+    pub(crate) fn buried(&mut self) {
         self.table = None;
         self.stopping = false;
-        self.model.killed();
         for (_, waits) in std::mem::take(&mut self.waiting).into_values().flatten() {
             if let Waiting::Record(n) = waits {
                 self.tills.lost(n);
@@ -387,6 +422,7 @@ impl World {
     fn start(&mut self) {
         let wall = self.wall();
         let store = Store::open(self.settings.clone(), wall).expect("the store opens after every kill");
+        self.decide_last_round();
         let agent_time = store.ledger().resumed(wall);
         promise!(agent_time >= store.ledger().at.agent, "clock", "agent time has gone back");
         let now = Moment { agent: agent_time, wall };
@@ -400,7 +436,7 @@ impl World {
     }
 
     /// Finds in the file what was recorded without anybody being told.
-    fn adopt(&mut self) {
+    pub(crate) fn adopt(&mut self) {
         for row in self.with_table(|_, table| table.rows()) {
             if self.model.known.contains_key(&row.seq) {
                 continue;
@@ -414,7 +450,7 @@ impl World {
             let key = submission.key.as_deref();
             let known = Known::new(&row.id, &submission.order, &submission.raw, key, &submission.entity_id);
             self.model.learn(row.seq, known);
-            self.trace.add(|| format!("recorded before the kill: {}", row.seq));
+            self.trace.add(|| format!("recorded, and nobody was told: {}", row.seq));
         }
     }
 
@@ -424,6 +460,10 @@ impl World {
         let seen = look(&self.model, &table);
         self.keep_table(table);
         seen
+    }
+
+    pub(crate) fn close_table(&mut self) {
+        self.table = None;
     }
 
     pub(crate) fn take_table(&mut self) -> Table {

@@ -44,6 +44,7 @@ struct Handle {
     syncs_name: bool,
     /// A temporary file, which no medium knows.
     temporary: bool,
+    read_only: bool,
     /// SQLite's lock level.
     level: i32,
     shared: Option<Rc<Shared>>,
@@ -57,6 +58,7 @@ struct Handle {
 pub(crate) struct Opening {
     pub(crate) create: bool,
     pub(crate) temporary: bool,
+    pub(crate) read_only: bool,
     /// A journal or log.
     pub(crate) log: bool,
 }
@@ -80,6 +82,8 @@ pub(crate) struct Machine {
     /// Operations so far.
     pub(crate) operations: u64,
     pub(crate) plan: Option<Plan>,
+    /// Files that were put away and forgotten.
+    pub(crate) evictions: u64,
     /// Faults that have struck.
     pub(crate) struck: u64,
     /// The program dies at this operation.
@@ -145,6 +149,12 @@ impl Machine {
         Image { files: files.collect() }
     }
 
+    /// Has a living program this file open?
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        let inode = self.names.get(name);
+        self.handles.values().any(|handle| Some(&handle.inode) == inode && handle.life == self.life)
+    }
+
     /// A remark for whoever reads the trace.
     pub(crate) fn mark(&mut self, known: usize) {
         self.happens(Op::Mark(known));
@@ -199,6 +209,7 @@ impl Machine {
         if let Some(stored) = self.medium.files.get(&inode).filter(|_| !self.unwatched) {
             self.contents.insert(inode, stored.durable.bytes.clone());
         }
+        self.evictions += 1;
         Ok(())
     }
 
@@ -243,6 +254,7 @@ impl Machine {
             life: self.life,
             syncs_name: known.is_none() && how.log,
             temporary: how.temporary,
+            read_only: how.read_only,
             level: 0,
             shared: None,
             shared_locks: 0,
@@ -377,7 +389,10 @@ impl Machine {
 
     /// SQLite's five levels: 1 shared, 2 reserved, 3 pending, 4 exclusive.
     pub(crate) fn lock(&mut self, number: u64, level: i32) -> Result<(), Failure> {
-        let inode = self.handle(number)?.inode;
+        let Handle { inode, read_only, .. } = *self.handle(number)?;
+        if read_only && level > 1 {
+            return Err(Failure::Io); // As the kernel does; so a reader who closes last leaves the log alone.
+        }
         let highest = self.others(number, inode).map(|other| other.level).max().unwrap_or(0);
         let (now, done) = match level {
             1 if highest >= 3 => (None, Err(Failure::Busy)),

@@ -18,9 +18,7 @@ pub(crate) mod image;
 mod log;
 pub(crate) mod machine;
 pub(crate) mod medium;
-mod sqlite;
-
-pub(crate) use sqlite::forget_randomness;
+pub(crate) mod sqlite;
 
 use machine::on;
 use resyncd::store::disk::Disk;

@@ -126,6 +126,7 @@ unsafe extern "C" fn open(
     let how = Opening {
         create: path.is_null() || has(ffi::SQLITE_OPEN_CREATE),
         temporary: path.is_null() || has(ffi::SQLITE_OPEN_DELETEONCLOSE),
+        read_only: has(ffi::SQLITE_OPEN_READONLY),
         log: has(ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL),
     };
     // SAFETY: SQLite hands over a path or none, room for a `File`, and a place for the flags or none.

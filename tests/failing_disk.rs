@@ -192,6 +192,33 @@ fn a_foreign_lock_is_not_tried_again_by_every_round() {
     assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
 }
 
+/// The file shrinks with deletions, inside their round. Every round did it, whatever it was about, with
+/// a transaction and an fsync of its own; under a foreign lock each waited a second for it.
+#[test]
+fn a_round_without_deletions_does_not_shrink_the_file() {
+    let mut bench = Bench::new();
+    let payload = "x".repeat(200_000);
+    let mut waiting = Vec::new();
+    for n in 0..40 {
+        let sale = SALE.replace("s-1", &format!("s-{n}")).replace('}', &format!(",\"payload\":\"{payload}\"}}"));
+        waiting.extend(bench.ask(Socket::App, &sale).1);
+    }
+    while !waiting.is_empty() {
+        waiting.drain(..).for_each(|dispatch| bench.accepted(&dispatch));
+        let sent = bench.round().into_iter();
+        waiting
+            .extend(sent.filter_map(|effect| if let Effect::Send(dispatch) = effect { Some(*dispatch) } else { None }));
+    }
+    assert_eq!(bench.live(), 0);
+    let pragma = |bench: &Bench, name: &str| -> i64 {
+        bench.file().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).expect("a number")
+    };
+    assert!(pragma(&bench, "freelist_count") > 256, "there is something to give back");
+    let pages = pragma(&bench, "page_count");
+    bench.round();
+    assert_eq!(pragma(&bench, "page_count"), pages);
+}
+
 /// What a person is told did not happen has not happened: the upstream is not paused.
 #[test]
 fn a_pause_that_could_not_be_audited_is_none() {

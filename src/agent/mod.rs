@@ -249,7 +249,9 @@ impl Agent {
             self.store.rollback();
             return Err(error);
         }
-        if let (true, Err(error)) = (self.round.deleted, self.store.shrink()) {
+        if self.round.deleted
+            && let Err(error) = self.store.shrink()
+        {
             self.store.rollback();
             return Err(error);
         }

@@ -54,7 +54,7 @@
 //! ## What is where on disk
 //!
 //! `<state_dir>/sync_failures.db` (the table of the same name, the history of tries, the audit, the
-//! keys, where the upstreams stand, the agent's own row), `lock`.
+//! keys, where the upstreams stand, the agent's own row), `lock`, `ballast` (room held back for a full disk).
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

@@ -25,7 +25,9 @@
 //! - `operations`: what people ask for.
 //! - [`questions`]: what is only read.
 //! - `upkeep`: work in chunks, between the rounds of others.
+//! - `adopting`: what the store has become when it was opened.
 
+mod adopting;
 mod claiming;
 pub mod events;
 mod filing;
@@ -45,6 +47,8 @@ use crate::policy::class::{Ending, Target};
 use crate::policy::upstream::{Pace, Upstream};
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
+use crate::store::open::OpenError;
+use crate::store::quarantine::Quarantined;
 use crate::store::{Room, Store, StoreError};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
@@ -74,6 +78,31 @@ struct Line {
 }
 
 impl Line {
+    /// The configured ones, each from where it stood.
+    fn all(store: &Store, config: &Config, now: Moment) -> Result<Vec<Self>, StoreError> {
+        let line = |upstream: &UpstreamConfig| {
+            let known = store.upstream(&upstream.name)?;
+            let mut state = known.unwrap_or_else(|| Upstream::new(now));
+            state.start(now);
+            Ok(Self {
+                pace: Pace {
+                    concurrency: upstream.concurrency,
+                    max_pause: upstream.max_pause,
+                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
+                    probe_idle: upstream.probe.idle,
+                    ordering: upstream.ordering,
+                },
+                target: Target::of(&upstream.url),
+                config: upstream.clone(),
+                state,
+                stored: String::new(),
+                front: Seq(0),
+                next_chance: None,
+            })
+        };
+        config.upstreams.iter().map(line).collect()
+    }
+
     /// How heads are marked, as it is stored.
     fn ordering_word(&self) -> &'static str {
         match self.pace.ordering {
@@ -134,35 +163,24 @@ pub struct Agent {
     upkeep: VecDeque<Upkeep>,
     round: Round,
     disk_free: Option<u64>,
+    /// What was quarantined of late, and when that was found.
+    quarantined: VecDeque<(AgentTime, Quarantined)>,
     stopping: bool,
     next: Option<AgentTime>,
 }
 
 impl Agent {
     /// An agent over an open store. Two agents with the same seed, store and events do the same.
-    pub fn start(store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
+    pub fn start(mut store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut lines = Vec::new();
-        for upstream in &config.upstreams {
-            let known = store.upstream(&upstream.name)?;
-            let mut state = known.unwrap_or_else(|| Upstream::new(now));
-            state.start(now);
-            lines.push(Line {
-                pace: Pace {
-                    concurrency: upstream.concurrency,
-                    max_pause: upstream.max_pause,
-                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
-                    probe_idle: upstream.probe.idle,
-                    ordering: upstream.ordering,
-                },
-                target: Target::of(&upstream.url),
-                config: upstream.clone(),
-                state,
-                stored: String::new(),
-                front: Seq(0),
-                next_chance: None,
-            });
-        }
+        let lines = match Line::all(&store, config, now) {
+            Err(error @ StoreError::Damaged(_)) => {
+                let fails = |why: &OpenError| log::error!("event=reopen_failed error={:?}", why.to_string());
+                store.reopen(now.wall, true).inspect_err(fails).map_err(|_| error)?;
+                Line::all(&store, config, now)?
+            }
+            lines => lines?,
+        };
         let mut agent = Self {
             store,
             terminal_id: config.agent.terminal_id.clone(),
@@ -181,10 +199,16 @@ impl Agent {
             upkeep: VecDeque::new(),
             round: Round::default(),
             disk_free: None,
+            quarantined: VecDeque::new(),
             stopping: false,
             next: Some(now.agent),
         };
-        agent.plan_upkeep()?;
+        if let Err(error) = agent.adopt(now) {
+            agent.settle.met(now.agent, &error);
+            if !agent.settle.reopens() {
+                return Err(error);
+            }
+        }
         Ok(agent)
     }
 
@@ -195,6 +219,7 @@ impl Agent {
             Event::Tried { seq, steps } => self.tried(now, seq, &steps),
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::Selected { client, found } => self.selected(now, client, found),
+            Event::Damaged(error) => self.settle.met(now.agent, &error),
             Event::DiskFree(bytes) => self.disk_free = Some(bytes),
             Event::LinkChanged => {
                 for line in &mut self.lines {
@@ -320,7 +345,13 @@ impl Agent {
             let line = match (pending, failed) {
                 (Pending::Ready(line) | Pending::Stored { line, .. }, None) | (Pending::Ready(line), Some(_)) => line,
                 (Pending::Stored { reference, .. }, Some(rejection)) => reply::error(rejection, reference.as_deref()),
-                (Pending::Get { name, view, reference }, _) => self.get(now, &name, view, reference.as_deref()),
+                (Pending::Get { name, view, reference }, _) => {
+                    let found = self.store.look(&name);
+                    if let Err(error) = &found {
+                        self.settle.met(now.agent, error);
+                    }
+                    self.get(now, &name, view, found, reference.as_deref())
+                }
                 (Pending::Ask { question, view, reference }, _) => {
                     let facts = self.facts(now);
                     effects.push(Effect::Ask(Box::new(Inquiry { client, question, view, reference, facts })));
@@ -354,7 +385,7 @@ fn rejection_of(error: &StoreError) -> Rejection {
     match error {
         StoreError::Full(_) => Rejection::new(Code::DiskFull, "the disk is full, or the database is at its hard limit"),
         StoreError::Locked(_) => Rejection::new(Code::Storage, format!("{error}; nothing was stored")),
-        StoreError::Failed(_) => {
+        StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Replaced => {
             Rejection::new(Code::Storage, format!("{error}; send it again with the same idempotency_key"))
         }
     }

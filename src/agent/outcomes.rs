@@ -70,6 +70,8 @@ pub(super) struct Settling {
     next: Option<AgentTime>,
     /// The file has to be opened anew first.
     reopen: bool,
+    /// It is damaged, and goes to the quarantine then.
+    damaged: bool,
     without_history: bool,
 }
 
@@ -98,9 +100,17 @@ impl Settling {
             // Giving up the attempt's row lets the deletion through at the hard limit.
             StoreError::Full(_) => self.without_history = self.failures > 0,
             StoreError::Locked(_) => {}
-            StoreError::Failed(_) => self.reopen = true,
+            StoreError::Failed(_) | StoreError::Replaced => self.reopen = true,
+            StoreError::Damaged(_) => (self.reopen, self.damaged) = (true, true),
         }
         self.postpone(now);
+    }
+
+    /// A statement that only reads has failed; when it met damage, that counts the same.
+    pub(super) fn met(&mut self, now: AgentTime, error: &StoreError) {
+        if let (StoreError::Damaged(_), false) = (error, self.damaged) {
+            self.failed(now, error);
+        }
     }
 
     fn postpone(&mut self, now: AgentTime) {
@@ -226,7 +236,7 @@ impl Agent {
             Decision::NeedsPerson { counted: false, .. } => (None, None, None),
         };
         let after = AfterTry { filed: &filed, due_at, next_retry_at, unsure: outcome.unsure, counted };
-        self.store.after_try(failure.seq, now.wall, &after)?;
+        self.store.after_try(failure, now.wall, &after)?;
         let Some(give_back) = judgement.give_back else { return Ok(()) };
         let name = self.lines[outcome.upstream].config.name.clone();
         for other in self.store.counted_under(&name, give_back.accepted.0)? {
@@ -305,13 +315,17 @@ impl Agent {
             return;
         }
         if self.settle.reopen {
-            if let Err(error) = self.store.reopen(now.wall) {
+            if let Err(error) = self.store.reopen(now.wall, self.settle.damaged) {
                 log::error!("event=reopen_failed error={:?}", error.to_string());
                 self.settle.postpone(now.agent);
                 return;
             }
             log::warn!("event=reopened");
-            self.settle.reopen = false;
+            (self.settle.reopen, self.settle.damaged) = (false, false);
+            if let Err(error) = self.adopt(now) {
+                self.settle.failed(now.agent, &error);
+                return;
+            }
         }
         self.settle.next = None;
         let outcomes = std::mem::take(&mut self.unsettled);

@@ -213,6 +213,10 @@ impl Server {
                 Message::Answer((inquiry, Answer::Line(line))) => {
                     self.crowd.reply(inquiry.client, &line);
                 }
+                Message::Answer((inquiry, Answer::Damaged(line, error))) => {
+                    self.crowd.reply(inquiry.client, &line);
+                    self.agent.handle(now, Event::Damaged(error));
+                }
                 Message::Answer((inquiry, Answer::Selected(found))) => {
                     self.agent.handle(now, Event::Selected { client: inquiry.client, found });
                 }

@@ -6,8 +6,8 @@
 //!
 //! Each file here holds one table's statements beside the one function that runs each:
 //! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`ledger`] (the agent's own row);
-//! [`open`] is how a file becomes a store, [`reader`] is the read-only side for questions that may
-//! take long.
+//! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
+//! read-only side for questions that may take long.
 //!
 //! It decides nothing about delivery and knows no clock: `now` comes in.
 
@@ -21,17 +21,21 @@ pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod open;
+pub mod quarantine;
 pub mod reader;
 pub mod rows;
+pub mod salvage;
 pub mod upstreams;
 
-use crate::config::Config;
+use crate::config::{Config, Route};
 use crate::limits::{Limits, OUTCOME_ROOM};
 use crate::moment::{Moment, WallTime};
 use disk::Disk;
 use door::Door;
 use ledger::Ledger;
 use lock::Lock;
+use open::{Identity, OpenError, Opened};
+use quarantine::Quarantined;
 use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::path::PathBuf;
@@ -45,19 +49,21 @@ pub struct StoreSettings {
     pub limits: Limits,
     /// What is under it.
     pub disk: Disk,
+    /// Which failures are held when they may have arrived; salvaged ones may.
+    pub routes: Vec<Route>,
 }
 
 impl StoreSettings {
     /// On the machine's own disk.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, limits: &Limits) -> Self {
-        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default() }
+        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default(), routes: Vec::new() }
     }
 
     /// As the configuration says.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self::new(&config.agent.state_dir, &config.limits)
+        Self { routes: config.routes.clone(), ..Self::new(&config.agent.state_dir, &config.limits) }
     }
 
     /// The database file.
@@ -80,17 +86,36 @@ pub enum StoreError {
     Full(rusqlite::Error),
     /// Somebody else holds the write lock for longer than a second. Nothing was stored.
     Locked(rusqlite::Error),
+    /// The file is damaged: it goes to the quarantine when it is opened again.
+    Damaged(rusqlite::Error),
+    /// The file that is open is no longer the one at its path: what was written went into the void.
+    Replaced,
     /// Anything else; a commit that failed may have reached the disk all the same.
     Failed(rusqlite::Error),
+}
+
+/// Does SQLite say that the file is damaged, or no database at all?
+fn damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            _ if damaged(&error) => Self::Damaged(error),
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(error),
             _ => Self::Failed(error),
         }
+    }
+}
+
+impl StoreError {
+    /// Damage that shows in another way than by an error of SQLite.
+    #[must_use]
+    pub fn damaged(how: &str) -> Self {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Self::Damaged(rusqlite::Error::SqliteFailure(code, Some(how.to_owned())))
     }
 }
 
@@ -99,6 +124,8 @@ impl fmt::Display for StoreError {
         match self {
             Self::Full(error) => write!(f, "no room for the database: {error}"),
             Self::Locked(error) => write!(f, "another program holds the database's write lock: {error}"),
+            Self::Damaged(error) => write!(f, "the database is damaged: {error}"),
+            Self::Replaced => f.write_str("the database was deleted or replaced by another program"),
             Self::Failed(error) => write!(f, "the database could not be written: {error}"),
         }
     }
@@ -116,6 +143,12 @@ pub struct Store {
     ledger: Ledger,
     /// The ledger as it was at the last commit, while a round is open.
     before: Option<Ledger>,
+    /// Which files are open.
+    identity: Identity,
+    /// The file was found damaged, and closed, and is still at its path.
+    condemned: bool,
+    /// Quarantines that were salvaged and not told of yet.
+    quarantined: Vec<Quarantined>,
 }
 
 /// What the quota says to one more failure.
@@ -158,7 +191,7 @@ impl Store {
         self.ledger.advance(now);
         self.ledger.save(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+        if Identity::of(&self.settings) == self.identity { Ok(()) } else { Err(StoreError::Replaced) }
     }
 
     /// Undoes the open round.
@@ -176,18 +209,71 @@ impl Store {
     }
 
     /// Closes the file and opens it anew after it failed: what the kernel only seems to have
-    /// written is put away first ([`Disk`]). The lock is kept.
-    pub fn reopen(&mut self, now: WallTime) -> Result<(), open::OpenError> {
+    /// written is put away first ([`Disk`]). A damaged file goes to the quarantine. What is open and
+    /// no longer at its path is copied there first, for nobody else can read it. The lock is kept.
+    pub fn reopen(&mut self, now: WallTime, damaged: bool) -> Result<(), OpenError> {
         self.rollback();
         let door = self.door.clone();
-        let _shut = door.shut().ok_or(open::OpenError::Read)?;
-        let placeholder = Connection::open_in_memory()
-            .map_err(|why| open::OpenError::sqlite("reopening", &self.settings.file(), why))?;
-        drop(std::mem::replace(&mut self.connection, placeholder));
-        let (connection, ledger) = open::connect(&self.settings, now)?;
+        let _shut = door.shut().ok_or(OpenError::Read)?;
+        if self.is_open() {
+            let there = Identity::of(&self.settings);
+            let replaced = there.file != self.identity.file;
+            if replaced || (there.log != self.identity.log && !self.checkpoint()) {
+                self.save_what_is_open(now)?;
+            }
+            self.condemned = damaged && !replaced;
+            self.close_file()?;
+        }
+        if self.condemned {
+            quarantine::take_away(&self.settings, now)?;
+            self.condemned = false;
+        }
+        let Opened { connection, ledger, identity, quarantined } = open::connect(&self.settings, now)?;
         self.connection = connection;
-        self.ledger = ledger;
+        self.ledger = Ledger {
+            // What was lost of it is still known here.
+            at: Moment { agent: self.ledger.at.agent.max(ledger.at.agent), wall: ledger.at.wall },
+            next_seq: self.ledger.next_seq.max(ledger.next_seq),
+            ..ledger
+        };
+        self.identity = identity;
+        self.quarantined.extend(quarantined);
         Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.path().is_some_and(|path| !path.is_empty())
+    }
+
+    /// Puts all of the log into the file; `false` where that did not succeed.
+    fn checkpoint(&self) -> bool {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy = self.connection.query_row(sql, [], |row| row.get::<_, bool>(0));
+        busy.is_ok_and(|busy| !busy)
+    }
+
+    fn close_file(&mut self) -> Result<(), OpenError> {
+        let placeholder =
+            Connection::open_in_memory().map_err(|why| OpenError::sqlite("reopening", &self.settings.file(), why))?;
+        drop(std::mem::replace(&mut self.connection, placeholder));
+        Ok(())
+    }
+
+    fn save_what_is_open(&self, now: WallTime) -> Result<(), OpenError> {
+        log::error!("event=database_replaced path={:?}", self.settings.file());
+        match quarantine::copy(&self.settings, &self.connection, now) {
+            // What is deleted and damaged as well cannot be read by anybody.
+            Err(OpenError::Damaged { path, why }) => {
+                log::error!("event=database_lost path={path:?} error={why:?}");
+                Ok(())
+            }
+            copied => copied,
+        }
+    }
+
+    /// Quarantines that were salvaged since this was asked last.
+    pub fn take_quarantined(&mut self) -> Vec<Quarantined> {
+        std::mem::take(&mut self.quarantined)
     }
 
     /// Is there room for one more failure?

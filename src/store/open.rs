@@ -9,11 +9,14 @@
 //!   commit only on the second step.
 //! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
 //! - A file of a newer version is refused before anything of it is written.
+//! - A damaged file is moved to the quarantine, and what can be read of it is salvaged into a new one
+//!   before anybody sees that.
 
 use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
-use super::{Store, StoreSettings, hard_limit};
+use super::quarantine::{self, Quarantined};
+use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
 use rusqlite::{Connection, OpenFlags};
@@ -50,6 +53,13 @@ pub enum OpenError {
     },
     /// A question is being answered from the file; it is opened again in a moment.
     Read,
+    /// It is no database, or a damaged one.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
     /// The file system said no.
     Io {
         /// What was being done.
@@ -71,13 +81,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
+    pub(super) fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), why }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
     pub(super) fn sqlite(doing: &'static str, path: &Path, why: rusqlite::Error) -> Self {
-        Self::Sqlite { doing, path: path.to_owned(), why: why.to_string() }
+        let (path, text) = (path.to_owned(), why.to_string());
+        if damaged(&why) { Self::Damaged { path, why: text } } else { Self::Sqlite { doing, path, why: text } }
     }
 }
 
@@ -93,6 +104,13 @@ impl fmt::Display for OpenError {
                 file.display()
             ),
             Self::Read => f.write_str("a question is being answered from the file"),
+            Self::Damaged { path, why } => {
+                write!(
+                    f,
+                    "{} is damaged ({why}); the daemon moves it away and salvages what can be read",
+                    path.display()
+                )
+            }
             Self::Io { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
             Self::Sqlite { doing, path, why } => write!(f, "{doing} {}: {why}{}", path.display(), standing(path)),
         }
@@ -127,8 +145,9 @@ impl Store {
             LockError::Io(why) => OpenError::io("opening", &lock_file, why),
         })?;
         give_to_owner(&lock_file, &settings.dir)?;
-        let (connection, ledger) = connect(&settings, now)?;
-        Ok(Self { connection, settings, lock, door: Door::default(), ledger, before: None })
+        let Opened { connection, ledger, identity, quarantined } = connect(&settings, now)?;
+        let door = Door::default();
+        Ok(Self { connection, settings, lock, door, ledger, before: None, identity, condemned: false, quarantined })
     }
 }
 
@@ -140,13 +159,56 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|why| OpenError::io("making the state directory", dir, why))
 }
 
+/// A file that is open, and sure.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) ledger: Ledger,
+    pub(super) identity: Identity,
+    pub(super) quarantined: Vec<Quarantined>,
+}
+
+/// Which files are open: a path may lead to others one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Device and inode of the database.
+    pub(super) file: Option<(u64, u64)>,
+    /// The same of its log.
+    pub(super) log: Option<(u64, u64)>,
+}
+
+impl Identity {
+    /// What is there now.
+    pub(super) fn of(settings: &StoreSettings) -> Self {
+        let look = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        Self { file: look(settings.file()), log: look(settings.log_file()) }
+    }
+}
+
 /// Everything after the lock, also for a store that is opened again.
-pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger), OpenError> {
+pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
+    make_dir(&settings.dir)?;
+    let connection = match quarantine::resume(settings).and_then(|()| connect_file(settings)) {
+        Err(OpenError::Damaged { path, why }) => {
+            log::error!("event=database_corrupt path={path:?} error={why:?}");
+            quarantine::take_away(settings, now)?;
+            connect_file(settings)?
+        }
+        connected => connected?,
+    };
+    let quarantined = quarantine::salvage_all(settings, &connection, now)?;
+    let mut ledger = Ledger::load(&connection).map_err(|why| OpenError::sqlite("opening", &settings.file(), why))?;
+    if ledger.at.wall.as_millis() == 0 {
+        ledger.at.wall = now; // A new file: its life begins now.
+    }
+    (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
+    Ok(Opened { connection, ledger, identity: Identity::of(settings), quarantined })
+}
+
+fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {
     let file = settings.file();
-    let evicting = |why| OpenError::io("syncing", &file, why);
     if file.exists() {
         for part in [&file, &settings.log_file()] {
-            (settings.disk.evict)(part).map_err(evicting)?;
+            (settings.disk.evict)(part).map_err(|why| OpenError::io("syncing", part, why))?;
         }
         refuse_newer(&file)?;
     } else {
@@ -158,17 +220,27 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
             .map_err(opened)?;
     prepare(&connection, settings).map_err(opened)?;
     let steps = embedded::migrations::runner();
-    steps.run(&mut connection).map_err(|why| OpenError::Sqlite {
-        doing: "bringing the schema up to date in",
-        path: file.clone(),
-        why: why.to_string(),
+    steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
+    // Its row is the agent's memory; a file without one has lost it.
+    Ledger::load(&connection).map_err(|why| match why {
+        rusqlite::Error::QueryReturnedNoRows => {
+            OpenError::Damaged { path: file.clone(), why: "the agent's own row is missing".into() }
+        }
+        why => opened(why),
     })?;
-    let mut ledger = Ledger::load(&connection).map_err(opened)?;
-    if ledger.at.wall.as_millis() == 0 {
-        ledger.at.wall = now; // A new file: its life begins now.
+    Ok(connection)
+}
+
+fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<rusqlite::Error>().is_some_and(damaged) {
+            return OpenError::Damaged { path: file.to_owned(), why: error.to_string() };
+        }
+        cause = error.source();
     }
-    (settings.disk.sync_dir)(&settings.dir).map_err(evicting)?;
-    Ok((connection, ledger))
+    let doing = "bringing the schema up to date in";
+    OpenError::Sqlite { doing, path: file.to_owned(), why: error.to_string() }
 }
 
 mod embedded {
@@ -204,7 +276,7 @@ fn refuse_newer(file: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes an empty file that only its owner reads, before SQLite makes one by the umask.
-fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
+pub(super) fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::OpenOptionsExt;
     let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
     made.map_err(|why| OpenError::io("making", file, why))?;
@@ -212,7 +284,7 @@ fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
 }
 
 /// A root who records without the daemon must not leave files that the daemon cannot open.
-fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
+pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

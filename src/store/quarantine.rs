@@ -1,0 +1,197 @@
+//! The quarantine: where a damaged database goes, and what is left of one that was taken away.
+//!
+//! ```text
+//! sync_failures.db ──→ quarantine/T.moving/ ──┐
+//!  (and its log)                              ├──→ quarantine/T/ ──salvage──→ quarantine/T/salvaged
+//! an open file   ────→ quarantine/T.copying/ ─┘                               (says what came of it)
+//!  that was deleted
+//! ```
+//!
+//! Every step is one rename or one file, synced before the next, so that a start finds one of these
+//! states and goes on from it ([`resume`]): what moves is moved to the end; a copy that was cut short
+//! is salvaged as far as it goes; what has no `salvaged` in it is salvaged (again). The log moves
+//! before its file, because SQLite would throw away a log without one.
+//!
+//! What stands here is never deleted by the agent. Others decide what is damaged (`open`) and read it
+//! (`salvage`).
+
+use super::StoreSettings;
+use super::open::{OpenError, give_to_owner, make_private};
+use super::salvage::{self, SalvageError, Tally, Terms};
+use crate::moment::WallTime;
+use rusqlite::Connection;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const FILE: &str = "sync_failures.db";
+/// What moves, in this order.
+const PARTS: [&str; 3] = ["sync_failures.db-journal", "sync_failures.db-wal", FILE];
+/// Says of a quarantine that its rows are in the present file, and how many.
+const DONE: &str = "salvaged";
+
+/// A quarantine whose readable rows are live again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What came of it.
+    pub tally: Tally,
+}
+
+/// Moves the database away, with everything that belongs to it. No connection of this process has it
+/// open.
+pub(super) fn take_away(settings: &StoreSettings, now: WallTime) -> Result<(), OpenError> {
+    for part in [settings.file(), settings.log_file()] {
+        (settings.disk.evict)(&part).map_err(|why| OpenError::io("syncing", &part, why))?;
+    }
+    move_all(settings, &make(settings, now, "moving")?)
+}
+
+/// Copies what an open connection still holds of a file that is no longer there.
+pub(super) fn copy(settings: &StoreSettings, connection: &Connection, now: WallTime) -> Result<(), OpenError> {
+    let place = make(settings, now, "copying")?;
+    let file = place.join(FILE);
+    let copied = make_private(&file, &settings.dir).and_then(|()| {
+        let into = file.to_string_lossy();
+        let copied = connection.execute("VACUUM INTO ?1", [&into]);
+        copied.map_err(|why| OpenError::sqlite("copying what was deleted to", &file, why))?;
+        (settings.disk.evict)(&file).map_err(|why| OpenError::io("syncing", &file, why))
+    });
+    if let Err(error) = copied {
+        // The connection still has everything; half a copy would only take its place on the disk.
+        fs::remove_dir_all(&place).map_err(|why| OpenError::io("removing", &place, why))?;
+        return Err(error);
+    }
+    arrive(settings, &place)
+}
+
+/// Goes on with what was cut short.
+pub(super) fn resume(settings: &StoreSettings) -> Result<(), OpenError> {
+    for place in places(settings)? {
+        match place.extension().and_then(|ending| ending.to_str()) {
+            Some("moving") => move_all(settings, &place)?,
+            Some("copying") => arrive(settings, &place)?,
+            _ => {}
+        }
+    }
+    // A log whose file is gone or empty holds rows that SQLite would throw away.
+    let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    if length(&settings.file()) == 0 && length(&settings.log_file()) > 0 {
+        return Err(OpenError::Damaged {
+            path: settings.file(),
+            why: "it is missing or empty, and its log is not".into(),
+        });
+    }
+    Ok(())
+}
+
+/// Salvages every quarantine that was not yet.
+pub(super) fn salvage_all(
+    settings: &StoreSettings,
+    into: &Connection,
+    now: WallTime,
+) -> Result<Vec<Quarantined>, OpenError> {
+    let mut done = Vec::new();
+    for path in places(settings)?.into_iter().filter(|path| !path.join(DONE).exists()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let terms = Terms { name: &name, now, routes: &settings.routes };
+        let (file, log) = (path.join(FILE), path.join("sync_failures.db-wal"));
+        let tally = salvage::salvage(&file, &log, into, &terms).map_err(|error| match error {
+            SalvageError::Read(why) => OpenError::io("salvaging", &file, why),
+            SalvageError::Write(why) => OpenError::sqlite("salvaging a quarantine into", &settings.file(), why),
+        })?;
+        let Tally { salvaged, lost } = tally;
+        let said = path.join(DONE);
+        fs::write(&said, format!("salvaged={salvaged} lost={lost}\n"))
+            .and_then(|()| (settings.disk.evict)(&said))
+            .and_then(|()| (settings.disk.sync_dir)(&path))
+            .map_err(|why| OpenError::io("writing", &said, why))?;
+        log::error!("event=quarantined path={path:?} salvaged={salvaged} lost={lost}");
+        done.push(Quarantined { path, tally });
+    }
+    Ok(done)
+}
+
+fn root(settings: &StoreSettings) -> PathBuf {
+    settings.dir.join("quarantine")
+}
+
+/// All quarantines, oldest first, also those that are not whole.
+fn places(settings: &StoreSettings) -> Result<Vec<PathBuf>, OpenError> {
+    let root = root(settings);
+    let listed = match fs::read_dir(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.and_then(|entries| {
+            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+            paths.filter(|path| path.as_ref().map_or(true, |path| path.is_dir())).collect::<io::Result<Vec<_>>>()
+        }),
+    };
+    let mut places = listed.map_err(|why| OpenError::io("reading", &root, why))?;
+    places.sort();
+    Ok(places)
+}
+
+/// Makes the directory of a new quarantine, under a name that says that it is not whole.
+fn make(settings: &StoreSettings, now: WallTime, doing: &str) -> Result<PathBuf, OpenError> {
+    let root = root(settings);
+    make_dir(&root, settings)?;
+    sync(settings, &settings.dir)?;
+    let time = now.rfc3339().replace(':', "-");
+    let names = (1..).map(|n| if n == 1 { time.clone() } else { format!("{time}-{n}") });
+    let taken = places(settings)?;
+    let is_free = |name: &String| !taken.iter().any(|path| path.file_name().is_some_and(|is| stem(is) == *name));
+    let name = names.into_iter().find(is_free).unwrap_or(time);
+    let place = root.join(format!("{name}.{doing}"));
+    make_dir(&place, settings)?;
+    sync(settings, &root)?;
+    Ok(place)
+}
+
+/// A quarantine's name, whole or not.
+fn stem(name: &std::ffi::OsStr) -> String {
+    let name = name.to_string_lossy();
+    name.trim_end_matches(".moving").trim_end_matches(".copying").to_owned()
+}
+
+/// Moves what is still in the state directory, and calls the quarantine whole.
+fn move_all(settings: &StoreSettings, place: &Path) -> Result<(), OpenError> {
+    let index = settings.dir.join("sync_failures.db-shm");
+    remove(&index).map_err(|why| OpenError::io("removing", &index, why))?;
+    for part in PARTS {
+        let from = settings.dir.join(part);
+        match fs::rename(&from, place.join(part)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            moved => moved.map_err(|why| OpenError::io("moving to the quarantine", &from, why))?,
+        }
+        sync(settings, place)?;
+        sync(settings, &settings.dir)?;
+    }
+    arrive(settings, place)
+}
+
+/// Calls a quarantine whole.
+fn arrive(settings: &StoreSettings, place: &Path) -> Result<(), OpenError> {
+    sync(settings, place)?;
+    let whole = place.with_file_name(stem(place.file_name().unwrap_or_default()));
+    fs::rename(place, &whole).map_err(|why| OpenError::io("renaming", place, why))?;
+    sync(settings, &root(settings))
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn make_dir(dir: &Path, settings: &StoreSettings) -> Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|why| OpenError::io("making", dir, why))?;
+    give_to_owner(dir, &settings.dir)
+}
+
+fn sync(settings: &StoreSettings, dir: &Path) -> Result<(), OpenError> {
+    (settings.disk.sync_dir)(dir).map_err(|why| OpenError::io("syncing", dir, why))
+}

@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod check;
 pub mod disk;
 pub mod door;
 pub mod failures;

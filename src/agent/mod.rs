@@ -176,7 +176,12 @@ impl Agent {
         let lines = match Line::all(&store, config, now) {
             Err(error @ StoreError::Damaged(_)) => {
                 let fails = |why: &OpenError| log::error!("event=reopen_failed error={:?}", why.to_string());
-                store.reopen(now.wall, true).inspect_err(fails).map_err(|_| error)?;
+                let mut open = || {
+                    store.reopen(now.wall, true)?;
+                    while !store.recover(now.wall)? {}
+                    Ok(())
+                };
+                open().inspect_err(fails).map_err(|_| error)?;
                 Line::all(&store, config, now)?
             }
             lines => lines?,

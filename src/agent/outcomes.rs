@@ -20,6 +20,7 @@ use crate::record::{Asked, Failure, Leaving, Trigger};
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
 use crate::store::failures::{AfterTry, Successor};
+use crate::store::open::OpenError;
 use crate::wire::fields::{Code, Rejection};
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub(super) struct Settling {
     reopen: bool,
     /// It is damaged, and goes to the quarantine then.
     damaged: bool,
+    /// It was opened, and what was quarantined is being brought back.
+    recovering: bool,
     without_history: bool,
 }
 
@@ -101,7 +104,7 @@ impl Settling {
             StoreError::Full(_) => self.without_history = self.failures > 0,
             StoreError::Locked(_) => {}
             StoreError::Failed(_) | StoreError::Replaced => self.reopen = true,
-            StoreError::Damaged(_) => (self.reopen, self.damaged) = (true, true),
+            StoreError::Damaged(_) => (self.reopen, self.damaged, self.recovering) = (true, true, false),
         }
         self.postpone(now);
     }
@@ -111,6 +114,10 @@ impl Settling {
         if let (StoreError::Damaged(_), false) = (error, self.damaged) {
             self.failed(now, error);
         }
+    }
+
+    fn opened(&mut self) {
+        (self.reopen, self.damaged, self.recovering) = (false, false, false);
     }
 
     fn postpone(&mut self, now: AgentTime) {
@@ -315,13 +322,20 @@ impl Agent {
             return;
         }
         if self.settle.reopen {
-            if let Err(error) = self.store.reopen(now.wall, self.settle.damaged) {
-                log::error!("event=reopen_failed error={:?}", error.to_string());
-                self.settle.postpone(now.agent);
-                return;
+            match self.open_anew(now) {
+                Ok(true) => log::warn!("event=reopened"),
+                Ok(false) => {
+                    self.settle.next = Some(now.agent); // The rest of it in the next round.
+                    return;
+                }
+                Err(error) => {
+                    log::error!("event=reopen_failed error={:?}", error.to_string());
+                    self.settle.recovering = false;
+                    self.settle.postpone(now.agent);
+                    return;
+                }
             }
-            log::warn!("event=reopened");
-            (self.settle.reopen, self.settle.damaged) = (false, false);
+            self.settle.opened();
             if let Err(error) = self.adopt(now) {
                 self.settle.failed(now.agent, &error);
                 return;
@@ -336,6 +350,15 @@ impl Agent {
             self.settle.without_history = false;
         }
         self.round.outcomes.extend(outcomes);
+    }
+
+    /// Opens the file, and brings back what was quarantined, a part a round; `true` at the end.
+    fn open_anew(&mut self, now: Moment) -> Result<bool, OpenError> {
+        if !self.settle.recovering {
+            self.store.reopen(now.wall, self.settle.damaged)?;
+            (self.settle.recovering, self.settle.damaged) = (true, false);
+        }
+        self.store.recover(now.wall)
     }
 
     /// Stores where upstreams stand, where that has changed.

@@ -36,7 +36,7 @@ use door::Door;
 use ledger::Ledger;
 use lock::Lock;
 use open::{Identity, OpenError, Opened};
-use quarantine::Quarantined;
+use quarantine::{Quarantined, Recovery};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::path::PathBuf;
@@ -148,6 +148,8 @@ pub struct Store {
     identity: Identity,
     /// The file was found damaged, and closed, and is still at its path.
     condemned: bool,
+    /// What is still to be brought back.
+    recovery: Recovery,
     /// Quarantines that were salvaged and not told of yet.
     quarantined: Vec<Quarantined>,
 }
@@ -212,6 +214,7 @@ impl Store {
     /// Closes the file and opens it anew after it failed: what the kernel only seems to have
     /// written is put away first ([`Disk`]). A damaged file goes to the quarantine. What is open and
     /// no longer at its path is copied there first, for nobody else can read it. The lock is kept.
+    /// [`recover`](Self::recover) does the rest.
     pub fn reopen(&mut self, now: WallTime, damaged: bool) -> Result<(), OpenError> {
         self.rollback();
         let door = self.door.clone();
@@ -229,17 +232,30 @@ impl Store {
             quarantine::take_away(&self.settings, now)?;
             self.condemned = false;
         }
-        let Opened { connection, ledger, identity, quarantined } = open::connect(&self.settings, now)?;
-        self.connection = connection;
-        self.ledger = Ledger {
-            // What was lost of it is still known here.
-            at: Moment { agent: self.ledger.at.agent.max(ledger.at.agent), wall: ledger.at.wall },
-            next_seq: self.ledger.next_seq.max(ledger.next_seq),
-            ..ledger
-        };
-        self.identity = identity;
-        self.quarantined.extend(quarantined);
+        let Opened { connection, ledger, identity, recovery } = open::connect(&self.settings, now)?;
+        (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
+        self.go_on_from(&ledger);
         Ok(())
+    }
+
+    /// Brings back a part of what was quarantined; `true`: that was all. Until then nothing may be
+    /// written; after an error it is to be opened anew.
+    pub fn recover(&mut self, now: WallTime) -> Result<bool, OpenError> {
+        if self.recovery.is_over() {
+            return Ok(true);
+        }
+        if let Some(done) = self.recovery.step(&self.settings, &self.connection, now)? {
+            self.quarantined.push(done);
+            self.go_on_from(&open::load(&self.connection, &self.settings, now)?);
+        }
+        Ok(self.recovery.is_over())
+    }
+
+    /// Takes the ledger of the file; what was lost of it is still known here.
+    fn go_on_from(&mut self, ledger: &Ledger) {
+        let agent = self.ledger.at.agent.max(ledger.at.agent);
+        let next_seq = self.ledger.next_seq.max(ledger.next_seq);
+        self.ledger = Ledger { at: Moment { agent, wall: ledger.at.wall }, next_seq, live: ledger.live };
     }
 
     fn is_open(&self) -> bool {

@@ -15,7 +15,7 @@
 use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
-use super::quarantine::{self, Quarantined};
+use super::quarantine::{self, Recovery};
 use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
@@ -145,9 +145,21 @@ impl Store {
             LockError::Io(why) => OpenError::io("opening", &lock_file, why),
         })?;
         give_to_owner(&lock_file, &settings.dir)?;
-        let Opened { connection, ledger, identity, quarantined } = connect(&settings, now)?;
-        let door = Door::default();
-        Ok(Self { connection, settings, lock, door, ledger, before: None, identity, condemned: false, quarantined })
+        let Opened { connection, ledger, identity, recovery } = connect(&settings, now)?;
+        let mut store = Self {
+            connection,
+            settings,
+            lock,
+            door: Door::default(),
+            ledger,
+            before: None,
+            identity,
+            condemned: false,
+            recovery,
+            quarantined: Vec::new(),
+        };
+        while !store.recover(now)? {}
+        Ok(store)
     }
 }
 
@@ -159,12 +171,12 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|why| OpenError::io("making the state directory", dir, why))
 }
 
-/// A file that is open, and sure.
+/// A file that is open, and sure; what was quarantined before may have to be brought back.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) ledger: Ledger,
     pub(super) identity: Identity,
-    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) recovery: Recovery,
 }
 
 /// Which files are open: a path may lead to others one day.
@@ -195,13 +207,18 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened,
         }
         connected => connected?,
     };
-    let quarantined = quarantine::salvage_all(settings, &connection, now)?;
-    let mut ledger = Ledger::load(&connection).map_err(|why| OpenError::sqlite("opening", &settings.file(), why))?;
+    let ledger = load(&connection, settings, now)?;
+    (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
+    Ok(Opened { connection, ledger, identity: Identity::of(settings), recovery: Recovery::plan(settings)? })
+}
+
+/// The agent's own row of an open file.
+pub(super) fn load(connection: &Connection, settings: &StoreSettings, now: WallTime) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::load(connection).map_err(|why| OpenError::sqlite("opening", &settings.file(), why))?;
     if ledger.at.wall.as_millis() == 0 {
         ledger.at.wall = now; // A new file: its life begins now.
     }
-    (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
-    Ok(Opened { connection, ledger, identity: Identity::of(settings), quarantined })
+    Ok(ledger)
 }
 
 fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {

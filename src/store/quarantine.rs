@@ -17,9 +17,11 @@
 
 use super::StoreSettings;
 use super::open::{OpenError, give_to_owner, make_private};
-use super::salvage::{self, SalvageError, Tally, Terms};
+use super::salvage::{Salvage, SalvageError, Tally, Terms};
 use crate::moment::WallTime;
 use rusqlite::Connection;
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -87,31 +89,72 @@ pub(super) fn resume(settings: &StoreSettings) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Salvages every quarantine that was not yet.
-pub(super) fn salvage_all(
-    settings: &StoreSettings,
-    into: &Connection,
-    now: WallTime,
-) -> Result<Vec<Quarantined>, OpenError> {
-    let mut done = Vec::new();
-    for path in places(settings)?.into_iter().filter(|path| !path.join(DONE).exists()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let terms = Terms { name: &name, now, routes: &settings.routes };
-        let (file, log) = (path.join(FILE), path.join("sync_failures.db-wal"));
-        let tally = salvage::salvage(&file, &log, into, &terms).map_err(|error| match error {
-            SalvageError::Read(why) => OpenError::io("salvaging", &file, why),
-            SalvageError::Write(why) => OpenError::sqlite("salvaging a quarantine into", &settings.file(), why),
-        })?;
-        let Tally { salvaged, lost } = tally;
-        let said = path.join(DONE);
-        fs::write(&said, format!("salvaged={salvaged} lost={lost}\n"))
-            .and_then(|()| (settings.disk.evict)(&said))
-            .and_then(|()| (settings.disk.sync_dir)(&path))
-            .map_err(|why| OpenError::io("writing", &said, why))?;
-        log::error!("event=quarantined path={path:?} salvaged={salvaged} lost={lost}");
-        done.push(Quarantined { path, tally });
+/// Quarantines that were not salvaged yet, brought back one after the other, step by step.
+#[derive(Default)]
+pub(super) struct Recovery {
+    waiting: VecDeque<PathBuf>,
+    under_way: Option<(PathBuf, Salvage)>,
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery").field("waiting", &self.waiting).finish_non_exhaustive()
     }
-    Ok(done)
+}
+
+impl Recovery {
+    /// Of all that is there and not salvaged.
+    pub(super) fn plan(settings: &StoreSettings) -> Result<Self, OpenError> {
+        let waiting = places(settings)?.into_iter().filter(|path| !path.join(DONE).exists());
+        Ok(Self { waiting: waiting.collect(), under_way: None })
+    }
+
+    /// Is everything back?
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_none()
+    }
+
+    /// One step; a quarantine whose last one it was comes back.
+    pub(super) fn step(
+        &mut self,
+        settings: &StoreSettings,
+        into: &Connection,
+        now: WallTime,
+    ) -> Result<Option<Quarantined>, OpenError> {
+        if self.under_way.is_none() {
+            let Some(path) = self.waiting.pop_front() else { return Ok(None) };
+            let (file, log) = (path.join(FILE), path.join("sync_failures.db-wal"));
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let terms = Terms { name, now, routes: settings.routes.clone() };
+            let begun = Salvage::begin(&file, &log, into, terms).map_err(|error| cannot(settings, &file, error))?;
+            self.under_way = Some((path, begun));
+        }
+        let Some((path, salvage)) = &mut self.under_way else { return Ok(None) };
+        let tally = salvage.step(into).map_err(|error| cannot(settings, path, error))?;
+        let Some(tally) = tally else { return Ok(None) };
+        let path = path.clone();
+        self.under_way = None;
+        say_done(settings, &path, tally)?;
+        Ok(Some(Quarantined { path, tally }))
+    }
+}
+
+fn cannot(settings: &StoreSettings, path: &Path, error: SalvageError) -> OpenError {
+    match error {
+        SalvageError::Read(why) => OpenError::io("salvaging", path, why),
+        SalvageError::Write(why) => OpenError::sqlite("salvaging a quarantine into", &settings.file(), why),
+    }
+}
+
+fn say_done(settings: &StoreSettings, path: &Path, tally: Tally) -> Result<(), OpenError> {
+    let Tally { salvaged, lost } = tally;
+    let said = path.join(DONE);
+    fs::write(&said, format!("salvaged={salvaged} lost={lost}\n"))
+        .and_then(|()| (settings.disk.evict)(&said))
+        .and_then(|()| (settings.disk.sync_dir)(path))
+        .map_err(|why| OpenError::io("writing", &said, why))?;
+    log::error!("event=quarantined path={path:?} salvaged={salvaged} lost={lost}");
+    Ok(())
 }
 
 fn root(settings: &StoreSettings) -> PathBuf {

@@ -127,9 +127,12 @@ impl Saved {
 
     fn bring(image: &Image, store: &Connection) -> Tally {
         let from = image.put();
-        let terms = Terms { name: "then", now: NOW, routes: &[] };
+        let terms = Terms { name: "then".into(), now: NOW, routes: Vec::new() };
         let (file, log) = (from.path().join("sync_failures.db"), from.path().join("sync_failures.db-wal"));
-        let tally = salvage(&file, &log, store, &terms).unwrap_or_else(|error| panic!("{error:?}"));
+        let begun = Salvage::begin(&file, &log, store, terms);
+        let mut salvage = begun.unwrap_or_else(|error| panic!("{error:?}"));
+        let mut step = || salvage.step(store).unwrap_or_else(|error| panic!("{error:?}"));
+        let tally = std::iter::repeat_with(&mut step).find_map(|tally| tally).expect("it ends");
         let sound: String = store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a word");
         assert_eq!(sound, "ok");
         tally
@@ -195,7 +198,7 @@ fn all_of_a_sound_file_comes_back_also_what_is_only_in_its_log() {
 
 /// The numbers of the failures that have a part in this page of a sound file.
 fn in_page(pages: &Pages, tables: &Tables, page: u32) -> usize {
-    let failure = |record: &records::Record| matches!(tables.know(record), Some(Known::Row(Table::Failures)));
+    let failure = |record: &Record| matches!(tables.know(record), Some(Known::Row(Table::Failures)));
     records(pages, page).iter().filter(|record| failure(record)).count()
 }
 

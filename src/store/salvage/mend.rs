@@ -107,7 +107,7 @@ fn fill_what_decides(row: &mut Row) {
     }
 }
 
-impl Terms<'_> {
+impl Terms {
     /// Does the route of such a failure hold what may have arrived?
     fn holds(&self, row: &Row) -> bool {
         let text = |name| row.text(name).unwrap_or_default();

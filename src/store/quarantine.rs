@@ -9,8 +9,8 @@
 //!
 //! Every step is one rename or one file, synced before the next, so that a start finds one of these
 //! states and goes on from it ([`resume`]): what moves is moved to the end; a copy that was cut short
-//! is salvaged as far as it goes; what has no `salvaged` in it is salvaged (again). The log moves
-//! before its file, because SQLite would throw away a log without one.
+//! is salvaged as far as it goes; what has no `salvaged` in it is salvaged (again). That comes before
+//! SQLite sees anything, for it would throw away a log whose file has moved already.
 //!
 //! What stands here is never deleted by the agent. Others decide what is damaged (`open`) and read it
 //! (`salvage`).

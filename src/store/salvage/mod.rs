@@ -32,6 +32,7 @@ mod tables;
 mod tests;
 
 use super::keys;
+use super::open::drain;
 use crate::config::Route;
 use crate::ids::Seq;
 use crate::moment::WallTime;
@@ -96,6 +97,8 @@ enum Phase {
     Failures { place: usize },
     /// Heads are the oldest of their orders again, from behind this number on.
     Order { after: i64 },
+    /// Everything is there, and is made durable.
+    End,
 }
 
 /// A salvage under way; see the module.
@@ -143,9 +146,13 @@ impl Salvage {
         })
     }
 
-    /// One step, durable when it returns; at the end what came of it all. After an error it begins
-    /// again.
+    /// One step; at the end what came of it all. After an error it begins again, with another
+    /// connection.
     pub(super) fn step(&mut self, into: &Connection) -> Result<Option<Tally>, SalvageError> {
+        // Until the end nothing needs to be durable, for a salvage that was cut short begins again; the
+        // last commit syncs all of it.
+        let last = matches!(self.phase, Phase::End);
+        drain(into, if last { "PRAGMA synchronous = EXTRA" } else { "PRAGMA synchronous = NORMAL" })?;
         into.execute_batch("BEGIN IMMEDIATE")?;
         let done = self.advance(into);
         match done {
@@ -179,8 +186,9 @@ impl Salvage {
             }
             Phase::Order { after } => match order_heads(into, after)? {
                 Some(last) => Phase::Order { after: last },
-                None => return self.end(into).map(Some),
+                None => Phase::End,
             },
+            Phase::End => return self.end(into).map(Some),
         };
         Ok(None)
     }

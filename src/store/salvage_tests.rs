@@ -162,6 +162,8 @@ impl Saved {
             self.number("SELECT next_seq FROM agent") > self.number("SELECT max(seq) FROM sync_failures"),
             "{what}"
         );
+        let back = "SELECT (SELECT agent_time FROM agent) < max(recorded_at) FROM sync_failures";
+        assert_eq!(self.number(back), 0, "{what}: agent time has gone back");
         let keys = "SELECT COUNT(*) FROM sync_failures LEFT JOIN idempotency_keys ON failure_id = id \
                     WHERE outcome IS NOT NULL OR failure_id IS NULL AND error_class IS NULL";
         assert_eq!(self.number(keys), 0, "{what}: every failure has its key");

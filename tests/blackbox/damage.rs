@@ -248,6 +248,81 @@ fn a_quarantine_that_was_cut_short_is_brought_to_its_end() {
     }
 }
 
+/// A power cut in the middle of a salvage, after half of the rows: it begins again, and nothing is
+/// there twice.
+#[test]
+fn a_salvage_that_was_cut_short_is_done_again() {
+    let (mut agent, before) = stopped(200);
+    overwrite(&agent, 1);
+    agent.up();
+    wait_salvaged(&agent, 1);
+    assert!(agent.stop().success());
+    fs::remove_file(quarantines(&agent)[0].join("salvaged")).expect("it did not say so yet");
+    let file = Connection::open(agent.database()).expect("the file opens");
+    let half = "DELETE FROM sync_failures WHERE seq > 100; DELETE FROM idempotency_keys WHERE key LIKE 'k-1%'; \
+                UPDATE agent SET agent_time = 0, wall_time = 0, next_seq = 1, live = 0";
+    file.execute_batch(half).expect("half of it");
+    file.close().expect("it closes");
+    agent.up();
+    assert_eq!(wait_salvaged(&agent, 1), "salvaged=200 lost=0\n");
+    assert_live(&agent, &before);
+    assert_eq!(agent.cell("SELECT COUNT(*) FROM idempotency_keys"), 200);
+    let reply = agent.call(&record("s-new", &json!({"idempotency_key": "again"})));
+    assert_eq!(reply["seq"], 201, "no number is used twice: {reply}");
+}
+
+/// A power cut while an open file was being copied: what there is of the copy is brought back.
+#[test]
+fn a_copy_that_was_cut_short_is_salvaged_as_far_as_it_goes() {
+    let (mut agent, before) = stopped(200);
+    let place = agent.state_dir().join("quarantine/2026-11-24T06-12-34.123Z.copying");
+    fs::create_dir_all(&place).expect("a directory");
+    fs::rename(agent.database(), place.join("sync_failures.db")).expect("it moves");
+    agent.up();
+    assert_eq!(wait_salvaged(&agent, 1), "salvaged=200 lost=0\n");
+    assert_live(&agent, &before);
+}
+
+/// What people have done holds: a held one stays held, a pause goes on, and the audit tells of both.
+#[test]
+fn what_people_have_done_is_salvaged() {
+    let upstream = Upstream::willing();
+    let mut agent = Agent::start(&Plan::to(upstream.url()));
+    agent.ask(&json!({"op": "pause", "reason": "stock-taking"}));
+    fill(&agent, 10);
+    let held = id_of(&agent.call(&record("held", &json!({}))));
+    assert_eq!(agent.ask(&json!({"op": "hold", "ids": [held]}))["changed"], 1);
+    assert!(agent.stop().success());
+    let deeds = agent.rows("SELECT at, operation, failure_id, reason FROM audit_log ORDER BY id");
+    overwrite(&agent, 1);
+    agent.up();
+    assert_eq!(wait_salvaged(&agent, 1), "salvaged=11 lost=0\n");
+    assert_eq!(agent.failure(&held).expect("it is there")["status"], "held");
+    agent.wait_upstream("paused");
+    let told = "SELECT at, operation, failure_id, reason FROM audit_log WHERE operation <> 'quarantine' ORDER BY id";
+    assert_eq!(agent.rows(told), deeds);
+}
+
+/// 03, `on_unsure = "hold"`: it may have been sent, and nobody knows any more.
+#[test]
+fn salvaged_failures_of_a_route_that_holds_unsure_ones_are_held() {
+    let upstream = Upstream::willing();
+    let routes = "[[route]]\nentity_type = \"FISCAL\"\non_unsure = \"hold\"\n[[route]]\n";
+    let mut agent = Agent::start(&Plan::with(upstream.url(), routes));
+    agent.ask(&json!({"op": "pause"}));
+    let more = json!({"error": "HTTP 500: no", "entity_type": "FISCAL"});
+    let fiscal = id_of(&agent.call(&record("f-1", &more)));
+    let sale = id_of(&agent.call(&record("s-1", &json!({"error": "HTTP 500: no"}))));
+    assert!(agent.stop().success());
+    overwrite(&agent, 1);
+    agent.up();
+    wait_salvaged(&agent, 1);
+    agent.ask(&json!({"op": "resume"}));
+    agent.wait_gone(&sale);
+    assert_eq!(agent.failure(&fiscal).expect("it is there")["status"], "held");
+    assert!(upstream.deliveries_of("f-1").is_empty());
+}
+
 /// It is not looked for any more, and a question meets it.
 #[test]
 fn a_statement_that_meets_damage_leads_to_the_quarantine() {

@@ -19,7 +19,7 @@ use super::quarantine::{self, Recovery};
 use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -273,23 +273,29 @@ pub fn newest_version() -> i64 {
 
 fn refuse_newer(file: &Path) -> Result<(), OpenError> {
     let opened = |why| OpenError::sqlite("reading", file, why);
-    let reading = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(opened)?;
-    reading.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
-    let exists: bool = reading
-        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')", [], |row| {
-            row.get(0)
-        })
-        .map_err(opened)?;
-    if !exists {
-        return Ok(());
-    }
-    let found: Option<i64> =
-        reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0)).map_err(opened)?;
+    let found = match version(file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // A crash in the first transaction of all left a journal, and whoever only reads cannot undo it.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            version(file, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        found => found,
+    };
     let known = newest_version();
-    match found {
+    match found.map_err(opened)? {
         Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
         _ => Ok(()),
     }
+}
+
+/// A file's schema version; `None` when it has none yet.
+fn version(file: &Path, flags: OpenFlags) -> rusqlite::Result<Option<i64>> {
+    let reading = Connection::open_with_flags(file, flags)?;
+    reading.busy_timeout(BUSY_PATIENCE)?;
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')";
+    if !reading.query_row(exists, [], |row| row.get::<_, bool>(0))? {
+        return Ok(None);
+    }
+    reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))
 }
 
 /// Makes an empty file that only its owner reads, before SQLite makes one by the umask.

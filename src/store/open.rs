@@ -236,7 +236,8 @@ fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
     prepare(&connection, settings).map_err(opened)?;
-    let steps = embedded::migrations::runner();
+    // In one transaction with the row that says so: a crash between the two would be for good.
+    let steps = embedded::migrations::runner().set_grouped(true);
     steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
     // Its row is the agent's memory; a file without one has lost it.
     Ledger::load(&connection).map_err(|why| match why {

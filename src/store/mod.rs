@@ -340,7 +340,12 @@ impl Store {
 
     /// Ends the work with the file: what is in the log goes into the file, so that a copy of it is
     /// whole. The lock goes last.
+    /// Where the file is no longer at its path, what it holds is copied, for the next start.
     pub fn close(self) -> Result<(), StoreError> {
+        if self.is_open() && Identity::of(&self.settings).file != self.identity.file {
+            let fails = |error: OpenError| log::error!("event=database_lost error={:?}", error.to_string());
+            self.save_what_is_open(self.ledger.at.wall).unwrap_or_else(fails);
+        }
         let Self { connection, lock, .. } = self;
         open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)")?;
         connection.close().map_err(|(_, error)| error)?;

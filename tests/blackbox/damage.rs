@@ -380,6 +380,19 @@ fn a_file_deleted_under_a_running_agent_is_made_again_with_all_rows() {
     }
 }
 
+/// Nobody has written since, and it ends: what it had is there at the next start.
+#[test]
+fn a_file_deleted_under_an_idle_agent_is_there_after_a_stop() {
+    let mut agent = Agent::start(&Plan::default());
+    fill(&agent, 100);
+    let before = live(&agent);
+    remove(&agent, &["", "-wal", "-shm"]);
+    assert!(agent.stop().success());
+    agent.up();
+    assert_eq!(wait_salvaged(&agent, 1), "salvaged=100 lost=0\n");
+    assert_live(&agent, &before);
+}
+
 /// The file that is there now is opened; what both have is there once.
 #[test]
 fn a_file_replaced_under_a_running_agent_is_merged_with_what_was_open() {

@@ -162,15 +162,37 @@ fn a_quarantine_is_salvaged_once_and_kept() {
 fn rows_behind_a_damaged_first_page_or_root_are_all_there() {
     for root in ["sync_failures", "sqlite_schema"] {
         let (mut agent, before) = stopped(300);
-        let file = Connection::open(agent.database()).expect("the file opens");
-        let sql = "SELECT pageno FROM dbstat WHERE name = ?1 AND path = '/'";
-        let page: i64 = file.query_row(sql, [root], |row| row.get(0)).expect("a root");
-        file.close().expect("it closes");
-        overwrite(&agent, u64::try_from(page).expect("a number"));
+        overwrite(&agent, root_of(&agent, root));
         agent.up();
         assert_eq!(wait_salvaged(&agent, 1), "salvaged=300 lost=0\n", "{root}");
         wait_recording(&agent);
         assert_live(&agent, &before);
+    }
+}
+
+fn root_of(agent: &Agent, name: &str) -> u64 {
+    let file = Connection::open(agent.database()).expect("the file opens");
+    let sql = "SELECT pageno FROM dbstat WHERE name = ?1 AND path = '/'";
+    let page: i64 = file.query_row(sql, [name], |row| row.get(0)).expect("a root");
+    u64::try_from(page).expect("a number")
+}
+
+/// Damage that a start meets by itself does not keep it from starting.
+#[test]
+fn damage_of_what_a_start_reads_loses_no_failure() {
+    for table in ["upstreams", "agent", "refinery_schema_history"] {
+        let mut upstream = Upstream::willing();
+        upstream.down();
+        let mut agent = Agent::start(&Plan::to(upstream.url()));
+        fill(&agent, 100);
+        assert!(agent.stop().success());
+        let before = live(&agent);
+        overwrite(&agent, root_of(&agent, table));
+        agent.up();
+        assert_eq!(wait_salvaged(&agent, 1), "salvaged=100 lost=0\n", "{table}");
+        assert_live(&agent, &before);
+        let reply = agent.call(&record("s-new", &json!({"idempotency_key": "again"})));
+        assert!(reply["seq"].as_i64().is_some_and(|seq| seq > 100), "{table}: {reply}");
     }
 }
 
@@ -246,6 +268,27 @@ fn a_quarantine_that_was_cut_short_is_brought_to_its_end() {
         assert_live(&agent, &before);
         assert_eq!(quarantines(&agent), [place.with_extension("")], "{moved:?}");
     }
+}
+
+/// kill -9 in every system call by which a quarantine goes on, and by which a new file is made.
+#[test]
+#[ignore = "needs strace; run it with --include-ignored"]
+fn a_quarantine_that_is_killed_at_any_step_loses_nothing() {
+    let (mut agent, before) = stopped(300);
+    overwrite(&agent, 1);
+    let damaged = fs::read(agent.database()).expect("the file is read");
+    let mut kills = 0;
+    while agent.is_killed_in_start("rename,fsync,fdatasync,unlink,mkdir,ftruncate", kills + 1) {
+        kills += 1;
+        agent.up();
+        assert_eq!(wait_salvaged(&agent, 1), "salvaged=300 lost=0\n", "killed at {kills}");
+        assert_live(&agent, &before);
+        agent.kill9();
+        fs::remove_dir_all(agent.state_dir()).expect("it is removed");
+        fs::create_dir(agent.state_dir()).expect("a directory");
+        fs::write(agent.database(), &damaged).expect("the file is written");
+    }
+    assert!(kills >= 15, "{kills} steps");
 }
 
 /// A power cut in the middle of a salvage, after half of the rows: it begins again, and nothing is

@@ -15,8 +15,8 @@
 //!    the whole agent through days in milliseconds, with the same code (`tests/simulation.rs`).
 //! 2. **One loop.** One thread owns the sockets, the clients, the writing connection and the agent
 //!    ([`daemon`]): wait, read from everyone, decide, one COMMIT, answer everyone. Group commit
-//!    falls out of it. Beside it only what must block: senders, probes, a reader for long questions
-//!    ([`io`]); they answer through one inbox.
+//!    falls out of it. Beside it only what must block: senders, probes, a reader for long questions,
+//!    a look for damage ([`io`]); they answer through one inbox.
 //! 3. **Once down, once back.** client → agent → store → sender → outcome → store. No layer calls
 //!    up, there are no callbacks and no shared state behind a lock.
 //!
@@ -54,7 +54,8 @@
 //! ## What is where on disk
 //!
 //! `<state_dir>/sync_failures.db` (the table of the same name, the history of tries, the audit, the
-//! keys, where the upstreams stand, the agent's own row), `lock`, `ballast` (room held back for a full disk).
+//! keys, where the upstreams stand, the agent's own row), `lock`, `ballast` (room held back for a full
+//! disk), `quarantine/` (a directory for each damaged database; [`store::quarantine`]).
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

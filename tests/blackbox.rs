@@ -14,6 +14,8 @@ mod answers;
 mod command_line;
 #[path = "blackbox/credentials.rs"]
 mod credentials;
+#[path = "blackbox/damage.rs"]
+mod damage;
 #[path = "blackbox/delivery.rs"]
 mod delivery;
 #[path = "blackbox/disk.rs"]

@@ -7,7 +7,7 @@ use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::class::{Answer, Ending};
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::store::{Store, StoreSettings};
+use resyncd::store::{Store, StoreError, StoreSettings};
 use resyncd::wire::request::Socket;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -231,4 +231,44 @@ fn a_pause_that_could_not_be_audited_is_none() {
     bench.round();
     let (reply, sent) = bench.ask(Socket::App, SALE);
     assert_eq!((&reply["ok"], sent.len()), (&json!(true), 1), "{reply}");
+}
+
+/// 05: while what was quarantined comes back, step by step, clients are told so and nothing is sent;
+/// a request that was under way all the while ends as if nothing had been.
+#[test]
+fn a_quarantine_is_brought_back_between_the_rounds() {
+    let mut bench = Bench::new();
+    let (_, sent) = bench.ask(Socket::App, SALE);
+    let [dispatch] = &sent[..] else { panic!("one request, not {sent:?}") };
+    let line =
+        |n: usize| RETURN.replace("r-1", &format!("r-{n}")).replace("\"retry\":\"now\"", "\"error\":\"HTTP 500: x\"");
+    for n in 0..2500 {
+        let line = line(n);
+        let (client, peer) = (ClientId(1), &Peer::default());
+        bench.agent.handle(bench.now, Event::Line { client, socket: Socket::App, peer, line: line.as_bytes() });
+    }
+    bench.round();
+    assert_eq!(bench.live(), 2501);
+
+    bench.agent.handle(bench.now, Event::Damaged(StoreError::damaged("a page")));
+    bench.pass(Duration::from_secs(1));
+    let mut refused = 0;
+    loop {
+        let (reply, sent) = bench.ask(Socket::App, &line(9000));
+        assert!(sent.is_empty(), "{sent:?}");
+        if reply["ok"] == json!(true) {
+            break;
+        }
+        assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
+        refused += 1;
+        assert!(refused < 100, "it comes to an end");
+    }
+    assert!(refused >= 4, "{refused} rounds");
+    assert_eq!(bench.live(), 2502);
+
+    bench.accepted(dispatch);
+    bench.round();
+    assert_eq!((bench.live(), bench.agent.unsettled()), (2501, 0), "its outcome finds its row");
+    let integrity: String = bench.file().query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a word");
+    assert_eq!(integrity, "ok");
 }

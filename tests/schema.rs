@@ -133,3 +133,23 @@ fn the_ten_columns_come_first() {
     assert_eq!(text("SELECT created_at FROM sync_failures WHERE seq = 1"), "2026-11-24 06:12:34.124");
     assert_eq!(text("PRAGMA integrity_check"), "ok");
 }
+
+/// A crash between the tables and the row that says that they are there would keep the agent from
+/// ever starting again. Here the row is refused instead.
+#[test]
+fn a_migration_and_its_row_are_one_transaction() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = StoreSettings::new(dir.path(), &Limits::default());
+    let file = Connection::open(settings.file()).expect("a file");
+    let refused = "CREATE TABLE refinery_schema_history (version INTEGER PRIMARY KEY, name TEXT, applied_on TEXT, checksum TEXT); \
+                   CREATE TRIGGER fault BEFORE INSERT ON refinery_schema_history BEGIN SELECT RAISE(ABORT, 'fault'); END";
+    file.execute_batch(refused).expect("a history that takes nothing");
+    let error = Store::open(settings.clone(), now(0).wall).expect_err("no migration").to_string();
+    assert!(error.contains("fault"), "{error}");
+    let tables: i64 = file
+        .query_row("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'sync_failures'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(tables, 0);
+    file.execute_batch("DROP TRIGGER fault").expect("it is mended");
+    drop(Store::open(settings, now(0).wall).unwrap_or_else(|error| panic!("{error}")));
+}

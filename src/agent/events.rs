@@ -6,6 +6,7 @@ use crate::moment::WallTime;
 use crate::policy::class::Ending;
 use crate::policy::probe::ProbeEnd;
 use crate::question::{self, View};
+use crate::store::StoreError;
 use crate::wire::delivery::HttpRequest;
 use crate::wire::request::Socket;
 use serde_json::value::RawValue;
@@ -68,8 +69,10 @@ pub enum Event<'a> {
         /// For whom.
         client: ClientId,
         /// The next numbers, fewer than asked for at the end; or why it could not.
-        found: Result<Vec<Seq>, String>,
+        found: Result<Vec<Seq>, StoreError>,
     },
+    /// The file was found damaged by somebody who only reads it.
+    Damaged(StoreError),
     /// The free space of the file system.
     DiskFree(u64),
     /// The size of SQLite's log.

@@ -16,7 +16,7 @@
 //! when the leaving of its predecessor is.
 //!
 //! **When a commit fails** the records of the round are answered with an error, and its outcomes are
-//! kept and written alone until that succeeds (`outcomes`); until then nothing is sent.
+//! kept and written alone until that succeeds (`settling`); until then nothing is sent.
 //!
 //! - [`events`]: what goes in and what comes out.
 //! - `recording`: one record, from the request to its place in the table.
@@ -25,7 +25,9 @@
 //! - `operations`: what people ask for.
 //! - [`questions`]: what is only read.
 //! - `upkeep`: work in chunks, between the rounds of others.
+//! - `adopting`: what the store has become when it was opened.
 
+mod adopting;
 mod claiming;
 pub mod events;
 mod filing;
@@ -34,6 +36,7 @@ mod outcomes;
 pub mod questions;
 mod recording;
 mod routing;
+mod settling;
 mod upkeep;
 
 use crate::config::upstream::Ordering;
@@ -45,14 +48,17 @@ use crate::policy::class::{Ending, Target};
 use crate::policy::upstream::{Pace, Upstream};
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
+use crate::store::open::OpenError;
+use crate::store::quarantine::Quarantined;
 use crate::store::{Room, Store, StoreError};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Signature, Socket};
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use operations::Campaign;
-use outcomes::{InFlight, Outcome, Settling};
+use outcomes::{InFlight, Outcome};
 use serde_json::value::RawValue;
+use settling::Settling;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use upkeep::{Chunk, Upkeep};
@@ -74,6 +80,31 @@ struct Line {
 }
 
 impl Line {
+    /// The configured ones, each from where it stood.
+    fn all(store: &Store, config: &Config, now: Moment) -> Result<Vec<Self>, StoreError> {
+        let line = |upstream: &UpstreamConfig| {
+            let known = store.upstream(&upstream.name)?;
+            let mut state = known.unwrap_or_else(|| Upstream::new(now));
+            state.start(now);
+            Ok(Self {
+                pace: Pace {
+                    concurrency: upstream.concurrency,
+                    max_pause: upstream.max_pause,
+                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
+                    probe_idle: upstream.probe.idle,
+                    ordering: upstream.ordering,
+                },
+                target: Target::of(&upstream.url),
+                config: upstream.clone(),
+                state,
+                stored: String::new(),
+                front: Seq(0),
+                next_chance: None,
+            })
+        };
+        config.upstreams.iter().map(line).collect()
+    }
+
     /// How heads are marked, as it is stored.
     fn ordering_word(&self) -> &'static str {
         match self.pace.ordering {
@@ -135,35 +166,29 @@ pub struct Agent {
     round: Round,
     disk_free: Option<u64>,
     log_size: u64,
+    /// What was quarantined of late, and when that was found.
+    quarantined: VecDeque<(AgentTime, Quarantined)>,
     stopping: bool,
     next: Option<AgentTime>,
 }
 
 impl Agent {
     /// An agent over an open store. Two agents with the same seed, store and events do the same.
-    pub fn start(store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
+    pub fn start(mut store: Store, config: &Config, seed: u64, now: Moment) -> Result<Self, StoreError> {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut lines = Vec::new();
-        for upstream in &config.upstreams {
-            let known = store.upstream(&upstream.name)?;
-            let mut state = known.unwrap_or_else(|| Upstream::new(now));
-            state.start(now);
-            lines.push(Line {
-                pace: Pace {
-                    concurrency: upstream.concurrency,
-                    max_pause: upstream.max_pause,
-                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
-                    probe_idle: upstream.probe.idle,
-                    ordering: upstream.ordering,
-                },
-                target: Target::of(&upstream.url),
-                config: upstream.clone(),
-                state,
-                stored: String::new(),
-                front: Seq(0),
-                next_chance: None,
-            });
-        }
+        let lines = match Line::all(&store, config, now) {
+            Err(error @ StoreError::Damaged(_)) => {
+                let fails = |why: &OpenError| log::error!("event=reopen_failed error={:?}", why.to_string());
+                let mut open = || {
+                    store.reopen(now.wall, true)?;
+                    while !store.recover(now.wall)? {}
+                    Ok(())
+                };
+                open().inspect_err(fails).map_err(|_| error)?;
+                Line::all(&store, config, now)?
+            }
+            lines => lines?,
+        };
         let mut agent = Self {
             store,
             terminal_id: config.agent.terminal_id.clone(),
@@ -183,10 +208,16 @@ impl Agent {
             round: Round::default(),
             disk_free: None,
             log_size: 0,
+            quarantined: VecDeque::new(),
             stopping: false,
             next: Some(now.agent),
         };
-        agent.plan_upkeep()?;
+        if let Err(error) = agent.adopt(now) {
+            agent.settle.met(now.agent, &error);
+            if agent.settle.refusal().is_none() {
+                return Err(error);
+            }
+        }
         Ok(agent)
     }
 
@@ -198,6 +229,7 @@ impl Agent {
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),
+            Event::Damaged(error) => self.settle.met(now.agent, &error),
             Event::DiskFree(bytes) => {
                 self.disk_free = Some(bytes);
                 self.store.disk_has(bytes);
@@ -329,7 +361,13 @@ impl Agent {
             let line = match (pending, failed) {
                 (Pending::Ready(line) | Pending::Stored { line, .. }, None) | (Pending::Ready(line), Some(_)) => line,
                 (Pending::Stored { reference, .. }, Some(rejection)) => reply::error(rejection, reference.as_deref()),
-                (Pending::Get { name, view, reference }, _) => self.get(now, &name, view, reference.as_deref()),
+                (Pending::Get { name, view, reference }, _) => {
+                    let found = self.store.look(&name);
+                    if let Err(error) = &found {
+                        self.settle.met(now.agent, error);
+                    }
+                    self.get(now, &name, view, found, reference.as_deref())
+                }
                 (Pending::Ask { question, view, reference }, _) => {
                     let facts = self.facts(now);
                     effects.push(Effect::Ask(Box::new(Inquiry { client, question, view, reference, facts })));
@@ -363,7 +401,7 @@ fn rejection_of(error: &StoreError) -> Rejection {
     match error {
         StoreError::Full(_) => Rejection::new(Code::DiskFull, "the disk is full, or the database is at its hard limit"),
         StoreError::Locked(_) => Rejection::new(Code::Storage, format!("{error}; nothing was stored")),
-        StoreError::Failed(_) => {
+        StoreError::Failed(_) | StoreError::Damaged(_) | StoreError::Replaced => {
             Rejection::new(Code::Storage, format!("{error}; send it again with the same idempotency_key"))
         }
     }

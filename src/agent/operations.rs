@@ -5,7 +5,7 @@
 //! acknowledgement, and the loop's connection never scans.
 
 use super::questions::found_one;
-use super::{Agent, ClientId, Flow, Peer, Pending, actor, crowded, filing, selection};
+use super::{Agent, ClientId, Flow, Peer, Pending, actor, crowded, filing, rejection_of, selection};
 use crate::ids::{FailureName, Seq};
 use crate::limits::BULK_CHUNK;
 use crate::moment::Moment;
@@ -139,7 +139,7 @@ impl Agent {
     }
 
     /// The reader has found the next numbers of a campaign.
-    pub(super) fn selected(&mut self, now: Moment, client: ClientId, found: Result<Vec<Seq>, String>) {
+    pub(super) fn selected(&mut self, now: Moment, client: ClientId, found: Result<Vec<Seq>, StoreError>) {
         let Some(mut campaign) = self.campaigns.remove(&client) else { return };
         let reference = campaign.reference.clone();
         let written = match found {
@@ -147,7 +147,10 @@ impl Agent {
                 let last = seqs.last().copied().filter(|_| seqs.len() == BULK_CHUNK);
                 self.write(|agent| agent.act_on(now, &mut campaign, &seqs)).map(|()| last)
             }
-            Err(error) => Err(Rejection::new(Code::Storage, error)),
+            Err(error) => {
+                self.settle.met(now.agent, &error);
+                Err(rejection_of(&error))
+            }
         };
         let pending = match written {
             Ok(Some(last)) => {

@@ -6,8 +6,8 @@
 use super::{Agent, Finding, Step, StepKind, filing};
 use crate::config::route::OnUnsure;
 use crate::ids::Seq;
-use crate::limits::{BUSY_PATIENCE, cut};
-use crate::moment::{AgentTime, Moment, WallTime};
+use crate::limits::cut;
+use crate::moment::{Moment, WallTime};
 use crate::policy::backoff::LINE_WAIT;
 use crate::policy::class::{Answer, Class, Ending, Target, Verdict, classify};
 use crate::policy::dossier::{Dossier, Standing};
@@ -20,7 +20,6 @@ use crate::record::{Asked, Failure, Leaving, Trigger};
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
 use crate::store::failures::{AfterTry, Successor};
-use crate::wire::fields::{Code, Rejection};
 use std::time::Duration;
 
 /// A failure whose request is under way. Memory only: after a crash it is pending again.
@@ -38,7 +37,7 @@ pub(super) struct InFlight {
 /// A try that has ended, judged.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    failure: Failure,
+    pub(super) failure: Failure,
     upstream: usize,
     ended_at: Moment,
     /// One row of the history each.
@@ -61,70 +60,6 @@ struct Tried {
     class: Class,
     error: String,
     why: &'static str,
-}
-
-/// Writing the outcomes whose commit failed: when to try again, and what is said meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    failures: u32,
-    next: Option<AgentTime>,
-    /// The file has to be opened anew first.
-    reopen: bool,
-    /// Somebody else holds the write lock; each try to get it stalls everybody.
-    locked: bool,
-    without_history: bool,
-    /// The disk is full: nothing is recorded until outcomes alone could be written.
-    full: bool,
-}
-
-impl Settling {
-    const FIRST: Duration = Duration::from_millis(250);
-    const LONGEST: Duration = Duration::from_secs(10);
-
-    /// What a request that writes gets while the file has to be opened anew, or is left alone.
-    pub(super) fn refusal(&self) -> Option<Rejection> {
-        let message = match (self.reopen, self.locked) {
-            (true, _) => "the database failed and is being opened again; send it again shortly",
-            (false, true) => "another program holds the database's write lock; send it again shortly",
-            (false, false) => return None,
-        };
-        Some(Rejection::new(Code::Storage, message))
-    }
-
-    /// When to try again, if there is anything to try.
-    pub(super) fn next(&self) -> Option<AgentTime> {
-        self.next
-    }
-
-    /// Was there no room for the last round?
-    pub(super) fn is_full(&self) -> bool {
-        self.full
-    }
-
-    /// A commit, or a statement, has failed.
-    pub(super) fn failed(&mut self, now: AgentTime, error: &StoreError) {
-        let mut ended = now;
-        match error {
-            // Giving up the attempt's row lets the deletion through at the hard limit.
-            StoreError::Full(_) => {
-                self.without_history = self.failures > 0;
-                self.full = true;
-            }
-            StoreError::Locked(_) => {
-                self.locked = true;
-                // The round began before it waited for the lock; the pause comes after that.
-                ended = now.after(BUSY_PATIENCE);
-            }
-            StoreError::Failed(_) => self.reopen = true,
-        }
-        self.postpone(ended);
-    }
-
-    fn postpone(&mut self, now: AgentTime) {
-        let wait = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
-        self.failures += 1;
-        self.next = Some(now.after(wait));
-    }
 }
 
 impl Agent {
@@ -222,7 +157,7 @@ impl Agent {
 
     // ---- what is written
 
-    fn write_outcome(&mut self, outcome: &Outcome, with_history: bool) -> Result<(), StoreError> {
+    pub(super) fn write_outcome(&mut self, outcome: &Outcome, with_history: bool) -> Result<(), StoreError> {
         if with_history {
             self.write_tries(outcome)?;
         }
@@ -242,7 +177,7 @@ impl Agent {
             Decision::NeedsPerson { counted: false, .. } => (None, None, None),
         };
         let after = AfterTry { filed: &filed, due_at, next_retry_at, unsure: outcome.unsure, counted };
-        self.store.after_try(failure.seq, now.wall, &after)?;
+        self.store.after_try(failure, now.wall, &after)?;
         let Some(give_back) = judgement.give_back else { return Ok(()) };
         let name = self.lines[outcome.upstream].config.name.clone();
         for other in self.store.counted_under(&name, give_back.accepted.0)? {
@@ -293,66 +228,6 @@ impl Agent {
             _ => next.due_at,
         };
         self.store.promote(next.seq, due_at)
-    }
-
-    /// The round's outcomes are on disk.
-    pub(super) fn land(&mut self, outcomes: &[Outcome]) {
-        for outcome in outcomes {
-            self.in_flight.remove(&outcome.failure.seq);
-        }
-        if self.settle.next.is_none() {
-            self.settle = Settling::default();
-        }
-    }
-
-    /// The round was not committed: its outcomes are tried again alone.
-    pub(super) fn fail(&mut self, now: Moment, outcomes: Vec<Outcome>, error: &StoreError) {
-        self.unsettled.extend(outcomes);
-        for line in &mut self.lines {
-            line.stored.clear(); // Whatever of it was written in this round is not there.
-        }
-        // Outcomes alone did not go in either: nothing was recorded since the round before.
-        if self.settle.is_full() && matches!(error, StoreError::Full(_)) && self.store.make_room() {
-            self.settle.failures = 0;
-        }
-        self.settle.failed(now.agent, error);
-    }
-
-    /// Opens the file again where that is needed, and writes what could not be written.
-    pub(super) fn settle_again(&mut self, now: Moment) {
-        let due = self.settle.next.is_some_and(|at| at <= now.agent);
-        if !due || self.round.failed.is_some() {
-            return;
-        }
-        if self.settle.reopen {
-            if let Err(error) = self.store.reopen(now.wall) {
-                log::error!("event=reopen_failed error={:?}", error.to_string());
-                self.settle.postpone(now.agent);
-                return;
-            }
-            log::warn!("event=reopened");
-            self.settle.reopen = false;
-        }
-        (self.settle.next, self.settle.locked) = (None, false);
-        let outcomes = std::mem::take(&mut self.unsettled);
-        let with_history = !self.settle.without_history;
-        let written = self.write(|agent| {
-            outcomes.iter().try_for_each(|outcome| {
-                if agent.is_stored(outcome)? { Ok(()) } else { agent.write_outcome(outcome, with_history) }
-            })
-        });
-        if written.is_ok() {
-            self.settle.without_history = false;
-        }
-        self.round.outcomes.extend(outcomes);
-    }
-
-    /// Has the commit that failed happened all the same? A failed fsync may have written everything
-    /// (`spec/05`).
-    fn is_stored(&self, outcome: &Outcome) -> Result<bool, StoreError> {
-        let (failure, attempt) = (&outcome.failure, outcome.failure.attempts + 1);
-        let live = self.store.by_seq(failure.seq)?;
-        Ok(live.is_some_and(|live| live.attempts >= attempt) || self.store.is_attempt_kept(&failure.id, attempt)?)
     }
 
     /// Stores where upstreams stand, where that has changed.

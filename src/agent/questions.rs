@@ -41,6 +41,8 @@ pub struct Facts {
     pub clock_skew_ms: Option<i64>,
     /// Why recording is refused at present.
     pub refusing: Option<String>,
+    /// Quarantines of late: in words, and whether anything was lost.
+    pub quarantines: Vec<(String, bool)>,
 }
 
 impl Facts {
@@ -113,12 +115,20 @@ impl Agent {
             disk_free: self.disk_free,
             clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
+            quarantines: self.told_quarantines(now.agent),
         }
     }
 
     /// `get`, on the loop's own connection: one look-up.
-    pub(super) fn get(&self, now: Moment, name: &FailureName, view: View, reference: Option<&RawValue>) -> Vec<u8> {
-        got(&self.facts(now), view, name, self.store.look(name), reference)
+    pub(super) fn get(
+        &self,
+        now: Moment,
+        name: &FailureName,
+        view: View,
+        found: Result<Found, StoreError>,
+        reference: Option<&RawValue>,
+    ) -> Vec<u8> {
+        got(&self.facts(now), view, name, found, reference)
     }
 }
 
@@ -163,7 +173,9 @@ pub enum Answer {
     /// The client's reply.
     Line(Vec<u8>),
     /// The next numbers of a bulk operation.
-    Selected(Result<Vec<Seq>, String>),
+    Selected(Result<Vec<Seq>, StoreError>),
+    /// The client's reply, and why the file must be opened anew.
+    Damaged(Vec<u8>, StoreError),
 }
 
 /// Answers a question.
@@ -172,7 +184,7 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
     let reference = inquiry.reference.as_deref();
     let line = match &inquiry.question {
         Question::Select { filter, after, limit } => {
-            return Answer::Selected(reader.select(filter, *after, *limit).map_err(|error| error.to_string()));
+            return Answer::Selected(reader.select(filter, *after, *limit));
         }
         Question::List(query) => reader.list(query).map(|page| {
             let failures = page
@@ -185,7 +197,9 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
                 .collect();
             reply::ok(&Listed { failures, total: page.total, next: page.next.map(|seq| seq.to_string()) }, reference)
         }),
-        Question::Get(name) => Ok(got(&inquiry.facts, inquiry.view, name, reader.look(name), reference)),
+        Question::Get(name) => {
+            reader.look(name).map(|found| got(&inquiry.facts, inquiry.view, name, Ok(found), reference))
+        }
         Question::Unsent => reader.unsent().map(|unsent| {
             let all: u64 = unsent.by_type.iter().map(|(_, count)| count).sum();
             let fields = UnsentReply {
@@ -202,9 +216,14 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
             reply::ok(&fields, reference)
         }),
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
-        Question::History(name) => Ok(history(reader, name, reference)),
+        Question::History(name) => history(reader, name, reference),
     };
-    Answer::Line(line.unwrap_or_else(|error| reply::error(&super::rejection_of(&error), reference)))
+    let rejected = |error| reply::error(&super::rejection_of(error), reference);
+    match line {
+        Ok(line) => Answer::Line(line),
+        Err(error @ StoreError::Damaged(_)) => Answer::Damaged(rejected(&error), error),
+        Err(error) => Answer::Line(rejected(&error)),
+    }
 }
 
 fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
@@ -214,7 +233,10 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         reasons.push(format!("{critical} need a person"));
     }
     reasons.extend(facts.refusing.clone());
+    let quarantines = |lossy: bool| facts.quarantines.iter().filter(move |(_, lost)| *lost == lossy);
+    reasons.extend(quarantines(true).map(|(words, _)| words.clone()));
     let grave = !reasons.is_empty();
+    reasons.extend(quarantines(false).map(|(words, _)| words.clone()));
     if held > 0 {
         reasons.push(format!("{held} held"));
     }
@@ -241,21 +263,14 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     })
 }
 
-fn history(reader: &Reader, name: &FailureName, reference: Option<&RawValue>) -> Vec<u8> {
-    let fails = |error: StoreError| reply::error(&super::rejection_of(&error), reference);
-    let ids = match reader.named(name, 10) {
-        Ok(ids) => ids,
-        Err(error) => return fails(error),
-    };
+fn history(reader: &Reader, name: &FailureName, reference: Option<&RawValue>) -> Result<Vec<u8>, StoreError> {
+    let ids = reader.named(name, 10)?;
     let rejection = match &ids[..] {
-        [id] => match reader.history(id) {
-            Ok(entries) => return history_reply(&entries, reference),
-            Err(error) => return fails(error),
-        },
+        [id] => return Ok(history_reply(&reader.history(id)?, reference)),
         [] => Rejection::new(Code::NotFound, format!("nothing is known of {name}")).about("id"),
         ids => several(name, ids),
     };
-    reply::error(&rejection, reference)
+    Ok(reply::error(&rejection, reference))
 }
 
 fn history_reply(entries: &[Entry], reference: Option<&RawValue>) -> Vec<u8> {

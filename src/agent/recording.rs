@@ -12,11 +12,10 @@ use crate::moment::Moment;
 use crate::policy::backoff::FirstWait;
 use crate::record::{NewFailure, Status};
 use crate::store::failures::Placement;
-use crate::store::keys::Digest;
+use crate::store::keys::{self, Digest};
 use crate::store::{Room, StoreError};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{self, Recorded};
-use ring::digest::{Context, SHA256};
 use serde_json::value::RawValue;
 
 /// What became of a record.
@@ -180,21 +179,8 @@ fn no_room(room: Room, limits: &Limits) -> Rejection {
     Rejection::new(Code::Full, message)
 }
 
-/// SHA-256 of what a record says, each part with its length, so that no two contents are alike.
+/// What a record says, as its key remembers it.
 fn digest(new: &NewFailure) -> Digest {
-    let mut context = Context::new(&SHA256);
-    let mut part = |text: &str| {
-        context.update(&(text.len() as u64).to_be_bytes());
-        context.update(text.as_bytes());
-    };
-    part(&new.entity_type);
-    part(&new.entity_id);
-    part(&new.action);
-    if let Some((text, kind)) = &new.payload {
-        part(kind.as_str());
-        part(text);
-    }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
+    let payload = new.payload.as_ref().map(|(text, kind)| (text.as_ref(), *kind));
+    keys::digest(&new.entity_type, &new.entity_id, &new.action, payload)
 }

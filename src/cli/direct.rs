@@ -43,7 +43,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     facts.disk_free = system::disk_free(&settings.dir).ok();
     let inquiry = Inquiry { client: ClientId(0), question, view: View::Admin, reference: None, facts };
     match answer(&reader, &inquiry) {
-        Answer::Line(line) => Ok(Some(line)),
+        Answer::Line(line) | Answer::Damaged(line, _) => Ok(Some(line)),
         Answer::Selected(_) => Ok(None),
     }
 }

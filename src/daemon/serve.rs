@@ -6,6 +6,7 @@
 use super::crowd::{Crowd, FIRST_CLIENT, Handed};
 use crate::agent::questions::Answer;
 use crate::agent::{Agent, ClientId, Effect, Event, Flow};
+use crate::io::checker;
 use crate::io::clock::Clock;
 use crate::io::conn::{Conn, next_line};
 use crate::io::inbox::{Inbox, Outbox, inbox};
@@ -44,6 +45,7 @@ const DISK_LOOK: Duration = Duration::from_secs(1);
 enum Message {
     Report(Report),
     Answer(Reply),
+    Damaged(StoreError),
 }
 
 /// See the module.
@@ -86,6 +88,7 @@ impl Server {
         let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
         let refused = |error: &io::Error| log::info!("event=no_link_events error={:?}", error.to_string());
         let link = link::watch().inspect_err(refused).ok();
+        checker::start(settings.clone(), door.clone(), outbox.clone(), Message::Damaged)?;
         let senders = agent.upstreams().enumerate();
         let senders = senders.map(|(index, upstream)| Senders::new(index, upstream, outbox.clone(), Message::Report));
         Ok(Self {
@@ -223,8 +226,13 @@ impl Server {
                     }
                     self.agent.handle(now, report.event);
                 }
+                Message::Damaged(error) => drop(self.agent.handle(now, Event::Damaged(error))),
                 Message::Answer((inquiry, Answer::Line(line))) => {
                     self.crowd.reply(inquiry.client, &line);
+                }
+                Message::Answer((inquiry, Answer::Damaged(line, error))) => {
+                    self.crowd.reply(inquiry.client, &line);
+                    self.agent.handle(now, Event::Damaged(error));
                 }
                 Message::Answer((inquiry, Answer::Selected(found))) => {
                     self.agent.handle(now, Event::Selected { client: inquiry.client, found });

@@ -6,10 +6,11 @@
 //! - [`inbox`]: how threads answer the loop.
 //! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
 //!   and probes to an upstream, on threads.
-//! - [`reader`]: long questions, on a thread.
+//! - [`reader`]: long questions, on a thread; [`checker`]: a look for damage, on another.
 //! - [`link`]: the kernel's word that the line has changed.
 //! - [`system`]: signals, disk, limits, users; [`notify`]: the service manager.
 
+pub mod checker;
 pub mod clock;
 pub mod conn;
 pub mod http;

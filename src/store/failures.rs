@@ -245,8 +245,8 @@ impl Store {
 
     /// Takes away a failure that has left, and tells who is next in its order.
     pub fn remove(&mut self, failure: &Failure, how: Leaving, at: WallTime) -> Result<Option<Successor>, StoreError> {
-        let gone =
-            self.connection.prepare_cached("DELETE FROM sync_failures WHERE seq = ?1")?.execute([failure.seq.0])?;
+        let sql = "DELETE FROM sync_failures WHERE seq = ?1 AND id = ?2";
+        let gone = self.connection.prepare_cached(sql)?.execute(params![failure.seq.0, failure.id.as_str()])?;
         self.ledger.live = self.ledger.live.saturating_sub(gone as u64);
         if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
             self.key_left(uid, key, how, at)?;
@@ -278,7 +278,7 @@ impl Store {
 
     /// A try has ended and the failure stays. A try that did not count leaves `error` and
     /// `last_retry_at` as they are (`spec/01`).
-    pub fn after_try(&mut self, seq: Seq, now: WallTime, after: &AfterTry) -> Result<(), StoreError> {
+    pub fn after_try(&mut self, failure: &Failure, now: WallTime, after: &AfterTry) -> Result<(), StoreError> {
         let (filed, counted) = (after.filed, after.counted);
         self.connection
             .prepare_cached(
@@ -286,10 +286,10 @@ impl Store {
                  bound_until = ?7, last_sent_at = ?8, due_at = ?9, next_retry_at = ?10, updated_at = ?11, unsure = ?12, \
                  uncounted = ?13, attempts = attempts + 1, last_retry_at = CASE WHEN ?13 THEN last_retry_at ELSE ?11 END, \
                  error = coalesce(?14, error), http_status = CASE WHEN ?13 THEN http_status ELSE ?15 END, \
-                 error_class = coalesce(?16, error_class) WHERE seq = ?1",
+                 error_class = coalesce(?16, error_class) WHERE seq = ?1 AND id = ?17",
             )?
             .execute(params![
-                seq.0,
+                failure.seq.0,
                 filed.status.as_str(),
                 filed.retry_count,
                 filed.dossier,
@@ -305,6 +305,7 @@ impl Store {
                 counted.map(|(error, ..)| error),
                 counted.and_then(|(_, status, _)| status),
                 counted.map(|(.., class)| class),
+                failure.id.as_str(),
             ])?;
         Ok(())
     }

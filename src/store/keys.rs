@@ -3,11 +3,32 @@
 use super::{Store, StoreError};
 use crate::ids::FailureId;
 use crate::moment::WallTime;
-use crate::record::Leaving;
+use crate::record::{Leaving, PayloadKind};
+use ring::digest::{Context, SHA256};
 use rusqlite::{OptionalExtension, params};
 
 /// SHA-256 of what a record says: entity type, entity id, action, payload; not the error.
 pub type Digest = [u8; 32];
+
+/// The digest of a content, each part with its length, so that no two contents are alike.
+#[must_use]
+pub fn digest(entity_type: &str, entity_id: &str, action: &str, payload: Option<(&str, PayloadKind)>) -> Digest {
+    let mut context = Context::new(&SHA256);
+    let mut part = |text: &str| {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    part(entity_type);
+    part(entity_id);
+    part(action);
+    if let Some((text, kind)) = payload {
+        part(kind.as_str());
+        part(text);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
 
 /// A key that was seen before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,14 +6,15 @@
 //!
 //! Each file here holds one table's statements beside the one function that runs each:
 //! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`ledger`] (the agent's own row);
-//! [`open`] is how a file becomes a store, [`reader`] is the read-only side for questions that may
-//! take long.
+//! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
+//! read-only side for questions that may take long.
 //!
 //! It decides nothing about delivery and knows no clock: `now` comes in.
 
 pub mod attempts;
 pub mod audit;
 pub mod ballast;
+pub mod check;
 pub mod disk;
 pub mod door;
 pub mod failures;
@@ -22,11 +23,13 @@ pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod open;
+pub mod quarantine;
 pub mod reader;
 pub mod rows;
+pub mod salvage;
 pub mod upstreams;
 
-use crate::config::Config;
+use crate::config::{Config, Route};
 use crate::limits::{BUSY_PATIENCE, Limits, OUTCOME_ROOM, SCARCE_DISK};
 use crate::moment::{Moment, WallTime};
 use ballast::Ballast;
@@ -34,6 +37,8 @@ use disk::Disk;
 use door::Door;
 use ledger::Ledger;
 use lock::Lock;
+use open::{Identity, OpenError, Opened};
+use quarantine::{Quarantined, Recovery};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::path::PathBuf;
@@ -48,19 +53,21 @@ pub struct StoreSettings {
     pub limits: Limits,
     /// What is under it.
     pub disk: Disk,
+    /// Which failures are held when they may have arrived; salvaged ones may.
+    pub routes: Vec<Route>,
 }
 
 impl StoreSettings {
     /// On the machine's own disk.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, limits: &Limits) -> Self {
-        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default() }
+        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default(), routes: Vec::new() }
     }
 
     /// As the configuration says.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self::new(&config.agent.state_dir, &config.limits)
+        Self { routes: config.routes.clone(), ..Self::new(&config.agent.state_dir, &config.limits) }
     }
 
     /// The database file.
@@ -83,17 +90,36 @@ pub enum StoreError {
     Full(rusqlite::Error),
     /// Somebody else holds the write lock for longer than a second. Nothing was stored.
     Locked(rusqlite::Error),
+    /// The file is damaged: it goes to the quarantine when it is opened again.
+    Damaged(rusqlite::Error),
+    /// The file that is open is no longer the one at its path: what was written went into the void.
+    Replaced,
     /// Anything else; a commit that failed may have reached the disk all the same.
     Failed(rusqlite::Error),
+}
+
+/// Does SQLite say that the file is damaged, or no database at all?
+fn damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            _ if damaged(&error) => Self::Damaged(error),
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(error),
             _ => Self::Failed(error),
         }
+    }
+}
+
+impl StoreError {
+    /// Damage that shows in another way than by an error of SQLite.
+    #[must_use]
+    pub fn damaged(how: &str) -> Self {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Self::Damaged(rusqlite::Error::SqliteFailure(code, Some(how.to_owned())))
     }
 }
 
@@ -102,6 +128,8 @@ impl fmt::Display for StoreError {
         match self {
             Self::Full(error) => write!(f, "no room for the database: {error}"),
             Self::Locked(error) => write!(f, "another program holds the database's write lock: {error}"),
+            Self::Damaged(error) => write!(f, "the database is damaged: {error}"),
+            Self::Replaced => f.write_str("the database was deleted or replaced by another program"),
             Self::Failed(error) => write!(f, "the database could not be written: {error}"),
         }
     }
@@ -120,6 +148,14 @@ pub struct Store {
     /// The ledger as it was at the last commit, while a round is open.
     before: Option<Ledger>,
     ballast: Ballast,
+    /// Which files are open.
+    identity: Identity,
+    /// The file was found damaged, and closed, and is still at its path.
+    condemned: bool,
+    /// What is still to be brought back.
+    recovery: Recovery,
+    /// Quarantines that were salvaged and not told of yet.
+    quarantined: Vec<Quarantined>,
 }
 
 /// What the quota says to one more failure.
@@ -162,7 +198,7 @@ impl Store {
         self.ledger.advance(now);
         self.ledger.save(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+        if Identity::of(&self.settings) == self.identity { Ok(()) } else { Err(StoreError::Replaced) }
     }
 
     /// Undoes the open round.
@@ -180,18 +216,85 @@ impl Store {
     }
 
     /// Closes the file and opens it anew after it failed: what the kernel only seems to have
-    /// written is put away first ([`Disk`]). The lock is kept.
-    pub fn reopen(&mut self, now: WallTime) -> Result<(), open::OpenError> {
+    /// written is put away first ([`Disk`]). A damaged file goes to the quarantine. What is open and
+    /// no longer at its path is copied there first, for nobody else can read it. The lock is kept.
+    /// [`recover`](Self::recover) does the rest.
+    pub fn reopen(&mut self, now: WallTime, damaged: bool) -> Result<(), OpenError> {
         self.rollback();
         let door = self.door.clone();
-        let _shut = door.shut().ok_or(open::OpenError::Read)?;
-        let placeholder = Connection::open_in_memory()
-            .map_err(|why| open::OpenError::sqlite("reopening", &self.settings.file(), why))?;
-        drop(std::mem::replace(&mut self.connection, placeholder));
-        let (connection, ledger) = open::connect(&self.settings, now)?;
-        self.connection = connection;
-        self.ledger = ledger;
+        let _shut = door.shut().ok_or(OpenError::Read)?;
+        if self.is_open() {
+            let there = Identity::of(&self.settings);
+            let replaced = there.file != self.identity.file;
+            if replaced || (there.log != self.identity.log && !self.checkpoint()) {
+                self.save_what_is_open(now)?;
+            }
+            self.condemned = damaged && !replaced;
+            self.close_file()?;
+        }
+        if self.condemned {
+            quarantine::take_away(&self.settings, now)?;
+            self.condemned = false;
+        }
+        let Opened { connection, ledger, identity, recovery } = open::connect(&self.settings, now)?;
+        (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
+        self.go_on_from(&ledger);
         Ok(())
+    }
+
+    /// Brings back a part of what was quarantined; `true`: that was all. Until then nothing may be
+    /// written; after an error it is to be opened anew.
+    pub fn recover(&mut self, now: WallTime) -> Result<bool, OpenError> {
+        if self.recovery.is_over() {
+            return Ok(true);
+        }
+        if let Some(done) = self.recovery.step(&self.settings, &self.connection, now)? {
+            self.quarantined.push(done);
+            self.go_on_from(&open::load(&self.connection, &self.settings, now)?);
+        }
+        Ok(self.recovery.is_over())
+    }
+
+    /// Takes the ledger of the file; what was lost of it is still known here.
+    fn go_on_from(&mut self, ledger: &Ledger) {
+        let agent = self.ledger.at.agent.max(ledger.at.agent);
+        let next_seq = self.ledger.next_seq.max(ledger.next_seq);
+        self.ledger = Ledger { at: Moment { agent, wall: ledger.at.wall }, next_seq, live: ledger.live };
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.path().is_some_and(|path| !path.is_empty())
+    }
+
+    /// Puts all of the log into the file; `false` where that did not succeed.
+    fn checkpoint(&self) -> bool {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy = self.connection.query_row(sql, [], |row| row.get::<_, bool>(0));
+        busy.is_ok_and(|busy| !busy)
+    }
+
+    fn close_file(&mut self) -> Result<(), OpenError> {
+        let placeholder =
+            Connection::open_in_memory().map_err(|why| OpenError::sqlite("reopening", &self.settings.file(), why))?;
+        drop(std::mem::replace(&mut self.connection, placeholder));
+        Ok(())
+    }
+
+    fn save_what_is_open(&self, now: WallTime) -> Result<(), OpenError> {
+        log::error!("event=database_replaced path={:?}", self.settings.file());
+        match quarantine::copy(&self.settings, &self.connection, now) {
+            // What is deleted and damaged as well cannot be read by anybody.
+            Err(OpenError::Damaged { path, why }) => {
+                log::error!("event=database_lost path={path:?} error={why:?}");
+                Ok(())
+            }
+            copied => copied,
+        }
+    }
+
+    /// Quarantines that were salvaged since this was asked last.
+    pub fn take_quarantined(&mut self) -> Vec<Quarantined> {
+        std::mem::take(&mut self.quarantined)
     }
 
     /// Is there room for one more failure?
@@ -286,7 +389,12 @@ impl Store {
 
     /// Ends the work with the file: what is in the log goes into the file, so that a copy of it is
     /// whole. The lock goes last.
+    /// Where the file is no longer at its path, what it holds is copied, for the next start.
     pub fn close(self) -> Result<(), StoreError> {
+        if self.is_open() && Identity::of(&self.settings).file != self.identity.file {
+            let fails = |error: OpenError| log::error!("event=database_lost error={:?}", error.to_string());
+            self.save_what_is_open(self.ledger.at.wall).unwrap_or_else(fails);
+        }
         let Self { connection, lock, .. } = self;
         match open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from) {
             // What is in the log is as safe there, and the next start finds it.

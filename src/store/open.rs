@@ -9,12 +9,15 @@
 //!   commit only on the second step.
 //! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
 //! - A file of a newer version is refused before anything of it is written.
+//! - A damaged file is moved to the quarantine, and what can be read of it is salvaged into a new one
+//!   before anybody sees that.
 
 use super::ballast::Ballast;
 use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
-use super::{Store, StoreSettings, hard_limit};
+use super::quarantine::{self, Recovery};
+use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::access::standing;
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
@@ -54,6 +57,13 @@ pub enum OpenError {
     },
     /// A question is being answered from the file; it is opened again in a moment.
     Read,
+    /// It is no database, or a damaged one.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
     /// The file system said no.
     Io {
         /// What was being done.
@@ -77,12 +87,13 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
+    pub(super) fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), why }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
     pub(super) fn sqlite(doing: &'static str, path: &Path, why: rusqlite::Error) -> Self {
+        let (path, text) = (path.to_owned(), why.to_string());
         let kind = match why.sqlite_error_code() {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 io::ErrorKind::PermissionDenied
@@ -90,7 +101,7 @@ impl OpenError {
             Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
             _ => io::ErrorKind::Other,
         };
-        Self::Sqlite { doing, path: path.to_owned(), why: why.to_string(), kind }
+        if damaged(&why) { Self::Damaged { path, why: text } } else { Self::Sqlite { doing, path, why: text, kind } }
     }
 }
 
@@ -106,6 +117,13 @@ impl fmt::Display for OpenError {
                 file.display()
             ),
             Self::Read => f.write_str("a question is being answered from the file"),
+            Self::Damaged { path, why } => {
+                write!(
+                    f,
+                    "{} is damaged ({why}); the daemon moves it away and salvages what can be read",
+                    path.display()
+                )
+            }
             Self::Io { doing, path, why } => {
                 write!(f, "{doing} {}: {why}{}", path.display(), standing(path, why.kind()))
             }
@@ -129,12 +147,26 @@ impl Store {
         })?;
         give_to_owner(&lock_file, &settings.dir)?;
         let mut ballast = Ballast::of(&settings.dir);
-        let (connection, ledger) = match connect(&settings, now) {
+        let opened = match connect(&settings, now) {
             // Even opening needs some room.
             Err(OpenError::Sqlite { .. } | OpenError::Io { .. }) if ballast.give_up() => connect(&settings, now)?,
             opened => opened?,
         };
-        let store = Self { connection, settings, lock, door: Door::default(), ledger, before: None, ballast };
+        let Opened { connection, ledger, identity, recovery } = opened;
+        let mut store = Self {
+            connection,
+            settings,
+            lock,
+            door: Door::default(),
+            ledger,
+            before: None,
+            ballast,
+            identity,
+            condemned: false,
+            recovery,
+            quarantined: Vec::new(),
+        };
+        while !store.recover(now)? {}
         if store.lacks_room() {
             store.put_log_away();
         }
@@ -150,13 +182,61 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|why| OpenError::io("making the state directory", dir, why))
 }
 
+/// A file that is open, and sure; what was quarantined before may have to be brought back.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) ledger: Ledger,
+    pub(super) identity: Identity,
+    pub(super) recovery: Recovery,
+}
+
+/// Which files are open: a path may lead to others one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Device and inode of the database.
+    pub(super) file: Option<(u64, u64)>,
+    /// The same of its log.
+    pub(super) log: Option<(u64, u64)>,
+}
+
+impl Identity {
+    /// What is there now.
+    pub(super) fn of(settings: &StoreSettings) -> Self {
+        let look = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        Self { file: look(settings.file()), log: look(settings.log_file()) }
+    }
+}
+
 /// Everything after the lock, also for a store that is opened again.
-pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger), OpenError> {
+pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
+    make_dir(&settings.dir)?;
+    let connection = match quarantine::resume(settings).and_then(|()| connect_file(settings)) {
+        Err(OpenError::Damaged { path, why }) => {
+            log::error!("event=database_corrupt path={path:?} error={why:?}");
+            quarantine::take_away(settings, now)?;
+            connect_file(settings)?
+        }
+        connected => connected?,
+    };
+    let ledger = load(&connection, settings, now)?;
+    (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
+    Ok(Opened { connection, ledger, identity: Identity::of(settings), recovery: Recovery::plan(settings)? })
+}
+
+/// The agent's own row of an open file.
+pub(super) fn load(connection: &Connection, settings: &StoreSettings, now: WallTime) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::load(connection).map_err(|why| OpenError::sqlite("opening", &settings.file(), why))?;
+    if ledger.at.wall.as_millis() == 0 {
+        ledger.at.wall = now; // A new file: its life begins now.
+    }
+    Ok(ledger)
+}
+
+fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {
     let file = settings.file();
-    let evicting = |why| OpenError::io("syncing", &file, why);
     if file.exists() {
         for part in [&file, &settings.log_file()] {
-            (settings.disk.evict)(part).map_err(evicting)?;
+            (settings.disk.evict)(part).map_err(|why| OpenError::io("syncing", part, why))?;
         }
         refuse_newer(&file)?;
     } else {
@@ -170,18 +250,27 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<(Connec
     // A migration and the row that says it is done are one transaction: between two, a power cut left
     // tables that the next start could not make again.
     let steps = embedded::migrations::runner().set_grouped(true);
-    steps.run(&mut connection).map_err(|why| OpenError::Sqlite {
-        doing: "bringing the schema up to date in",
-        path: file.clone(),
-        why: why.to_string(),
-        kind: io::ErrorKind::Other,
+    steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
+    // Its row is the agent's memory; a file without one has lost it.
+    Ledger::load(&connection).map_err(|why| match why {
+        rusqlite::Error::QueryReturnedNoRows => {
+            OpenError::Damaged { path: file.clone(), why: "the agent's own row is missing".into() }
+        }
+        why => opened(why),
     })?;
-    let mut ledger = Ledger::load(&connection).map_err(opened)?;
-    if ledger.at.wall.as_millis() == 0 {
-        ledger.at.wall = now; // A new file: its life begins now.
+    Ok(connection)
+}
+
+fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<rusqlite::Error>().is_some_and(damaged) {
+            return OpenError::Damaged { path: file.to_owned(), why: error.to_string() };
+        }
+        cause = error.source();
     }
-    (settings.disk.sync_dir)(&settings.dir).map_err(evicting)?;
-    Ok((connection, ledger))
+    let doing = "bringing the schema up to date in";
+    OpenError::Sqlite { doing, path: file.to_owned(), why: error.to_string(), kind: io::ErrorKind::Other }
 }
 
 mod embedded {
@@ -227,7 +316,7 @@ fn version_of(file: &Path, how: OpenFlags) -> rusqlite::Result<Option<i64>> {
 }
 
 /// Makes an empty file that only its owner reads, before SQLite makes one by the umask.
-fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
+pub(super) fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::OpenOptionsExt;
     let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
     made.map_err(|why| OpenError::io("making", file, why))?;

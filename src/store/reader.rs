@@ -119,6 +119,10 @@ impl Reader {
         Ok(Self { connection })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// `list`
     pub fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         let filter = condition(&query.filter);

@@ -219,6 +219,29 @@ fn a_newer_database_with_a_log_is_refused_and_untouched() {
     }
 }
 
+/// 05: a kill in the middle of the very first transaction, before there was a log: what SQLite left
+/// beside the file is rolled back, and it starts.
+#[test]
+fn a_first_start_that_was_cut_short_is_done_again() {
+    let mut agent = Agent::prepare(&Plan::default());
+    let dir = tempfile::tempdir().expect("a directory");
+    let other = rusqlite::Connection::open(dir.path().join("sync_failures.db")).expect("the file opens");
+    // So few pages in memory that an open transaction reaches the file.
+    let open = "PRAGMA cache_size = 2; CREATE TABLE t (x); BEGIN; WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                WHERE i < 500) INSERT INTO t SELECT zeroblob(1000) FROM n";
+    other.execute_batch(open).expect("an open transaction");
+    let crashed = contents(dir.path());
+    assert!(crashed.get("sync_failures.db-journal").is_some_and(|journal| journal.len() > 512), "{:?}", crashed.keys());
+    fs::create_dir_all(agent.state_dir()).expect("a directory");
+    for (name, bytes) in &crashed {
+        fs::write(agent.state_dir().join(name), bytes).expect("a file is written");
+    }
+    agent.up();
+    id_of(&agent.call(&record("s-1", &json!({}))));
+    assert_eq!(agent.cell("PRAGMA integrity_check"), "ok");
+    assert!(!agent.state_dir().join("quarantine").exists(), "it was no damage");
+}
+
 /// 05: a clear error that names path, owner, mode and remedy; exit 1 at start.
 #[test]
 fn a_state_directory_that_cannot_be_made_is_an_error_that_names_it() {

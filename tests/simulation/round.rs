@@ -158,6 +158,7 @@ impl World {
         let now = self.now();
         match answer(&reader, inquiry) {
             Answer::Line(line) => self.told(inquiry.client, &line),
+            Answer::Damaged(_, error) => panic!("disk: {error}"),
             Answer::Selected(found) => {
                 let seqs: Vec<i64> = found.as_ref().expect("a selection").iter().map(|seq| seq.0).collect();
                 let wish =

@@ -130,18 +130,22 @@ impl Agent {
 
     /// The daemon with this configuration, and arguments behind it.
     fn spawn(&self, more: &[&str], env: &[(&str, &str)]) -> Child {
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a file for the log");
         let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_resyncd")]);
         let mut command = Command::new(words.next().expect("the binary at least"));
         command.args(words);
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(name);
         }
+        command.envs(env.iter().copied());
+        self.spawn_as(command, more)
+    }
+
+    fn spawn_as(&self, mut command: Command, more: &[&str]) -> Child {
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a file for the log");
         for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "CONFIG"] {
             command.env_remove(format!("RESYNCD_{name}"));
         }
         command.env_remove("JOURNAL_STREAM").current_dir(self.dir.path());
-        command.envs(env.iter().copied());
         command.arg("run").arg("--config").arg(self.config_path()).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.spawn().expect("the binary starts")
@@ -165,6 +169,31 @@ impl Agent {
             let answers = |path| Client::try_connect(path).is_some_and(|mut client| client.call(&hello)["ok"] == true);
             (answers(self.app_path()) && answers(self.admin_path())).then_some(())
         });
+    }
+
+    /// Starts it, and kills it in its `nth` call of one of these system calls; `false` when it answers
+    /// without that many. Needs strace.
+    #[track_caller]
+    pub(crate) fn is_killed_in_start(&self, calls: &str, nth: usize) -> bool {
+        let mut strace = Command::new("strace");
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={nth}"));
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, env!("CARGO_BIN_EXE_resyncd")]);
+        let mut child = self.spawn_as(strace, &[]);
+        let hello = json!({"op": "hello"});
+        wait_for("a hello, or the end", || {
+            if child.try_wait().expect("a child can be asked").is_some() {
+                return Some(true);
+            }
+            let answers = Client::try_connect(self.app_path()).is_some_and(|mut app| app.try_call(&hello).is_some());
+            answers.then(|| {
+                // The tracer's end would not be the agent's, whose number stands in its lock.
+                let pid = fs::read_to_string(self.state_dir().join("lock")).expect("a lock");
+                let pid = Pid::from_raw(pid.trim().parse().expect("a process number")).expect("not zero");
+                kill_process(pid, Signal::KILL).expect("a process can be killed");
+                child.wait().expect("the tracer ends with it");
+                false
+            })
+        })
     }
 
     /// Runs it until it ends by itself: its exit status, and what it said.

@@ -1,0 +1,47 @@
+//! What the store has become when it was opened, at a start or anew: perhaps another file, with what
+//! was salvaged of the last one.
+//!
+//! Requests under way stay under way: salvaged failures keep their numbers, and an outcome whose
+//! failure was lost finds no row and changes none.
+
+use super::Agent;
+use crate::ids::Seq;
+use crate::moment::{AgentTime, Moment};
+use crate::store::StoreError;
+use crate::store::quarantine::Quarantined;
+use std::time::Duration;
+
+/// How long `health` speaks of a quarantine.
+const TOLD_FOR: Duration = Duration::from_hours(24);
+/// Of how many at most.
+const MOST_TOLD: usize = 5;
+
+impl Agent {
+    /// Takes the store as it is now.
+    pub(super) fn adopt(&mut self, now: Moment) -> Result<(), StoreError> {
+        for quarantined in self.store.take_quarantined() {
+            self.quarantined.push_back((now.agent, quarantined));
+        }
+        while self.quarantined.len() > MOST_TOLD {
+            self.quarantined.pop_front();
+        }
+        for line in &mut self.lines {
+            line.stored.clear();
+            line.front = Seq(0);
+            line.next_chance = None;
+        }
+        self.plan_upkeep()
+    }
+
+    /// What `health` says of quarantines: each in words, and whether anything was lost.
+    pub(super) fn told_quarantines(&self, now: AgentTime) -> Vec<(String, bool)> {
+        let recent = self.quarantined.iter().filter(|(at, _)| now.since(*at) < TOLD_FOR);
+        recent.map(|(_, quarantined)| (in_words(quarantined), quarantined.tally.lost > 0)).collect()
+    }
+}
+
+fn in_words(quarantined: &Quarantined) -> String {
+    let name = quarantined.path.file_name().unwrap_or_default().to_string_lossy();
+    let tally = quarantined.tally;
+    format!("the database went to quarantine/{name}: {} failures salvaged, {} lost", tally.salvaged, tally.lost)
+}

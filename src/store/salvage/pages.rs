@@ -1,0 +1,215 @@
+//! The pages of a database file as SQLite would see them, read without SQLite: the file, and over it
+//! what its log has committed.
+//!
+//! SQLite refuses a file whole when one page on its way is damaged; here every page stands for
+//! itself. The formats are those of <https://sqlite.org/fileformat2.html>. Nothing is written.
+
+use crate::store::open::PAGE_SIZE;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const LOG_HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+
+/// See the module.
+pub(super) struct Pages {
+    file: Option<File>,
+    log: Option<(File, Log)>,
+    size: usize,
+    count: u32,
+    /// The file keeps a map that tells of each page what it is used for.
+    mapped: bool,
+    /// What its list of free pages says; the map says it again, and one of them may be damaged.
+    free: HashSet<u32>,
+}
+
+/// What a log holds: the newest committed image of each page.
+struct Log {
+    page_size: usize,
+    /// Where in the log each page is.
+    images: HashMap<u32, u64>,
+    /// Pages of the database after the last commit; `None`: nothing was committed.
+    count: Option<u32>,
+}
+
+impl Pages {
+    /// Opens a file and its log; what is missing counts as empty.
+    pub(super) fn open(file: &Path, log: &Path) -> io::Result<Self> {
+        let (file, log) = (present(file)?, present(log)?);
+        let log = log.and_then(|open| Log::read(&open).map(|read| (open, read)));
+        let mut head = [0; 100];
+        let known = file.as_ref().is_some_and(|file| file.read_exact_at(&mut head, 0).is_ok());
+        let size = match &log {
+            Some((_, log)) => log.page_size,
+            None if known => stated_size(&head).unwrap_or(PAGE_SIZE as usize),
+            None => PAGE_SIZE as usize,
+        };
+        let length = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|meta| meta.len()))?;
+        let in_file = u32::try_from(length.div_ceil(size as u64)).unwrap_or(u32::MAX);
+        let count = log.as_ref().and_then(|(_, log)| log.count).unwrap_or(in_file);
+        let mut pages = Self { file, log, size, count, mapped: true, free: HashSet::new() };
+        // Ours always has the map; where page 1 cannot say, it is taken to be one of ours.
+        if let Some(first) = pages.read(1).filter(|first| first.starts_with(MAGIC)) {
+            pages.mapped = number(&first, 52) != 0;
+            pages.free = pages.list_of_free(number(&first, 32));
+        }
+        Ok(pages)
+    }
+
+    fn list_of_free(&self, first: u32) -> HashSet<u32> {
+        let (mut free, mut trunk) = (HashSet::new(), first);
+        while let Some(bytes) = self.read(trunk).filter(|_| !free.contains(&trunk)) {
+            free.insert(trunk);
+            let leaves = (number(&bytes, 4) as usize).min(self.size / 4 - 2);
+            free.extend((0..leaves).map(|n| number(&bytes, 8 + 4 * n)));
+            trunk = number(&bytes, 0);
+        }
+        free
+    }
+
+    /// Pages there should be; the last ones are missing in a truncated file.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// A page; `None` where it is missing or cannot be read. What a truncation cut off is zero.
+    pub(super) fn read(&self, page: u32) -> Option<Vec<u8>> {
+        if page == 0 || page > self.count {
+            return None;
+        }
+        let mut bytes = vec![0; self.size];
+        if let Some((log, at)) = self.log.as_ref().and_then(|(file, log)| Some((file, *log.images.get(&page)?))) {
+            log.read_exact_at(&mut bytes, at).ok()?;
+            return Some(bytes);
+        }
+        let at = u64::from(page - 1) * self.size as u64;
+        let read = read_up_to(self.file.as_ref()?, &mut bytes, at).ok()?;
+        (read > 0).then_some(bytes)
+    }
+
+    /// What map and list say of a page.
+    pub(super) fn purpose(&self, page: u32) -> Purpose {
+        const ENTRY: u32 = 5;
+        if self.free.contains(&page) {
+            return Purpose::NoRecords;
+        }
+        if !self.mapped || page < 3 {
+            return Purpose::Unknown;
+        }
+        let entries = u32::try_from(self.size).unwrap_or(PAGE_SIZE) / ENTRY;
+        let map = page - (page - 2) % (entries + 1);
+        if map == page {
+            return Purpose::NoRecords;
+        }
+        let Some(bytes) = self.read(map) else { return Purpose::Unknown };
+        let described = entries.min(self.count.saturating_sub(map)) as usize;
+        let mut kinds = bytes.chunks_exact(ENTRY as usize).take(described).map(|entry| entry[0]);
+        // One that is wrong makes all of them doubtful.
+        if !kinds.clone().all(|kind| (1..=5).contains(&kind)) {
+            return Purpose::Unknown;
+        }
+        match kinds.nth((page - map - 1) as usize) {
+            Some(1 | 5) => Purpose::Records,
+            // Free: what stands there was deleted. Or the rest of a long record.
+            Some(_) => Purpose::NoRecords,
+            None => Purpose::Unknown,
+        }
+    }
+}
+
+/// What a page is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A page of a b-tree.
+    Records,
+    /// Free, the rest of a long record, or the map itself.
+    NoRecords,
+    /// The map does not say.
+    Unknown,
+}
+
+fn present(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_up_to(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], at + done as u64)? {
+            0 => break,
+            more => done += more,
+        }
+    }
+    Ok(done)
+}
+
+/// The page size that a header states, when it is one.
+fn stated_size(head: &[u8]) -> Option<usize> {
+    let stated = usize::from(u16::from_be_bytes([head[16], head[17]]));
+    let size = if stated == 1 { 65_536 } else { stated };
+    (head.starts_with(MAGIC) && size.is_power_of_two() && size >= 512).then_some(size)
+}
+
+impl Log {
+    /// Reads frames up to the first that is not whole, as SQLite does after a crash: what lies behind
+    /// it may be of a transaction that never ended.
+    fn read(file: &File) -> Option<Self> {
+        let mut head = [0; LOG_HEADER];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let page_size = number(&head, 8) as usize;
+        let big_endian = match number(&head, 0) {
+            0x377f_0682 => false,
+            0x377f_0683 => true,
+            _ => return None,
+        };
+        let mut sum = checksum((0, 0), &head[..24], big_endian);
+        let sound = page_size.is_power_of_two() && (512..=65_536).contains(&page_size);
+        if !sound || sum != (number(&head, 24), number(&head, 28)) {
+            return None;
+        }
+        let mut log = Self { page_size, images: HashMap::new(), count: None };
+        let mut frame = vec![0; FRAME_HEADER + page_size];
+        let (mut at, mut open) = (LOG_HEADER as u64, Vec::new());
+        while file.read_exact_at(&mut frame, at).is_ok() {
+            sum = checksum(sum, &frame[..8], big_endian);
+            sum = checksum(sum, &frame[FRAME_HEADER..], big_endian);
+            if frame[8..16] != head[16..24] || sum != (number(&frame, 16), number(&frame, 20)) {
+                break;
+            }
+            open.push((number(&frame, 0), at + FRAME_HEADER as u64));
+            let pages_after_commit = number(&frame, 4);
+            if pages_after_commit != 0 {
+                log.images.extend(open.drain(..));
+                log.count = Some(pages_after_commit);
+            }
+            at += frame.len() as u64;
+        }
+        Some(log)
+    }
+}
+
+/// The log's checksum, gone on with over these bytes.
+fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
+    let word = |bytes: &[u8]| {
+        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    };
+    for pair in bytes.chunks_exact(8) {
+        first = first.wrapping_add(word(pair)).wrapping_add(second);
+        second = second.wrapping_add(word(&pair[4..])).wrapping_add(first);
+    }
+    (first, second)
+}
+
+/// The big-endian number at this place.
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}

@@ -1,0 +1,175 @@
+//! Which table a record belongs to, by its shape, and its columns by name.
+//!
+//! The damaged file's own schema is not asked: it may be what is damaged. A migration adds columns
+//! behind the others, so a record of an older schema has the first columns of the present one.
+
+use super::records::Record;
+use crate::ids::Seq;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+/// A table that is salvaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    Failures,
+    Attempts,
+    Audit,
+    Keys,
+    Upstreams,
+    Agent,
+}
+
+impl Table {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Failures => "sync_failures",
+            Self::Attempts => "sync_attempts",
+            Self::Audit => "audit_log",
+            Self::Keys => "idempotency_keys",
+            Self::Upstreams => "upstreams",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// The columns it had in its first version.
+    fn first_columns(self) -> usize {
+        match self {
+            Self::Failures => 34,
+            Self::Attempts => 18,
+            Self::Audit => 11,
+            Self::Keys | Self::Agent => 6,
+            Self::Upstreams => 4,
+        }
+    }
+
+    /// Are the columns that tell it from every other table as they must be?
+    fn fits(self, record: &Record) -> bool {
+        let column = |n: usize| record.values.get(n).and_then(Option::as_ref);
+        let text = |n| matches!(column(n), Some(Value::Text(text)) if !text.is_empty());
+        let integer = |n| matches!(column(n), Some(Value::Integer(_)));
+        let is_row_number = |n| matches!(column(n), Some(Value::Null));
+        (self == Self::Keys) == record.rowid.is_none()
+            && match self {
+                Self::Failures => (0..4).all(text),
+                Self::Attempts => is_row_number(0) && text(1) && integer(2),
+                Self::Audit => is_row_number(0) && text(1) && text(5),
+                Self::Keys => integer(0) && text(1) && text(2) && matches!(column(3), Some(Value::Blob(_))),
+                Self::Upstreams => text(0) && text(1),
+                Self::Agent => is_row_number(0) && (1..5).all(integer),
+            }
+    }
+}
+
+/// What a record is.
+pub(super) enum Known {
+    /// A row.
+    Row(Table),
+    /// An entry of the index on `seq`: this number was given to a live failure, in this row.
+    Number { seq: Seq, rowid: i64 },
+}
+
+/// The tables as they are now.
+pub(super) struct Tables(Vec<(Table, Vec<Column>)>);
+
+struct Column {
+    name: String,
+    declared: String,
+}
+
+impl Tables {
+    /// Of a file with the present schema.
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        use Table::{Agent, Attempts, Audit, Failures, Keys, Upstreams};
+        let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1) ORDER BY cid")?;
+        let mut tables = Vec::new();
+        for table in [Failures, Attempts, Audit, Keys, Upstreams, Agent] {
+            let columns = statement
+                .query_map([table.name()], |row| Ok(Column { name: row.get(0)?, declared: row.get(1)? }))?
+                .collect::<rusqlite::Result<_>>()?;
+            tables.push((table, columns));
+        }
+        Ok(Self(tables))
+    }
+
+    /// What this record is; `None` when it is nothing of ours.
+    pub(super) fn know(&self, record: &Record) -> Option<Known> {
+        if let (None, [Some(Value::Integer(seq)), Some(Value::Integer(rowid))]) = (record.rowid, &record.values[..]) {
+            return Some(Known::Number { seq: Seq(*seq), rowid: *rowid });
+        }
+        let width = record.values.len();
+        let fits = |(table, columns): &&(Table, Vec<Column>)| {
+            (table.first_columns()..=columns.len()).contains(&width) && table.fits(record)
+        };
+        self.0.iter().find(fits).map(|(table, _)| Known::Row(*table))
+    }
+
+    /// A record's columns. What is not of its column's type is `None`, as is what was lost.
+    pub(super) fn row(&self, table: Table, record: Record) -> Row {
+        let columns = self.0.iter().find(|(known, _)| *known == table).map_or(&[][..], |(_, columns)| columns);
+        let sound = |(column, value): (&Column, Option<Value>)| {
+            let value = value.filter(|value| is_of(value, &column.declared));
+            (column.name.clone(), value)
+        };
+        Row { table, columns: columns.iter().zip(record.values).map(sound).collect() }
+    }
+}
+
+fn is_of(value: &Value, declared: &str) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Integer(_) => declared == "INTEGER",
+        Value::Text(_) => matches!(declared, "TEXT" | "TIMESTAMP"),
+        Value::Blob(_) => declared == "BLOB",
+        Value::Real(_) => false,
+    }
+}
+
+/// A row by its columns' names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    table: Table,
+    columns: Vec<(String, Option<Value>)>,
+}
+
+impl Row {
+    /// A column; `None` when it was lost, `Some(Null)` when it holds nothing.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.columns.iter().find(|(column, _)| column == name)?.1.as_ref()
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        if let Some((_, column)) = self.columns.iter_mut().find(|(column, _)| column == name) {
+            *column = Some(value.into());
+        }
+    }
+
+    /// What stands in a column is garbage.
+    pub(super) fn lose(&mut self, name: &str) {
+        if let Some((_, column)) = self.columns.iter_mut().find(|(column, _)| column == name) {
+            *column = None;
+        }
+    }
+
+    /// Inserts the row, unless its table refuses it or has it already.
+    pub(super) fn insert(&self, into: &Connection) -> rusqlite::Result<bool> {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let marks = vec!["?"; names.len()].join(", ");
+        let sql = format!("INSERT OR IGNORE INTO {} ({}) VALUES ({marks})", self.table.name(), names.join(", "));
+        let values = self.columns.iter().map(|(_, value)| value.as_ref().unwrap_or(&Value::Null));
+        Ok(into.prepare_cached(&sql)?.execute(params_from_iter(values))? > 0)
+    }
+}

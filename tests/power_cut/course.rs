@@ -73,7 +73,7 @@ struct Weather {
 
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
-        let fault = random.choice(Fault::ALL).filter(|_| random.u8(0..3) > 0);
+        let fault = random.choice(Fault::ALL).filter(|_| random.u8(0..4) > 0);
         // Whoever puts a log into the file that only seems to be written spoils it; the agent forgets
         // what it saw first, a stranger cannot know (05: the invariants assume no foreign writer).
         let lies = matches!(fault, Some(Fault::SyncLost | Fault::SyncPartly));
@@ -83,7 +83,7 @@ impl Weather {
             stops: random.bool(),
             strangers: random.u8(0..4) > 0 && !lies,
             fault,
-            times: random.choice([1, 1, 3, 3, u64::MAX]).expect("one"),
+            times: random.choice([1, 2, 2, 3, u64::MAX]).expect("one"),
         }
     }
 }
@@ -113,10 +113,15 @@ impl<'a> Course<'a> {
         let mut course = Self::begin(seed, begins_with, config, settings);
         course.weather = Weather::draw(&mut course.random);
         course.all();
+        course.ended(seed, begins_with)
+    }
+
+    /// What was seen of it.
+    pub(crate) fn ended(mut self, seed: u64, begins_with: &Image) -> Trace {
         on(Machine::kill);
-        drop(course.agent.take());
+        drop(self.agent.take());
         let (ops, struck) = on(|machine| (machine.trace.take().unwrap_or_default(), machine.struck));
-        let Self { facts, submissions, was_full, .. } = course;
+        let Self { facts, submissions, was_full, .. } = self;
         Trace { seed, begins_with: begins_with.clone(), ops, facts, submissions, struck, was_full }
     }
 

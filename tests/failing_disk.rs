@@ -222,8 +222,18 @@ fn a_round_without_deletions_does_not_shrink_the_file() {
 /// What a person is told did not happen has not happened: the upstream is not paused.
 #[test]
 fn a_pause_that_could_not_be_audited_is_none() {
+    a_pause_that_failed_is_none("INSERT ON audit_log");
+}
+
+/// The same when the statements went in, and the commit failed.
+#[test]
+fn a_pause_whose_commit_failed_is_none() {
+    a_pause_that_failed_is_none("UPDATE ON agent");
+}
+
+fn a_pause_that_failed_is_none(fault: &str) {
     let mut bench = Bench::new();
-    bench.fails("INSERT ON audit_log");
+    bench.fails(fault);
     let (reply, _) = bench.ask(Socket::Admin, PAUSE);
     assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
     bench.mended();

@@ -55,7 +55,7 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Signature, Socket};
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
-use operations::Campaign;
+use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
 use serde_json::value::RawValue;
 use settling::Settling;
@@ -133,6 +133,8 @@ enum Pending {
 struct Round {
     replies: Vec<(ClientId, Pending)>,
     outcomes: Vec<Outcome>,
+    /// Upstreams that a person pauses or resumes; done with the commit.
+    gates: Vec<(usize, Gate)>,
     /// The first statement that failed; nothing more is written in this round.
     failed: Option<StoreError>,
     /// What the quota said at the round's first record.
@@ -255,6 +257,7 @@ impl Agent {
 
     /// Commits the round, and tells what is to be done now.
     pub fn finish_round(&mut self, now: Moment) -> Vec<Effect> {
+        let before = self.turn_gates(now);
         self.keep_lines(now);
         let committed = self.commit(now);
         let round = std::mem::take(&mut self.round);
@@ -266,6 +269,7 @@ impl Agent {
             }
             Err(error) => {
                 log::error!("event=commit_failed error={:?}", error.to_string());
+                self.turn_back(before);
                 self.fail(now, round.outcomes, &error);
                 Some(rejection_of(&error))
             }
@@ -339,10 +343,10 @@ impl Agent {
                 return self.bulk(now, client, peer, bulk, reference);
             }
             Ok(Request::Pause { upstream, by }) => {
-                (self.gate(now, peer, &by, upstream.as_deref(), operations::Gate::Pause, reference), Flow::Go)
+                (self.gate(now, peer, &by, upstream.as_deref(), Gate::Pause, reference), Flow::Go)
             }
             Ok(Request::Resume { upstream, by }) => {
-                (self.gate(now, peer, &by, upstream.as_deref(), operations::Gate::Resume, reference), Flow::Go)
+                (self.gate(now, peer, &by, upstream.as_deref(), Gate::Resume, reference), Flow::Go)
             }
         };
         self.round.replies.push((client, pending));

@@ -10,6 +10,7 @@ use crate::ids::{FailureName, Seq};
 use crate::limits::BULK_CHUNK;
 use crate::moment::Moment;
 use crate::policy::dossier::{Dossier, Standing};
+use crate::policy::upstream::Upstream;
 use crate::question::{Filter, View};
 use crate::record::{Failure, Status};
 use crate::store::StoreError;
@@ -242,7 +243,6 @@ impl Agent {
         let actor = actor(peer, by);
         let operation = if gate == Gate::Pause { "pause" } else { "resume" };
         let names: Vec<String> = meant.iter().map(|&n| self.lines[n].config.name.clone()).collect();
-        let newest = self.store.ledger().newest_seq();
         let written = self.write(|agent| {
             for &n in &meant {
                 // The audit's reason names the upstream, for its rows have no column for one.
@@ -254,18 +254,35 @@ impl Agent {
         });
         match written {
             Ok(()) => {
-                for n in meant {
-                    match gate {
-                        Gate::Pause => self.lines[n].state.suspend(now),
-                        Gate::Resume => self.lines[n].state.resume(now, newest),
-                    }
-                }
+                self.round.gates.extend(meant.into_iter().map(|n| (n, gate)));
                 Pending::Stored {
                     line: reply::ok(&Upstreams { upstreams: names }, reference),
                     reference: reference.map(ToOwned::to_owned),
                 }
             }
             Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),
+        }
+    }
+
+    /// Does the round's pauses and resumes, last of all that changes an upstream in it; how those
+    /// stood before, for the case that the round is not committed.
+    pub(super) fn turn_gates(&mut self, now: Moment) -> Vec<(usize, Upstream)> {
+        let newest = self.store.ledger().newest_seq();
+        let gates = std::mem::take(&mut self.round.gates);
+        let before = gates.iter().map(|(n, _)| (*n, self.lines[*n].state.clone())).collect();
+        for (n, gate) in gates {
+            match gate {
+                Gate::Pause => self.lines[n].state.suspend(now),
+                Gate::Resume => self.lines[n].state.resume(now, newest),
+            }
+        }
+        before
+    }
+
+    /// What a person was told did not happen has not happened.
+    pub(super) fn turn_back(&mut self, before: Vec<(usize, Upstream)>) {
+        for (n, state) in before {
+            self.lines[n].state = state;
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) struct Settling {
 impl Settling {
     const FIRST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_secs(10);
+    /// The fourth wait for a lock, 2 s, is the longest: it stalls a third of the time then, and when the
+    /// lock has gone nobody is refused for long.
+    const MOST_FOR_A_LOCK: u32 = 3;
 
     /// What a request that writes gets while the file has to be opened anew, or is left alone.
     pub(super) fn refusal(&self) -> Option<Rejection> {
@@ -76,6 +79,7 @@ impl Settling {
                 self.locked = true;
                 // The round began before it waited for the lock; the pause comes after that.
                 ended = now.after(BUSY_PATIENCE);
+                self.failures = self.failures.min(Self::MOST_FOR_A_LOCK);
             }
             StoreError::Failed(_) | StoreError::Replaced => self.reopen = true,
             StoreError::Damaged(_) => (self.reopen, self.damaged, self.recovering) = (true, true, false),

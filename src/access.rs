@@ -23,19 +23,23 @@ pub fn standing(path: &Path, why: io::ErrorKind) -> String {
         meta.gid(),
         meta.permissions().mode() & 0o7777,
     );
-    let read_only = rustix::fs::statvfs(part).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let disk = rustix::fs::statvfs(part).ok();
+    let read_only = disk.as_ref().is_some_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
+    // SQLite calls a full disk by many names; the disk itself has one.
+    let full =
+        why == io::ErrorKind::StorageFull || disk.as_ref().is_some_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0);
     let written = match why {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied if read_only => write!(
             text,
             ". Its file system is mounted read-only: the kernel's log says why (dmesg); then mount -o remount,rw"
         ),
-        io::ErrorKind::StorageFull => write!(text, ". Its file system is full: df {shown}"),
         io::ErrorKind::PermissionDenied if meta.uid() == we => {
             write!(text, ". Let its owner in: chmod u+rwX {shown}")
         }
         io::ErrorKind::PermissionDenied => {
             write!(text, ". Run as its owner, or give it to this user: chown {we} {shown}")
         }
+        _ if full => write!(text, ". Its file system is full: df {shown}"),
         _ => Ok(()),
     };
     written.expect("a String takes everything");

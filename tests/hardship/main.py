@@ -12,7 +12,7 @@ import traceback
 from stage import Lost, Skipped, Stage
 
 # What there is, and how much of it the short form does.
-SHORT = {"kills": 120, "faults": 250, "cuts": 120, "full": 1, "reader": 1, "clock": 1, "soak": 60}
+SHORT = {"kills": 120, "faults": 250, "cuts": 120, "full": 1, "places": 1, "reader": 1, "clock": 1, "soak": 60}
 
 
 def arguments():

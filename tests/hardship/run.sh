@@ -4,7 +4,7 @@
 #
 #   tests/hardship/run.sh [BINARY] [WHAT…] [--cuts N] [--kills N] [--faults N] [--soak SECONDS] [--seed N]
 #
-# BINARY: target/release/resyncd. WHAT: cuts kills faults full reader clock soak; all of them without.
+# BINARY: target/release/resyncd. WHAT: cuts kills faults full places reader clock soak; all of them without.
 # A number makes a check as long as wanted (and names it), such as --cuts 20000. What cannot be done on
 # a machine is SKIPPED aloud; RESYNCD_NEED_HARDSHIP=1 makes that an error. Run it as root: it mounts.
 #

@@ -119,7 +119,10 @@ fn promises_hold_whatever_happens() {
                     all.sent += ran.sent;
                     all.delivered += ran.delivered;
                 }
-                Err(_) => broken.lock().expect("no run panics inside").push(seed),
+                Err(_) => {
+                    eprintln!("seed {seed} has broken a promise");
+                    broken.lock().expect("no run panics inside").push(seed);
+                }
             }
         }
     };

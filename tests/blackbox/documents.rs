@@ -220,3 +220,41 @@ fn lines_are_compared_as_told() {
     assert!(alike(&serde_json::json!({"a": "…"}), &serde_json::json!({"a": 7})));
     assert!(!alike(&serde_json::json!({"a": "…"}), &serde_json::json!({"a": 7, "b": 1})));
 }
+
+/// Every test that the page on reliability names stands in the sources.
+#[test]
+fn the_reliability_page_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("packaging/doc/reliability.md")).expect("the page");
+    let sources = sources_below(&root.join("tests")) + &sources_below(&root.join("src"));
+    let is_there = |name: &str| match name.strip_prefix("hardship ") {
+        Some(check) => root.join(format!("tests/hardship/{check}.py")).exists(),
+        None => sources.contains(&format!("fn {name}(")),
+    };
+    let section =
+        page.split("## Fault by fault").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("its table");
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 18, "a row for each fault, not {}", rows.len());
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().expect("a last column");
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test in {row}");
+        for name in names {
+            assert!(is_there(name), "{name} is not there");
+        }
+    }
+    assert!(!is_there("a_test_that_nobody_wrote"));
+}
+
+fn sources_below(dir: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            all += &sources_below(&path);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            all += &fs::read_to_string(&path).expect("a source");
+        }
+    }
+    all
+}

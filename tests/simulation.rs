@@ -110,19 +110,16 @@ fn promises_hold_whatever_happens() {
             if seed >= last {
                 return;
             }
-            match catch_unwind(AssertUnwindSafe(|| run(seed, Trace::none()))) {
-                Ok(ran) => {
-                    let mut all = all.lock().expect("no run panics inside");
-                    all.hours += ran.hours;
-                    all.rounds += ran.rounds;
-                    all.recorded += ran.recorded;
-                    all.sent += ran.sent;
-                    all.delivered += ran.delivered;
-                }
-                Err(_) => {
-                    eprintln!("seed {seed} has broken a promise");
-                    broken.lock().expect("no run panics inside").push(seed);
-                }
+            if let Ok(ran) = catch_unwind(AssertUnwindSafe(|| run(seed, Trace::none()))) {
+                let mut all = all.lock().expect("no run panics inside");
+                all.hours += ran.hours;
+                all.rounds += ran.rounds;
+                all.recorded += ran.recorded;
+                all.sent += ran.sent;
+                all.delivered += ran.delivered;
+            } else {
+                eprintln!("seed {seed} has broken a promise");
+                broken.lock().expect("no run panics inside").push(seed);
             }
         }
     };

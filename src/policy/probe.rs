@@ -251,20 +251,22 @@ impl Prober {
     /// One starts now; it will speak for what was recorded up to `newest`.
     pub(super) fn sent(&mut self, now: AgentTime, newest: i64) {
         let doubt = matches!(self.live.plan, Plan::At { doubt: true, .. });
-        let again = self.live.settled_at.take().filter(|at| *at > now);
-        self.live.plan = Plan::InFlight { covers: newest, doubt, started_at: now, again };
+        self.live.settled_at = self.live.settled_at.filter(|at| *at > now);
+        self.live.plan = Plan::InFlight { covers: newest, doubt, started_at: now, again: None };
         self.live.last_started_at = Some(now);
     }
 
     /// It has ended. `contact`: when the upstream last answered a try.
     pub(super) fn ended(&mut self, end: &ProbeEnd, contact: Option<AgentTime>) -> Option<Finding> {
         let Plan::InFlight { covers, started_at, again, .. } = self.live.plan else { return None };
-        self.live.plan = again.map_or(Plan::Idle, |at| Plan::At { at, doubt: false });
+        let next = again.into_iter().chain(self.live.settled_at.take()).min();
+        self.live.plan = next.map_or(Plan::Idle, |at| Plan::At { at, doubt: false });
         // One that was under way at the acceptance is not the one that was asked for.
         let tested = again.is_none() && std::mem::take(&mut self.live.hearing_test);
         Some(match end {
             ProbeEnd::Answered { status, took } => {
-                self.deaf = false;
+                // Whichever it was: probes are heard.
+                (self.deaf, self.live.hearing_test) = (false, false);
                 Finding::There { covers, well: is_well(*status, *took), took: *took }
             }
             ProbeEnd::Page { status, took } if tested || self.page_is_ours => {

@@ -76,7 +76,7 @@ impl Known {
 /// What the open round is to make true.
 #[derive(Clone, Debug)]
 enum Deed {
-    Outcome { seq: i64, meaning: Meaning, may_count: bool, at: i64, accepted: u64 },
+    Outcome { seq: i64, meaning: Meaning, may_count: bool, at: i64, accepted: u64, floor: i64 },
     Retry { seqs: Vec<i64>, reset: bool },
     Flush { seqs: Vec<i64> },
 }
@@ -155,10 +155,15 @@ impl Model {
             self.offline.0 &= page;
             self.answered_since_probe |= !page;
         }
-        if let Some(seconds) = fate.retry_after {
-            self.floor.0 = self.floor.0.max(now + (seconds * 1000).min(LONGEST_FLOOR));
-        }
-        self.round.push(Deed::Outcome { seq, meaning: fate.meaning, may_count, at: now, accepted: self.accepted });
+        let floor = fate.retry_after.map_or(0, |seconds| now + (seconds * 1000).min(LONGEST_FLOOR));
+        self.round.push(Deed::Outcome {
+            seq,
+            meaning: fate.meaning,
+            may_count,
+            at: now,
+            accepted: self.accepted,
+            floor,
+        });
     }
 
     pub(crate) fn probe_begins(&mut self) {
@@ -203,16 +208,17 @@ impl Model {
     /// A round has ended; its commit failed when `broken`. An outcome that was not committed is
     /// written again by the agent until it is, anything else is void.
     pub(crate) fn committed(&mut self, table: &Table, upstream: &Upstream, broken: bool) {
-        if !broken {
-            (self.offline.1, self.floor.1, self.deaf.1) = (self.offline.0, self.floor.0, self.deaf.0);
-        }
         for deed in std::mem::take(&mut self.round) {
             match deed {
                 Deed::Outcome { seq, .. } if table.attempts(&self.known[&seq].id).0 == self.known[&seq].attempts => {
                     self.round.push(deed);
                 }
-                Deed::Outcome { seq, meaning, may_count, at, accepted } => {
+                Deed::Outcome { seq, meaning, may_count, at, accepted, floor } => {
+                    let before = self.known[&seq].counted;
                     self.settle(seq, meaning, (may_count, at, accepted), table, upstream);
+                    // What counts by contrast is about this failure, and binds nobody else.
+                    let by_contrast = meaning == Meaning::Line && self.known[&seq].counted > before;
+                    self.floor.0 = if by_contrast { self.floor.0 } else { self.floor.0.max(floor) };
                     self.compare(seq, table);
                 }
                 Deed::Retry { .. } | Deed::Flush { .. } if broken => self.in_doubt.push(deed),
@@ -221,6 +227,9 @@ impl Model {
         }
         self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
         self.given_back(table);
+        if !broken {
+            (self.offline.1, self.floor.1, self.deaf.1) = (self.offline.0, self.floor.0, self.deaf.0);
+        }
     }
 
     /// A person's deed has happened.

@@ -234,6 +234,9 @@ impl World {
     fn send(&mut self, life: u32, dispatch: &Dispatch) {
         let now = self.now();
         self.trace.add(|| format!("send {} try {}", dispatch.seq, header(dispatch, "Resync-Attempt")));
+        if self.time <= self.troubled_until && !self.model.known.contains_key(&dispatch.seq.0) {
+            self.adopt(); // It was recorded by a commit that failed, and the file was opened in this round.
+        }
         self.model.sends(dispatch, now.agent.as_millis());
         let fate = self.upstream.fate(dispatch, now.wall, &mut self.random);
         if let Some(after) = fate.taken_after {

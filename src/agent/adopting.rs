@@ -1,10 +1,11 @@
 //! What the store has become when it was opened, at a start or anew: perhaps another file, with what
-//! was salvaged of the last one.
+//! was salvaged of the last one; or by the hand of a stranger.
 //!
 //! Requests under way stay under way: salvaged failures keep their numbers, and an outcome whose
 //! failure was lost finds no row and changes none.
 
 use super::Agent;
+use super::upkeep::Upkeep;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment};
 use crate::store::StoreError;
@@ -31,6 +32,29 @@ impl Agent {
             line.next_chance = None;
         }
         self.plan_upkeep()
+    }
+
+    /// Another program has written: every failure gets its place anew, for a head may have gone, or
+    /// been given to somebody who is none.
+    pub(super) fn look_for_strangers(&mut self, now: Moment) {
+        if self.settle.refusal().is_some() || self.round.failed.is_some() {
+            return;
+        }
+        let mended = match self.store.strangers_wrote() {
+            Ok(false) => return,
+            Ok(true) => {
+                log::warn!(
+                    "event=foreign_write message=\"another program has written to the database; only the agent may\""
+                );
+                self.adopt(now)
+            }
+            Err(error) => Err(error),
+        };
+        match mended {
+            Ok(()) if self.moves() || self.lines.is_empty() => {}
+            Ok(()) => self.upkeep.push_back(Upkeep::Rehome { after: Seq(0) }),
+            Err(error) => self.settle.failed(now.agent, &error),
+        }
     }
 
     /// What `health` says of quarantines: each in words, and whether anything was lost.

@@ -251,6 +251,7 @@ impl Agent {
     /// Does what is due by itself: outcomes that could not be written, upkeep.
     pub fn tick(&mut self, now: Moment) {
         self.settle_again(now);
+        self.look_for_strangers(now);
         self.end_unbuilt(now);
         self.upkeep(now);
     }

@@ -27,6 +27,7 @@ pub mod quarantine;
 pub mod reader;
 pub mod rows;
 pub mod salvage;
+pub mod strangers;
 pub mod upstreams;
 
 use crate::config::{Config, Route};
@@ -43,6 +44,7 @@ use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use strangers::Strangers;
 
 /// Where the file is and how large it may get.
 #[derive(Clone, Debug)]
@@ -156,6 +158,7 @@ pub struct Store {
     recovery: Recovery,
     /// Quarantines that were salvaged and not told of yet.
     quarantined: Vec<Quarantined>,
+    strangers: Strangers,
 }
 
 /// What the quota says to one more failure.
@@ -175,6 +178,8 @@ impl Store {
     pub fn begin(&mut self) -> Result<(), StoreError> {
         if self.before.is_none() {
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.before = Some(self.ledger.clone());
+            self.look_for_strangers()?;
             self.before = Some(self.ledger.clone());
         }
         Ok(())
@@ -238,6 +243,7 @@ impl Store {
         }
         let Opened { connection, ledger, identity, recovery } = open::connect(&self.settings, now)?;
         (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
+        self.strangers = Strangers::default();
         self.go_on_from(&ledger);
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::quarantine::{self, Recovery};
+use super::strangers::Strangers;
 use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::access::standing;
 use crate::limits::BUSY_PATIENCE;
@@ -165,6 +166,7 @@ impl Store {
             condemned: false,
             recovery,
             quarantined: Vec::new(),
+            strangers: Strangers::default(),
         };
         while !store.recover(now)? {}
         if store.lacks_room() {

@@ -186,3 +186,23 @@ fn the_sqlite3_program_gives_the_same_answers() {
         }
     }
 }
+
+/// 01: only the agent writes; a foreign write makes it rebuild what it holds in memory. Who deletes a
+/// head with `sqlite3` leaves a follower that nobody would ever send.
+#[test]
+fn a_foreign_write_is_noticed_and_strands_nobody() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    let [head, next, other] = [("s-1", "CREATE"), ("s-1", "UPDATE"), ("s-2", "CREATE")]
+        .map(|(entity, action)| id_of(&agent.call(&record(entity, &json!({"action": action, "retry": "now"})))));
+    let sql = format!("DELETE FROM sync_failures WHERE id = '{head}'");
+    let done = Command::new("sqlite3").arg(agent.database()).arg(sql).status().expect("sqlite3 is installed");
+    assert!(done.success());
+    agent.ask(&json!({"op": "resume"}));
+    [&next, &other].iter().for_each(|id| agent.wait_gone(id));
+    assert!(agent.log().contains("event=foreign_write"), "{}", agent.log());
+    assert!(upstream.deliveries().iter().all(|request| request.id() != head));
+    assert_eq!(agent.call(&json!({"op": "health"}))["pending"], 0);
+    assert_eq!(agent.cell("SELECT live FROM agent"), 0);
+}

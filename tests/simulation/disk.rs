@@ -213,7 +213,7 @@ impl World {
     fn resolve_doubts(&mut self) {
         let Some((audited, _)) = self.disk.since.take() else { return };
         let table = self.take_table();
-        self.model.doubts_resolved(table.audited() > audited, &table);
+        self.model.doubts_resolved(audited, &table);
         self.keep_table(table);
     }
 }

@@ -264,8 +264,15 @@ impl Model {
     }
 
     /// The file is open again: what was in doubt has happened, or has not.
-    pub(crate) fn doubts_resolved(&mut self, happened: bool, table: &Table) {
+    /// `audited`: how many lines the audit had before.
+    pub(crate) fn doubts_resolved(&mut self, audited: i64, table: &Table) {
         for deed in std::mem::take(&mut self.in_doubt) {
+            let happened = match &deed {
+                Deed::Retry { seqs, .. } => {
+                    seqs.first().is_some_and(|seq| table.is_retried_since(audited, &self.known[seq].id))
+                }
+                Deed::Flush { .. } | Deed::Outcome { .. } => table.audited() > audited,
+            };
             if happened {
                 self.done(deed, table);
             }

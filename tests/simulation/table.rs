@@ -84,6 +84,12 @@ impl Table {
         self.0.query_row("SELECT COUNT(*) FROM audit_log", [], |row| row.get(0)).expect("a count")
     }
 
+    /// Does the audit say behind so many lines that a person had this failure sent again?
+    pub(crate) fn is_retried_since(&self, lines: i64, id: &str) -> bool {
+        let sql = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE id > ?1 AND failure_id = ?2 AND operation = 'retry')";
+        self.0.query_row(sql, rusqlite::params![lines, id], |row| row.get(0)).expect("an answer")
+    }
+
     /// Everything that a round could change, in one text.
     pub(crate) fn everything(&self) -> String {
         const PARTS: [&str; 4] = [

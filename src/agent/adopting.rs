@@ -57,10 +57,10 @@ impl Agent {
         }
     }
 
-    /// What `health` says of quarantines: each in words, and whether anything was lost.
-    pub(super) fn told_quarantines(&self, now: AgentTime) -> Vec<(String, bool)> {
+    /// What `health` says of quarantines: each in words, and how many were lost.
+    pub(super) fn told_quarantines(&self, now: AgentTime) -> Vec<(String, u64)> {
         let recent = self.quarantined.iter().filter(|(at, _)| now.since(*at) < TOLD_FOR);
-        recent.map(|(_, quarantined)| (in_words(quarantined), quarantined.tally.lost > 0)).collect()
+        recent.map(|(_, quarantined)| (in_words(quarantined), quarantined.tally.lost)).collect()
     }
 }
 

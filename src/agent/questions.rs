@@ -41,8 +41,8 @@ pub struct Facts {
     pub clock_skew_ms: Option<i64>,
     /// Why recording is refused at present.
     pub refusing: Option<String>,
-    /// Quarantines of late: in words, and whether anything was lost.
-    pub quarantines: Vec<(String, bool)>,
+    /// Quarantines of late: in words, and how many were lost.
+    pub quarantines: Vec<(String, u64)>,
 }
 
 impl Facts {
@@ -233,7 +233,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         reasons.push(format!("{critical} need a person"));
     }
     reasons.extend(facts.refusing.clone());
-    let quarantines = |lossy: bool| facts.quarantines.iter().filter(move |(_, lost)| *lost == lossy);
+    let quarantines = |lossy: bool| facts.quarantines.iter().filter(move |(_, lost)| (*lost > 0) == lossy);
     reasons.extend(quarantines(true).map(|(words, _)| words.clone()));
     let grave = !reasons.is_empty();
     reasons.extend(quarantines(false).map(|(words, _)| words.clone()));
@@ -260,6 +260,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         database_bytes: reader.database_bytes()?,
         disk_free_bytes: facts.disk_free,
         clock_skew_ms: facts.clock_skew_ms,
+        lost: Some(facts.quarantines.iter().map(|(_, lost)| lost).sum()).filter(|lost| *lost > 0),
     })
 }
 

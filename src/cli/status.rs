@@ -97,22 +97,23 @@ fn verdict(standing: &Standing) -> (Tone, String) {
     let oldest = oldest.unwrap_or_default();
     let held = if held > 0 { format!(", {} held", count(held)) } else { String::new() };
     let last = time(health, "last_delivery_at");
+    let losses = match number(health, "lost") {
+        0 => "Nothing is lost.".to_owned(),
+        number => format!("{} LOST with a damaged database.", count(number)),
+    };
     match (critical, pending) {
-        (0, 0) if held.is_empty() => {
+        (0, 0) if held.is_empty() && number(health, "lost") == 0 => {
             let last = last.map_or_else(
                 || "Nothing was sent yet.".to_owned(),
                 |at| format!("Last delivery {} ago.", span(wall().since(at))),
             );
             (Tone::Good, format!("ALL SENT. {last}"))
         }
-        (0, waiting) => (Tone::Warning, format!("{} WAITING{held}{oldest}. Nothing is lost.", count(waiting))),
-        (1, waiting) => {
-            (Tone::Bad, format!("1 NEEDS A PERSON, {} waiting{held}{oldest}. Nothing is lost.", count(waiting)))
+        (0, waiting) => (Tone::Warning, format!("{} WAITING{held}{oldest}. {losses}", count(waiting))),
+        (1, waiting) => (Tone::Bad, format!("1 NEEDS A PERSON, {} waiting{held}{oldest}. {losses}", count(waiting))),
+        (n, waiting) => {
+            (Tone::Bad, format!("{} NEED A PERSON, {} waiting{held}{oldest}. {losses}", count(n), count(waiting)))
         }
-        (n, waiting) => (
-            Tone::Bad,
-            format!("{} NEED A PERSON, {} waiting{held}{oldest}. Nothing is lost.", count(n), count(waiting)),
-        ),
     }
 }
 
@@ -169,6 +170,10 @@ fn next(standing: &Standing) -> String {
             text("entity_type"),
             text("entity_id")
         );
+    }
+    if critical == 0 && number(&standing.health, "lost") > 0 {
+        return "Next: compare with the tills' own records; the log names the quarantine (event=quarantined)"
+            .to_owned();
     }
     let paused = |upstream: &&Value| upstream["state"] == "paused";
     let upstreams = standing.health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -202,6 +202,9 @@ pub struct Health {
     pub database_bytes: u64,
     pub disk_free_bytes: Option<u64>,
     pub clock_skew_ms: Option<i64>,
+    /// Failures that no quarantine of the last day gave back; left out when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
 }
 
 /// An upstream as it is shown.

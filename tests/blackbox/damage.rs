@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 const PAGE: usize = 4096;
 
@@ -140,8 +141,14 @@ fn a_damaged_page_is_found_after_the_start_and_costs_what_stood_in_it() {
     let health = agent.call(&json!({"op": "health"}));
     assert_eq!(health["state"], "critical", "{health}");
     assert!(health["reasons"].to_string().contains(&format!("{} lost", lost.len())), "{health}");
+    assert_eq!(health["lost"], lost.len(), "{health}");
     let told = "SELECT COUNT(*) FROM audit_log WHERE operation = 'quarantine' AND actor_name = 'resyncd'";
     assert_eq!(agent.cell(told), 1);
+    let mut brief = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+    brief.arg("--socket").arg(agent.app_path()).arg("--admin-socket").arg(agent.admin_path());
+    let said = String::from_utf8(brief.output().expect("the binary starts").stdout).expect("UTF-8");
+    assert!(said.contains(&format!("{} LOST with a damaged database.", lost.len())), "{said}");
+    assert!(!said.contains("Nothing is lost") && !said.contains("Nothing to do"), "{said}");
 }
 
 /// A start after that finds nothing more to do, and the quarantine is kept.

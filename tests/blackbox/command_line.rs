@@ -23,11 +23,11 @@ fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-fn resyncd(agent: &Agent, args: &[&str]) -> Output {
+pub(crate) fn resyncd(agent: &Agent, args: &[&str]) -> Output {
     resyncd_reading(agent, args, "")
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("answers are UTF-8")
 }
 

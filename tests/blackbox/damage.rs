@@ -1,6 +1,7 @@
 //! `spec/05`, the rows of the damaged, the deleted and the replaced file: what can be read of it is
 //! live again, under the same ids, keys and numbers, and what cannot is counted.
 
+use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Plan, Upstream, code, id_of, lines, record, wait_for, wait_until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -8,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 const PAGE: usize = 4096;
 
@@ -144,9 +144,7 @@ fn a_damaged_page_is_found_after_the_start_and_costs_what_stood_in_it() {
     assert_eq!(health["lost"], lost.len(), "{health}");
     let told = "SELECT COUNT(*) FROM audit_log WHERE operation = 'quarantine' AND actor_name = 'resyncd'";
     assert_eq!(agent.cell(told), 1);
-    let mut brief = Command::new(env!("CARGO_BIN_EXE_resyncd"));
-    brief.arg("--socket").arg(agent.app_path()).arg("--admin-socket").arg(agent.admin_path());
-    let said = String::from_utf8(brief.output().expect("the binary starts").stdout).expect("UTF-8");
+    let said = out(&resyncd(&agent, &[]));
     assert!(said.contains(&format!("{} LOST with a damaged database.", lost.len())), "{said}");
     assert!(!said.contains("Nothing is lost") && !said.contains("Nothing to do"), "{said}");
 }

@@ -5,6 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use resyncd::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME};
 use resyncd::wire::reply;
 use resyncd::wire::request::{Request, Socket, parse};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 fuzz_target!(|line: &[u8]| {
     let limits = Limits { max_payload: 1 << 10, ..Limits::default() };
@@ -28,8 +30,9 @@ fuzz_target!(|line: &[u8]| {
                 let reply = reply::error(rejection, parsed.reference);
                 let (end, text) = reply.split_last().expect("a reply is not empty");
                 assert!(*end == b'\n' && !text.contains(&b'\n'), "more than one line");
-                let json: serde_json::Value = serde_json::from_slice(text).expect("a reply is JSON");
-                assert_eq!(json["ok"], false);
+                // Raw, for a `ref` comes back as it was, and may be a number that no machine holds.
+                let reply: BTreeMap<&str, &RawValue> = serde_json::from_slice(text).expect("a reply is JSON");
+                assert_eq!(reply["ok"].get(), "false");
             }
         }
     }

@@ -284,6 +284,20 @@ fn records_ask_for_probes_at_most_every_two_seconds_and_not_while_offline() {
     assert_eq!(bench.upstream.deadline(bench.now.agent, false, PACE), planned);
 }
 
+/// A probe that is answered proves that probes are heard, also one that was under way already at the
+/// acceptance: the silence of the next one is believed.
+#[test]
+fn an_answered_probe_ends_the_doubt_whether_probes_are_heard() {
+    let mut bench = Bench::offline();
+    bench.pass(HOUR);
+    bench.upstream.probe_sent(bench.now.agent, 100);
+    bench.end(Class::Delivered, Contact::Answered);
+    bench.upstream.probed(bench.now, &answered(), bench.pace, &mut bench.random);
+    bench.pass(Duration::from_millis(10));
+    bench.probe(&silence());
+    assert!(!bench.upstream.is_deaf() && bench.upstream.is_offline());
+}
+
 /// An address or a route may come seconds after its link.
 #[test]
 fn a_link_that_goes_on_changing_is_asked_once_more_behind_the_last_change() {

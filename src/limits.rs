@@ -88,6 +88,8 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How long requests in flight may take at a stop.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a question that is being answered may take at a stop.
+pub const READERS_LEAVE: Duration = Duration::from_secs(2);
 /// How long `run` waits for the store's lock.
 pub const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a store's lock that somebody holds is asked for again.

@@ -3,7 +3,7 @@
 //!
 //! The order of a start: lock and open the store, bind the sockets, start the threads, serve. Nobody
 //! is accepted before the store is sure. The order of a stop is the reverse: nothing more is claimed
-//! or accepted, requests in flight may end, what is committed is answered, the store is closed, our
+//! or accepted, requests in flight may end, what is committed is answered, the readers leave, the store is closed, our
 //! own sockets are removed.
 
 mod crowd;
@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
 use crate::io::system;
-use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE};
+use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
+use crate::store::door::{Door, Shut};
 use crate::store::open::OpenError;
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::wire::request::Socket;
@@ -22,6 +23,7 @@ use serve::Server;
 use std::fmt;
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 /// Why the daemon could not start or had to stop.
 #[derive(Debug)]
@@ -61,18 +63,32 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     let admin = bind(&config.agent.admin_socket, Socket::Admin).inspect_err(|_| app.unlink())?;
     let listeners = [app, admin];
     let (reading, door) = (store.settings().clone(), store.door());
+    let leaving = door.clone();
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
     announce(config);
     let mut server =
         Server::new(agent, clock, reading, door, &config.limits, stop).map_err(system("starting the loop"))?;
     let ended = server.serve(&listeners).map_err(system("waiting for clients"));
+    let alone = shut(&leaving, READERS_LEAVE);
     let closed = server.close().map_err(DaemonError::Store);
+    drop(alone);
     for listener in &listeners {
         listener.unlink();
     }
     log::info!("event=stopped");
     ended.and(closed)
+}
+
+/// Sees the readers out: the last one to close the file puts its log away, and should be the store.
+fn shut(door: &Door, patience: Duration) -> Option<Shut<'_>> {
+    let begun = since_boot();
+    loop {
+        match door.shut() {
+            None if since_boot().saturating_sub(begun) < patience => thread::sleep(LOCK_ASK_AGAIN),
+            shut => return shut,
+        }
+    }
 }
 
 fn open_store(config: &Config) -> Result<Store, DaemonError> {

@@ -42,6 +42,31 @@ fn a_signal_ends_it_with_0_and_removes_the_sockets() {
     }
 }
 
+/// 01: a clean stop leaves one file, which can be copied as it is, also when it comes amid the look for damage.
+#[test]
+fn a_stop_amid_the_look_for_damage_leaves_one_file() {
+    let mut agent = Agent::start(&Plan::default());
+    id_of(&agent.call(&record("s-1", &json!({}))));
+    agent.stop();
+    let file = rusqlite::Connection::open(agent.database()).expect("the file opens");
+    let much = "INSERT INTO sync_attempts (failure_id, seq, entity_type, entity_id, action, attempt, trigger, upstream,
+            started_at, duration_ms, class, counted)
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+        SELECT printf('%032d', i), i, 'SALE', 's', 'CREATE', 1, 'auto', 'hq', '2026-01-01T00:00:00.000Z', 1, 'busy', 0 FROM n";
+    file.execute(much, []).expect("rows are written");
+    file.close().expect("the file closes");
+    let before = agent.log().len();
+    agent.up();
+    assert!(agent.stop().success());
+    assert!(
+        !agent.log()[before..].contains("event=checked"),
+        "the look was over before the stop: the test needs more rows"
+    );
+    for part in ["sync_failures.db-wal", "sync_failures.db-shm"] {
+        assert!(!agent.state_dir().join(part).exists(), "{part} is left");
+    }
+}
+
 /// 05: no new work, requests in flight may end, `shutting_down` to records meanwhile.
 #[test]
 fn a_request_in_flight_may_end_and_nothing_new_begins() {

@@ -57,7 +57,7 @@ def demand_refused(agent, *words):
     agent.spawn()
     status = agent.ended()
     said = agent.last_words()
-    demand(status == 1, f"it ended with {status} instead of 1: {said}")
+    demand(status == 1, f"it ended with {status} instead of 1 over {os.listdir(agent.state)}: {said}")
     for word in (agent.state, "belongs to uid", *words):
         demand(word in said, f"{word!r} is missing in: {said}")
     demand(len(said) < 2000, f"nobody reads {len(said)} characters: {said}")

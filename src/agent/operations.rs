@@ -16,8 +16,8 @@ use crate::record::{Failure, Status};
 use crate::store::StoreError;
 use crate::store::audit::Actor;
 use crate::wire::fields::{Code, Rejection};
+use crate::wire::operation::{Bulk, Deed, Scope, Signature};
 use crate::wire::reply::{self, Tally, Upstreams};
-use crate::wire::request::{Bulk, Deed, Scope, Signature};
 use serde_json::value::RawValue;
 
 /// A bulk operation that is under way.

@@ -6,5 +6,6 @@
 pub mod delivery;
 pub mod envelope;
 pub mod fields;
+pub mod operation;
 pub mod reply;
 pub mod request;

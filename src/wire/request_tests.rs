@@ -1,6 +1,11 @@
 //! Requests as applications write them, right and wrong.
 
 use super::*;
+use crate::ids::Seq;
+use crate::moment::WallTime;
+use crate::question::{Direction, Filter};
+use crate::record::Status;
+use crate::wire::operation::Scope;
 
 fn read(line: &str) -> Line<'_> {
     parse(line.as_bytes(), Socket::Admin, &Limits::default())

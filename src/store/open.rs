@@ -22,6 +22,7 @@ use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::access::standing;
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -212,29 +213,33 @@ impl Identity {
 /// Everything after the lock, also for a store that is opened again.
 pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
     make_dir(&settings.dir)?;
-    let connection = match quarantine::resume(settings).and_then(|()| connect_file(settings)) {
+    let (connection, ledger) = match quarantine::resume(settings).and_then(|()| connect_file(settings, now)) {
         Err(OpenError::Damaged { path, why }) => {
             log::error!("event=database_corrupt path={path:?} error={why:?}");
             quarantine::take_away(settings, now)?;
-            connect_file(settings)?
+            connect_file(settings, now)?
         }
         connected => connected?,
     };
-    let ledger = load(&connection, settings, now)?;
     (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
     Ok(Opened { connection, ledger, identity: Identity::of(settings), recovery: Recovery::plan(settings)? })
 }
 
-/// The agent's own row of an open file.
+/// The agent's own row of an open file. It is the agent's memory; a file without one has lost it.
 pub(super) fn load(connection: &Connection, settings: &StoreSettings, now: WallTime) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::load(connection).map_err(|why| OpenError::sqlite("opening", &settings.file(), why))?;
+    let mut ledger = Ledger::load(connection).map_err(|why| match why {
+        rusqlite::Error::QueryReturnedNoRows => {
+            OpenError::Damaged { path: settings.file(), why: "the agent's own row is missing".into() }
+        }
+        why => OpenError::sqlite("opening", &settings.file(), why),
+    })?;
     if ledger.at.wall.as_millis() == 0 {
         ledger.at.wall = now; // A new file: its life begins now.
     }
     Ok(ledger)
 }
 
-fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {
+fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger), OpenError> {
     let file = settings.file();
     if file.exists() {
         for part in [&file, &settings.log_file()] {
@@ -253,14 +258,8 @@ fn connect_file(settings: &StoreSettings) -> Result<Connection, OpenError> {
     // tables that the next start could not make again.
     let steps = embedded::migrations::runner().set_grouped(true);
     steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
-    // Its row is the agent's memory; a file without one has lost it.
-    Ledger::load(&connection).map_err(|why| match why {
-        rusqlite::Error::QueryReturnedNoRows => {
-            OpenError::Damaged { path: file.clone(), why: "the agent's own row is missing".into() }
-        }
-        why => opened(why),
-    })?;
-    Ok(connection)
+    let ledger = load(&connection, settings, now)?;
+    Ok((connection, ledger))
 }
 
 fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
@@ -337,6 +336,8 @@ pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
 fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Else a statement with `LIMIT ?` is compiled anew each time that a number is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let pages = hard_limit(&settings.limits) / u64::from(PAGE_SIZE);
     // auto_vacuum and page_size only take effect before the first table.
     drain(connection, &format!("PRAGMA page_size = {PAGE_SIZE}"))?;
@@ -365,4 +366,25 @@ pub(super) fn drain(connection: &Connection, pragma: &str) -> rusqlite::Result<(
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn numbers_are_bound_without_compiling_a_statement_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = StoreSettings::new(dir.path(), &Limits::default());
+        let open = connect(&settings, WallTime::from_millis(1_795_500_000_000)).expect("a store");
+        let sql = "SELECT seq FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let mut statement = open.connection.prepare_cached(sql).expect("SQL");
+        for limit in [10, 20, 30] {
+            let found = statement.query_map([0, limit], |row| row.get::<_, i64>(0)).expect("rows");
+            assert_eq!(found.count(), 0);
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }

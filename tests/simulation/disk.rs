@@ -131,6 +131,7 @@ impl World {
             self.model.all_refused();
             return;
         }
+        self.resolve_doubts_once_opened();
         let table = self.take_table();
         let broken = before.is_none_or(|before| before == table.everything());
         self.model.committed(&table, &self.upstream, broken);
@@ -198,16 +199,19 @@ impl World {
             self.disk.since = None;
             return;
         }
-        let opened = on(|machine| machine.evictions);
-        match self.disk.since {
-            Some((_, before)) if opened > before => self.resolve_doubts(),
-            None if self.model.doubts() => {
-                let audited = self.with_table(|_, table| table.audited());
-                self.disk.since = Some((audited, opened));
-            }
-            _ => {}
+        self.resolve_doubts_once_opened();
+        if self.disk.since.is_none() && self.model.doubts() {
+            let audited = self.with_table(|_, table| table.audited());
+            self.disk.since = Some((audited, on(|machine| machine.evictions)));
         }
         self.adopt();
+    }
+
+    /// The agent has opened the file anew since there are doubts: now it tells.
+    fn resolve_doubts_once_opened(&mut self) {
+        if self.disk.since.is_some_and(|(_, before)| on(|machine| machine.evictions) > before) {
+            self.resolve_doubts();
+        }
     }
 
     fn resolve_doubts(&mut self) {

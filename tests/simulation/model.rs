@@ -6,7 +6,7 @@
 //! policy. A deed is *done* when it is handed to the agent and becomes true with its round
 //! ([`Model::committed`]), so that a kill between the two leaves nothing behind.
 
-use crate::table::Table;
+use crate::table::{Row, Table};
 use crate::upstream::{Fate, Meaning, Upstream, body, header};
 use resyncd::agent::Dispatch;
 use resyncd::policy::class::{Ending, LineFault};
@@ -420,14 +420,17 @@ impl Model {
 
     /// What the file says of one failure.
     fn compare(&self, seq: i64, table: &Table) {
+        self.compare_row(seq, table.row(seq).as_ref(), table.attempts(&self.known[&seq].id));
+    }
+
+    fn compare_row(&self, seq: i64, row: Option<&Row>, (tries, counted): (u32, u32)) {
         let known = &self.known[&seq];
-        let Some(row) = table.row(seq) else {
+        let Some(row) = row else {
             promise!(known.left, "I1", "{seq} ({}) is not in the table and was not accepted", known.id);
             return;
         };
         promise!(!known.left, "I1", "{seq} was accepted, and is in the table");
         let status = if known.critical { "critical" } else { "pending" };
-        let (tries, counted) = table.attempts(&known.id);
         promise!(row.id == known.id, "I1", "{seq} is {}, it was {}", row.id, known.id);
         promise!(row.retry_count == known.retry_count, "I5", "{seq} has counted {}, not {known:?}", row.retry_count);
         promise!(counted == known.counted, "I5", "{seq} has {counted} counted attempts, not {known:?}");
@@ -440,13 +443,14 @@ impl Model {
     pub(crate) fn compare_all(&self, table: &Table) {
         let wrong = table.wrong_heads();
         promise!(wrong.is_empty(), "I3", "not one head, the oldest: {wrong:?}");
-        let rows = table.rows();
+        let (rows, tries) = (table.rows(), table.all_attempts());
         promise!(table.live() == rows.len(), "I1", "the agent counts {} live, there are {}", table.live(), rows.len());
         if let Some(row) = rows.iter().find(|row| self.known.get(&row.seq).is_none_or(|known| known.left)) {
             panic!("I2: nobody was told of {row:?}, or it has left");
         }
         for (seq, _) in self.live().filter(|(seq, _)| !self.in_flight.contains(seq)) {
-            self.compare(*seq, table);
+            let row = rows.binary_search_by_key(seq, |row| row.seq).ok().map(|at| &rows[at]);
+            self.compare_row(*seq, row, tries.get(&self.known[seq].id).copied().unwrap_or_default());
         }
         let live = self.live().count();
         promise!(rows.len() == live, "I1", "{} failures are in the table, not {live}", rows.len());

@@ -5,6 +5,7 @@
 //! each fail. (What a disk really does is in [`crate::disk`].)
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A row of `sync_failures`, as far as the model knows better.
@@ -62,6 +63,19 @@ impl Table {
         statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).expect("two numbers")
     }
 
+    /// The same of every live failure that was tried.
+    pub(crate) fn all_attempts(&self) -> BTreeMap<String, (u32, u32)> {
+        let mut statement = self
+            .0
+            .prepare_cached(
+                "SELECT failure_id, COUNT(*), SUM(counted) FROM sync_attempts \
+                 WHERE failure_id IN (SELECT id FROM sync_failures) GROUP BY failure_id",
+            )
+            .expect("SQL");
+        let tries = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).expect("rows");
+        tries.collect::<Result<_, _>>().expect("rows")
+    }
+
     /// Order keys without exactly one head, or whose head is not their oldest.
     pub(crate) fn wrong_heads(&self) -> Vec<String> {
         let mut statement = self
@@ -99,7 +113,12 @@ impl Table {
             "SELECT (SELECT COUNT(*) FROM sync_attempts) || ' ' || (SELECT COUNT(*) FROM audit_log)",
             "SELECT group_concat(name || state) FROM upstreams",
         ];
-        let part = |sql: &str| -> Option<String> { self.0.query_row(sql, [], |row| row.get(0)).expect("a text") };
+        let part = |sql: &str| -> Option<String> {
+            self.0
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .expect("a text")
+        };
         PARTS.map(|sql| part(sql).unwrap_or_default()).join("\n")
     }
 

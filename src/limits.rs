@@ -58,6 +58,8 @@ pub const OUTCOME_ROOM: u64 = 16 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// Characters of an entity type or an action.
 pub const MAX_NAME: usize = 64;
+/// Characters of the id of a failure that is imported.
+pub const MAX_ID: usize = 128;
 /// Characters of an entity id, an order key.
 pub const MAX_KEY: usize = 256;
 /// Characters of an idempotency key.

@@ -34,6 +34,8 @@ mod framing;
 mod hostile;
 #[path = "blackbox/idempotency.rs"]
 mod idempotency;
+#[path = "blackbox/import.rs"]
+mod import;
 #[path = "blackbox/lifecycle.rs"]
 mod lifecycle;
 #[path = "blackbox/line.rs"]

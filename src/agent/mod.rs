@@ -19,7 +19,8 @@
 //! kept and written alone until that succeeds (`settling`); until then nothing is sent.
 //!
 //! - [`events`]: what goes in and what comes out.
-//! - `recording`: one record, from the request to its place in the table.
+//! - `recording`: one record, from the request to its place in the table; `importing`: one that comes
+//!   from elsewhere.
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for.
@@ -31,6 +32,7 @@ mod adopting;
 mod claiming;
 pub mod events;
 mod filing;
+mod importing;
 mod operations;
 mod outcomes;
 pub mod questions;
@@ -344,6 +346,7 @@ impl Agent {
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }
+            Ok(Request::Import(import)) => (self.import(now, peer, &import, reference), Flow::Go),
             Ok(Request::Pause { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Pause, reference), Flow::Go)
             }

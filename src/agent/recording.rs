@@ -74,15 +74,20 @@ impl Agent {
         {
             return Ok(known);
         }
+        if let Some(rejection) = self.lacks_quota()? {
+            return Ok(Taken::Refused(rejection));
+        }
+        self.store_new(now, peer, new, digest.as_ref()).map(Taken::New)
+    }
+
+    /// What the quota says to one more failure.
+    pub(super) fn lacks_quota(&mut self) -> Result<Option<Rejection>, StoreError> {
         let room = match self.round.room {
             Some(Room::Enough) if self.store.ledger().live < self.limits.max_failures => Room::Enough,
             _ => self.store.room()?,
         };
         self.round.room = Some(room);
-        if room != Room::Enough {
-            return Ok(Taken::Refused(no_room(room, &self.limits)));
-        }
-        self.store_new(now, peer, new, digest.as_ref()).map(Taken::New)
+        Ok((room != Room::Enough).then(|| no_room(room, &self.limits)))
     }
 
     /// The same key again: the first one's answer, or a conflict.
@@ -165,7 +170,7 @@ impl Agent {
     }
 
     /// Does the route of such a failure hold what may have arrived?
-    fn holds_unsure(&self, entity_type: &str, action: &str) -> bool {
+    pub(super) fn holds_unsure(&self, entity_type: &str, action: &str) -> bool {
         let route = route::first(&self.routes, entity_type, action);
         route.is_some_and(|route| route.on_unsure == OnUnsure::Hold)
     }
@@ -180,7 +185,7 @@ fn no_room(room: Room, limits: &Limits) -> Rejection {
 }
 
 /// What a record says, as its key remembers it.
-fn digest(new: &NewFailure) -> Digest {
+pub(super) fn digest(new: &NewFailure) -> Digest {
     let payload = new.payload.as_ref().map(|(text, kind)| (text.as_ref(), *kind));
     keys::digest(&new.entity_type, &new.entity_id, &new.action, payload)
 }

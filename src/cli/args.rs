@@ -66,6 +66,8 @@ pub enum Command {
     Status,
     /// Failures that are not delivered
     List(ListArgs),
+    /// Bring failures in: export or archive lines, or rows of the server-side table
+    Import(super::import::ImportArgs),
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
     /// Send failures again now

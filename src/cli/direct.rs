@@ -1,6 +1,6 @@
 //! Without the daemon: the same questions and the same recording, on the store itself.
 //!
-//! Reading opens the file read-only. Recording takes the store's lock for one batch of lines and
+//! Reading opens the file read-only. Recording and importing takes the store's lock for one batch of lines and
 //! goes through the same agent that the daemon runs, so that nothing about a record can differ.
 
 use super::Failure;
@@ -48,9 +48,9 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
-/// Records a batch of request lines, one reply line each; `None` while somebody else has the store:
+/// Carries out a batch of request lines that record or import, one reply line each; `None` while somebody else has the store:
 /// another command for a moment, or an agent that is just starting.
-pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+pub fn carry_out(config: &Config, socket: Socket, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
     let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let store = match Store::open(StoreSettings::of(config), wall()) {
         Err(OpenError::Held { .. }) => return Ok(None),
@@ -63,7 +63,7 @@ pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>
     let uid = rustix::process::getuid().as_raw();
     let peer = Peer { uid, pid: std::process::id(), name: system::user_name(uid) };
     for line in lines {
-        agent.handle(clock.now(), Event::Line { client: ClientId(0), socket: Socket::App, peer: &peer, line });
+        agent.handle(clock.now(), Event::Line { client: ClientId(0), socket, peer: &peer, line });
     }
     let effects = agent.finish_round(clock.now());
     let replies = effects.into_iter().filter_map(|effect| match effect {

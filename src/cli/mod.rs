@@ -8,6 +8,7 @@ pub mod client;
 pub mod demo;
 pub mod direct;
 pub mod export;
+pub mod import;
 pub mod list;
 pub mod operate;
 pub mod record;
@@ -16,6 +17,7 @@ pub mod session;
 pub mod setup;
 pub mod show;
 pub mod status;
+pub mod stream;
 pub mod trial;
 pub mod words;
 
@@ -86,6 +88,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Run(args)) => setup::daemon(global, args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Record(args)) => record::run(global, args),
+        Some(Command::Import(args)) => import::run(global, args),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),

@@ -143,7 +143,7 @@ fn ids(session: &Session, given: &[String], what: Many) -> Result<Vec<String>, F
 }
 
 /// Asks, unless that was answered with `--yes`; without a terminal nobody can answer.
-fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+pub(super) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }

@@ -1,22 +1,23 @@
 //! `record`: one failure, or a stream of them.
 
+use super::Failure;
 use super::args::{Global, RecordArgs};
-use super::client::{Client, Door, NoAgent};
+use super::client::Door;
 use super::session::Session;
-use super::{Failure, direct};
-use crate::io::clock::since_boot;
-use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE};
+use super::stream::{Courier, stream};
 use crate::wire::fields::Fields;
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::thread;
 
 /// Runs the command.
 pub fn run(global: &Global, args: &RecordArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    if args.stream.is_some() { stream(&session) } else { one(&session, args) }
+    if args.stream.is_some() {
+        return stream(&session, Door::App, &mut io::stdin().lock(), with_op, |out, reply| out.write_all(reply));
+    }
+    one(&session, args)
 }
 
 fn one(session: &Session, args: &RecordArgs) -> Result<(), Failure> {
@@ -37,8 +38,7 @@ fn one(session: &Session, args: &RecordArgs) -> Result<(), Failure> {
     put("retry", args.now.then(|| json!("now")));
     put("payload", args.payload_file.as_deref().map(payload).transpose()?.map(Value::from));
     let line = Value::Object(request).to_string().into_bytes();
-    let mut line_to = Recorder::new(session);
-    let replies = line_to.record(&[line])?;
+    let replies = Courier::new(session, Door::App).deliver(&[line])?;
     let reply: Value = replies.first().and_then(|line| serde_json::from_slice(line).ok()).unwrap_or(Value::Null);
     let mut out = io::stdout().lock();
     match (&reply["id"], session.json) {
@@ -71,52 +71,6 @@ pub(super) fn payload(file: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("the payload {} is not UTF-8", file.display())))
 }
 
-/// Requests from standard input, as many at once as are there, one reply line each, in order.
-fn stream(session: &Session) -> Result<(), Failure> {
-    let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
-    let mut recorder = Recorder::new(session);
-    let progress = !session.quiet && io::stderr().is_terminal() && !io::stdout().is_terminal();
-    let (mut done, mut refused) = (0_u64, 0_u64);
-    loop {
-        let batch = batch(&mut input)?;
-        if batch.is_empty() {
-            break;
-        }
-        let mut out = io::stdout().lock();
-        for reply in recorder.record(&batch)? {
-            done += 1;
-            refused += u64::from(!reply.starts_with(b"{\"ok\":true"));
-            out.write_all(&reply)?;
-        }
-        out.flush()?;
-        if progress {
-            eprint!("\r{done} lines, {refused} refused");
-        }
-    }
-    if progress && done > 0 {
-        eprintln!();
-    }
-    if refused > 0 { Err(Failure::Failed(format!("{refused} of {done} lines were not recorded"))) } else { Ok(()) }
-}
-
-/// The next line, and those behind it that have come already.
-fn batch(input: &mut BufReader<impl Read>) -> Result<Vec<Vec<u8>>, Failure> {
-    /// As many as the agent takes from one client in a round.
-    const MOST: usize = 256;
-    let mut lines = Vec::new();
-    while lines.is_empty() || (lines.len() < MOST && input.buffer().contains(&b'\n')) {
-        let mut line = Vec::new();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        let text = line.trim_ascii();
-        if !text.is_empty() {
-            lines.push(with_op(text));
-        }
-    }
-    Ok(lines)
-}
-
 /// A request whose `op` was left out is a `record`.
 fn with_op(line: &[u8]) -> Vec<u8> {
     let has_op = Fields::parse(line).map(|mut fields| fields.present("op").is_some());
@@ -127,61 +81,6 @@ fn with_op(line: &[u8]) -> Vec<u8> {
         }
         // The agent says what is wrong with it.
         _ => line.to_vec(),
-    }
-}
-
-/// Records through the agent, or without one in the store itself.
-struct Recorder<'s> {
-    session: &'s Session,
-    client: Option<Client>,
-}
-
-impl<'s> Recorder<'s> {
-    fn new(session: &'s Session) -> Self {
-        Self { session, client: None }
-    }
-
-    /// One reply line for each request line.
-    fn record(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
-        let begun = since_boot();
-        while self.client.is_none() {
-            match Client::connect(&self.session.config.agent.socket, Door::App) {
-                Ok(client) => self.client = Some(client),
-                Err(NoAgent::NotRunning(told)) => match direct::record(&self.session.config, lines)? {
-                    Some(replies) => return Ok(replies),
-                    None if since_boot().saturating_sub(begun) < LOCK_PATIENCE => thread::sleep(LOCK_ASK_AGAIN),
-                    None => return Err(Failure::Unreachable(told)),
-                },
-                Err(no) => return Err(no.into()),
-            }
-        }
-        Ok(self.send(lines))
-    }
-
-    /// Through the connection; what was not answered may be recorded or not, and saying so keeps one
-    /// reply for each line.
-    fn send(&mut self, lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut replies = Vec::with_capacity(lines.len());
-        if let Some(client) = &mut self.client {
-            let sent = client.send_all(lines);
-            while replies.len() < lines.len() {
-                match client.receive() {
-                    Ok(mut reply) => {
-                        reply.push(b'\n');
-                        replies.push(reply);
-                    }
-                    Err(_) => break,
-                }
-            }
-            if sent.is_err() || replies.len() < lines.len() {
-                self.client = None;
-            }
-        }
-        let lost =
-            b"{\"ok\":false,\"error\":{\"code\":\"storage\",\"message\":\"the agent went away before it answered; \
-            send it again with the same idempotency_key\"}}\n";
-        replies.resize(lines.len(), lost.to_vec());
-        replies
     }
 }
 

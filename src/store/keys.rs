@@ -67,6 +67,23 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps a key with a failure that comes back under it.
+    pub fn take_key_back(
+        &mut self,
+        uid: u32,
+        key: &str,
+        failure: &FailureId,
+        content: &Digest,
+    ) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE idempotency_keys SET failure_id = ?3, sha256 = ?4, outcome = NULL, left_at = NULL \
+                 WHERE source_uid = ?1 AND key = ?2",
+            )?
+            .execute(params![uid, key, failure.as_str(), content])?;
+        Ok(())
+    }
+
     /// The failure recorded under a key has left.
     pub(super) fn key_left(&mut self, uid: u32, key: &str, how: Leaving, at: WallTime) -> Result<(), StoreError> {
         self.connection

@@ -19,6 +19,7 @@ pub mod disk;
 pub mod door;
 pub mod failures;
 pub mod filter;
+pub mod importing;
 pub mod keys;
 pub mod ledger;
 pub mod lock;

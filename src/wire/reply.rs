@@ -51,6 +51,15 @@ fn end(mut line: Vec<u8>, reference: Option<&RawValue>) -> Vec<u8> {
     line
 }
 
+/// `import`
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "spec/07 has their meaning")]
+pub struct ImportReply<'a> {
+    pub id: &'a str,
+    pub seq: Seq,
+    pub result: &'static str,
+}
+
 /// The reply to `record`.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields of spec/02")]

@@ -1,6 +1,7 @@
 //! A request of the socket protocol: what a line asks for (`spec/02`).
 
 use super::fields::{Code, Fields, Rejection, missing, string};
+use super::import::{Import, import};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
@@ -42,12 +43,13 @@ pub enum Request<'a> {
     Bulk(Bulk),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
+    Import(Box<Import<'a>>),
 }
 
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 9] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume", "import"];
 
 /// Reads a line.
 #[must_use]
@@ -82,6 +84,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
+        "import" => import(fields, limits).map(|import| Request::Import(Box::new(import))),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
         _ => {
             let known = if socket == Socket::App {
@@ -143,7 +146,7 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
 }
 
 /// An entity type or an action.
-fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Rejection> {
+pub(super) fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Rejection> {
     let text = fields.required_text(field)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {
@@ -153,7 +156,7 @@ fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Reject
 }
 
 /// An entity id or an order key.
-fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+pub(super) fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
     let Some(text) = fields.text(field)? else { return Ok(None) };
     let length = text.chars().take(MAX_KEY + 1).count();
     if (1..=MAX_KEY).contains(&length) && !text.chars().any(char::is_control) {
@@ -162,7 +165,7 @@ fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>,
     Err(Rejection::field(field, format!("{field} must be 1 to {MAX_KEY} characters, none of them a control character")))
 }
 
-fn idempotency_key<'a>(fields: &mut Fields<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
+pub(super) fn idempotency_key<'a>(fields: &mut Fields<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
     const FIELD: &str = "idempotency_key";
     let Some(text) = fields.text(FIELD)? else { return Ok(None) };
     if (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -172,7 +175,10 @@ fn idempotency_key<'a>(fields: &mut Fields<'a>) -> Result<Option<Cow<'a, str>>, 
 }
 
 /// A string is kept as its contents; anything else as its text, byte for byte.
-fn payload<'a>(fields: &mut Fields<'a>, most: usize) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
+pub(super) fn payload<'a>(
+    fields: &mut Fields<'a>,
+    most: usize,
+) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
     let Some(value) = fields.raw("payload") else { return Ok(None) };
     let (text, kind) = if value.get().starts_with('"') {
         let text = string(value).ok_or_else(|| Rejection::field("payload", "payload is no valid Unicode text"))?;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// Runs a command against an agent's configuration, with something on standard input.
-fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
+pub(crate) fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
     let dir = agent.state_dir();
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
     for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {

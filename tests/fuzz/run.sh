@@ -8,7 +8,7 @@ out=$(cd ../.. && pwd)/target/fuzz
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(line answer retry_after configuration)
+[ ${#targets[@]} -gt 0 ] || targets=(line import answer retry_after configuration)
 
 command -v cargo-fuzz >/dev/null 2>&1 || { echo "missing: cargo-fuzz (cargo install cargo-fuzz --locked)" >&2; exit 1; }
 

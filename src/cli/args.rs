@@ -85,6 +85,10 @@ pub enum Command {
     Resume(UpstreamArgs),
     /// Write failures that are not delivered as JSON lines
     Export(ExportArgs),
+    /// Print completions for a shell
+    Completions(super::manual::CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(super::manual::ManArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -10,6 +10,7 @@ pub mod direct;
 pub mod export;
 pub mod import;
 pub mod list;
+pub mod manual;
 pub mod operate;
 pub mod record;
 pub mod render;
@@ -89,6 +90,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Record(args)) => record::run(global, args),
         Some(Command::Import(args)) => import::run(global, args),
+        Some(Command::Completions(args)) => manual::completions(args),
+        Some(Command::Man(args)) => manual::pages(args),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),

@@ -200,3 +200,30 @@ fn the_demo_really_happens() {
         assert!(out(&output).contains(part), "{part}");
     }
 }
+
+/// spec/04: `completions SHELL`, `man DIR`, both of every command that there is.
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let agent = Agent::prepare(&Plan::default());
+    let pages = agent.state_dir().with_file_name("man");
+    let written = resyncd(&agent, &["man", pages.to_str().expect("UTF-8")]);
+    assert!(written.status.success(), "{}", told(&written));
+    let help = out(&resyncd(&agent, &["--help"]));
+    let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
+    let commands: Vec<&str> = commands
+        .lines()
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = out(&resyncd(&agent, &["completions", shell]));
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    for command in commands {
+        let page = std::fs::read_to_string(pages.join(format!("resyncd-{command}.8"))).expect(command);
+        assert!(page.contains(".TH") && page.contains(command), "{page}");
+    }
+}

@@ -36,6 +36,8 @@ mod idempotency;
 mod lifecycle;
 #[path = "blackbox/line.rs"]
 mod line;
+#[path = "blackbox/metrics.rs"]
+mod metrics;
 #[path = "blackbox/operations.rs"]
 mod operations;
 #[path = "blackbox/payloads.rs"]

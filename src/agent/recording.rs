@@ -82,7 +82,9 @@ impl Agent {
         if room != Room::Enough {
             return Ok(Taken::Refused(no_room(room, &self.limits)));
         }
-        self.store_new(now, peer, new, digest.as_ref()).map(Taken::New)
+        let recorded = self.store_new(now, peer, new, digest.as_ref())?;
+        self.counting.counters.recorded(&new.entity_type);
+        Ok(Taken::New(recorded))
     }
 
     /// The same key again: the first one's answer, or a conflict.

@@ -67,6 +67,8 @@ pub enum Command {
     List(ListArgs),
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
+    /// Figures for a monitoring system, as Prometheus reads them
+    Metrics,
     /// Send failures again now
     Retry(RetryArgs),
     /// Stop failures from being sent until they are released

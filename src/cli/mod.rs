@@ -8,6 +8,7 @@ pub mod client;
 pub mod demo;
 pub mod direct;
 pub mod list;
+pub mod metrics;
 pub mod operate;
 pub mod record;
 pub mod render;
@@ -88,6 +89,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),
+        Some(Command::Metrics) => metrics::run(global),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),

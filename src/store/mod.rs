@@ -22,6 +22,7 @@ pub mod filter;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
+pub mod measure;
 pub mod open;
 pub mod quarantine;
 pub mod reader;

@@ -6,6 +6,7 @@
 pub mod delivery;
 pub mod envelope;
 pub mod fields;
+pub mod metrics;
 pub mod operation;
 pub mod reply;
 pub mod request;

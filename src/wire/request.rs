@@ -39,6 +39,7 @@ pub enum Request<'a> {
     Health,
     List(ListQuery),
     History(FailureName),
+    Metrics,
     Bulk(Bulk),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
@@ -47,7 +48,7 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 9] = ["list", "history", "metrics", "retry", "hold", "release", "flush", "pause", "resume"];
 
 /// Reads a line.
 #[must_use]
@@ -74,6 +75,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "health" => fields.finish(&[]).map(|()| Request::Health),
         "list" => list(fields).map(Request::List),
         "history" => named(fields).map(Request::History),
+        "metrics" => fields.finish(&[]).map(|()| Request::Metrics),
         "retry" => {
             let deed = Deed::Retry { reset: fields.flag("reset")? };
             bulk(fields, deed).map(Request::Bulk)

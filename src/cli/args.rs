@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::check::CheckArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -67,6 +68,8 @@ pub enum Command {
     List(ListArgs),
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
+    /// Health for a monitoring system (Nagios plugin); --closing: may the till be closed?
+    Check(CheckArgs),
     /// Figures for a monitoring system, as Prometheus reads them
     Metrics,
     /// Send failures again now

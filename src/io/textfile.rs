@@ -1,4 +1,4 @@
-//! The metrics as a text file, for an exporter that reads files (node_exporter's textfile collector).
+//! The metrics as a text file, for an exporter that reads files (`node_exporter`'s textfile collector).
 //!
 //! A thread asks the agent like any other client, on the admin socket; so the loop knows nothing of
 //! it, and it ends with the process. The file is replaced by a rename, that nobody reads half of it;

@@ -10,6 +10,8 @@ mod support;
 
 #[path = "blackbox/answers.rs"]
 mod answers;
+#[path = "blackbox/backup.rs"]
+mod backup;
 #[path = "blackbox/check.rs"]
 mod check;
 #[path = "blackbox/command_line.rs"]

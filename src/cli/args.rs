@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::backup::BackupArgs;
 use super::check::CheckArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ pub enum Command {
     List(ListArgs),
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
+    /// A consistent copy of the database, beside a running agent too
+    Backup(BackupArgs),
     /// Health for a monitoring system (Nagios plugin); --closing: may the till be closed?
     Check(CheckArgs),
     /// Figures for a monitoring system, as Prometheus reads them

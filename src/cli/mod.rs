@@ -4,6 +4,7 @@
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
 pub mod args;
+pub mod backup;
 pub mod check;
 pub mod client;
 mod closing;
@@ -94,6 +95,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),
+        Some(Command::Backup(args)) => backup::run(global, args),
         Some(Command::Check(args)) => check::run(global, args),
         Some(Command::Metrics) => metrics::run(global),
         Some(Command::Show(args)) => show::run(global, args),

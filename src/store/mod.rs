@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod backup;
 pub mod ballast;
 pub mod check;
 pub mod disk;

@@ -24,6 +24,8 @@ mod damage;
 mod delivery;
 #[path = "blackbox/disk.rs"]
 mod disk;
+#[path = "blackbox/doctor.rs"]
+mod doctor;
 #[path = "blackbox/documents.rs"]
 mod documents;
 #[path = "blackbox/durability.rs"]

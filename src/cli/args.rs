@@ -73,6 +73,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Health for a monitoring system (Nagios plugin); --closing: may the till be closed?
     Check(CheckArgs),
+    /// Look at the installation: each thing is well, or what to do
+    Doctor,
     /// Figures for a monitoring system, as Prometheus reads them
     Metrics,
     /// Send failures again now

@@ -10,6 +10,7 @@ pub mod client;
 mod closing;
 pub mod demo;
 pub mod direct;
+pub mod doctor;
 pub mod list;
 pub mod metrics;
 pub mod operate;
@@ -97,6 +98,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Backup(args)) => backup::run(global, args),
         Some(Command::Check(args)) => check::run(global, args),
+        Some(Command::Doctor) => doctor::run(global),
         Some(Command::Metrics) => metrics::run(global),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),

@@ -6,7 +6,7 @@
 
 use super::outcomes::Outcome;
 use super::questions::Facts;
-use super::{Agent, Pending, Round};
+use super::{Agent, Round};
 use crate::figures::{Counters, Known, LineFigures};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::judge::Decision;
@@ -19,10 +19,12 @@ use crate::wire::metrics;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What was counted, and what of the last round was acknowledged and not measured yet.
+/// What was counted; records of the open round that get an `ok` with its commit, and those of the last
+/// round, whose time is not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     pub(super) counters: Counters,
+    pub(super) acknowledging: u32,
     acknowledged: u32,
 }
 
@@ -30,11 +32,11 @@ impl Agent {
     /// The round has ended, on disk or not at all.
     pub(super) fn count_round(&mut self, round: &Round, committed: bool) {
         self.counting.counters.round_ended(committed);
+        let acknowledging = std::mem::take(&mut self.counting.acknowledging);
         if !committed {
             return;
         }
-        let stored = round.replies.iter().filter(|(_, pending)| matches!(pending, Pending::Stored { .. }));
-        self.counting.acknowledged += u32::try_from(stored.count()).unwrap_or(u32::MAX);
+        self.counting.acknowledged += acknowledging;
         for outcome in &round.outcomes {
             self.count_outcome(outcome);
         }

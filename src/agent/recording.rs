@@ -39,6 +39,7 @@ impl Agent {
         };
         match done {
             Ok(Taken::New(recorded) | Taken::Known(recorded)) => {
+                self.counting.acknowledging += 1;
                 Pending::Stored { line: reply::ok(&recorded, reference), reference: reference.map(ToOwned::to_owned) }
             }
             Ok(Taken::Refused(rejection)) | Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),

@@ -22,20 +22,36 @@ pub fn start(admin_socket: &Path, file: &Path) -> io::Result<()> {
     let thread = thread::Builder::new().name("textfile".into());
     thread.spawn(move || {
         let mut connection = None;
-        let mut last: Option<String> = None;
+        let mut before: Option<String> = None;
         loop {
             let now = write(&mut connection, &socket, &file).err();
-            // What stays wrong is said once.
-            match &now {
-                Some(error) if last.as_ref() != Some(error) => log::warn!("event=metrics_not_written error={error:?}"),
-                None if last.is_some() => log::info!("event=metrics_written path={file:?}"),
-                _ => {}
+            match news(before.as_deref(), now.as_deref()) {
+                News::None => {}
+                News::Bad(error) => log::warn!("event=metrics_not_written error={error:?}"),
+                News::Good => log::info!("event=metrics_written path={file:?}"),
             }
-            last = now;
+            before = now;
             thread::sleep(METRICS_EVERY);
         }
     })?;
     Ok(())
+}
+
+/// What the log should know.
+#[derive(Debug, PartialEq, Eq)]
+enum News<'a> {
+    None,
+    Bad(&'a str),
+    Good,
+}
+
+/// What stays wrong is said once, and that it is right again.
+fn news<'a>(before: Option<&str>, now: Option<&'a str>) -> News<'a> {
+    match now {
+        Some(error) if before != Some(error) => News::Bad(error),
+        None if before.is_some() => News::Good,
+        _ => News::None,
+    }
 }
 
 /// Writes the file once. A connection that fails is made anew the next time.
@@ -80,4 +96,16 @@ fn beside(file: &Path) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(".new");
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_wrong_is_said_once() {
+        let course = [None, Some("a"), Some("a"), Some("b"), Some("b"), None, None];
+        let told: Vec<News> = course.windows(2).map(|two| news(two[0], two[1])).collect();
+        assert_eq!(told, [News::Bad("a"), News::None, News::Bad("b"), News::None, News::Good, News::None]);
+    }
 }

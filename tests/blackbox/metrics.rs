@@ -46,6 +46,7 @@ fn what_has_happened_is_counted_by_type_upstream_class_and_code() {
     wait_until("the deliveries being counted", || {
         value(&metrics(&agent), r#"resyncd_delivered_total{upstream="hq"}"#) == Some(3.0)
     });
+    assert_eq!(agent.ask(&json!({"op": "flush"}))["ok"], true, "which acknowledges no record");
     assert_eq!(code(&agent.call(&json!({"op": "record"}))), "bad_request");
     assert_eq!(code(&agent.call(&json!({"op": "metrics"}))), "forbidden");
     let mut client = agent.app();

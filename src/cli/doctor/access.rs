@@ -52,7 +52,7 @@ fn socket(check: &'static str, path: &Path, door: Door, closed_to: u32, seen: &A
     let shown = path.display();
     let Ok(meta) = fs::metadata(path) else {
         let process = seen.pid.map_or_else(|| "no agent runs".to_owned(), |pid| format!("process {pid} runs"));
-        let remedy = "start it: systemctl start resyncd; if it runs, it was told another path (resyncd config show)";
+        let remedy = "Start it: systemctl start resyncd; if it runs, it was told another path (resyncd config show)";
         return Finding::ill(check, format!("{shown} is not there, or not to be seen; {process}. {remedy}"));
     };
     if !meta.file_type().is_socket() {

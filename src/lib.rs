@@ -46,7 +46,7 @@
 //! | 4 | [`agent`] | the state machine that ties policy to store |
 //! | 3 | [`store`], [`wire`] | SQLite; requests and replies as text |
 //! | 2 | [`policy`] | what is decided: pure functions, small state machines |
-//! | 1 | [`record`], [`question`], [`config`], [`limits`], [`moment`], [`ids`], [`access`] | values |
+//! | 1 | [`record`], [`question`], [`config`], [`limits`], [`moment`], [`ids`], [`access`], [`figures`] | values |
 //!
 //! The proposal had daemon and io on one floor. They are two here, because the loop uses every part
 //! of io and no part of io knows the loop; so the test can hold that too.
@@ -64,6 +64,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod figures;
 pub mod ids;
 pub mod io;
 pub mod limits;

@@ -93,6 +93,15 @@ pub const MAX_IDS: usize = 1000;
 /// Bulk operations and reader's questions that may wait at once; one more is `busy`.
 pub const MAX_QUESTIONS: usize = 64;
 
+/// How long `check` waits for the agent's answer; a monitoring system commonly gives up after 10 s.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(8);
+/// How often the metrics' text file is written (`spec/04`), and how long its writer waits for them.
+pub const METRICS_EVERY: Duration = Duration::from_secs(15);
+/// See [`METRICS_EVERY`].
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(60);
+/// Types that have a name of their own in the metrics (`spec/07`); the rest is counted together.
+pub const MAX_TYPES: usize = 50;
+
 /// Routes (entity type and action) that a canary chooses among.
 pub const MAX_ROUTES: usize = 200;
 

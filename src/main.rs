@@ -6,8 +6,11 @@ use resyncd::cli::{self, args::Cli};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli::run(&cli) {
+    let done = match Cli::try_parse() {
+        Ok(cli) => cli::run(&cli),
+        Err(wrong) => cli::check::wrong_usage(&wrong, std::env::args_os().skip(1)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             cli::report(&failure);

@@ -90,6 +90,8 @@ pub enum Question {
     Unsent,
     /// `health`
     Health,
+    /// `metrics`
+    Metrics,
     /// `history` of one failure, live or gone.
     History(FailureName),
     /// The numbers of the failures that a bulk operation means, in chunks.

@@ -10,6 +10,10 @@ mod support;
 
 #[path = "blackbox/answers.rs"]
 mod answers;
+#[path = "blackbox/backup.rs"]
+mod backup;
+#[path = "blackbox/check.rs"]
+mod check;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
 #[path = "blackbox/credentials.rs"]
@@ -20,6 +24,8 @@ mod damage;
 mod delivery;
 #[path = "blackbox/disk.rs"]
 mod disk;
+#[path = "blackbox/doctor.rs"]
+mod doctor;
 #[path = "blackbox/documents.rs"]
 mod documents;
 #[path = "blackbox/durability.rs"]
@@ -40,6 +46,8 @@ mod import;
 mod lifecycle;
 #[path = "blackbox/line.rs"]
 mod line;
+#[path = "blackbox/metrics.rs"]
+mod metrics;
 #[path = "blackbox/operations.rs"]
 mod operations;
 #[path = "blackbox/payloads.rs"]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, from the ground up; `src/lib.rs` tells why.
 const FLOORS: [(u8, &[&str]); 8] = [
-    (1, &["record", "question", "config", "limits", "moment", "ids", "access"]),
+    (1, &["record", "question", "config", "limits", "moment", "ids", "access", "figures"]),
     (2, &["policy"]),
     (3, &["store", "wire"]),
     (4, &["agent"]),

@@ -8,8 +8,10 @@ use crate::policy::probe::ProbeEnd;
 use crate::question::{self, View};
 use crate::store::StoreError;
 use crate::wire::delivery::HttpRequest;
+use crate::wire::fields::Code;
 use crate::wire::request::Socket;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A client, as the driver names it; replies come back under the same name.
@@ -81,6 +83,13 @@ pub enum Event<'a> {
     LinkChanged,
     /// The wall clock made a step.
     ClockStepped,
+    /// What the last round answered is on its way to the clients.
+    Answered {
+        /// From the reading of the round's requests until then.
+        took: Duration,
+        /// How many of the replies were which errors.
+        rejected: BTreeMap<Code, u64>,
+    },
     /// No new work from now on.
     Stop,
 }

@@ -25,6 +25,7 @@
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for.
 //! - [`questions`]: what is only read.
+//! - `measuring`: what is counted on the way.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
 
@@ -33,6 +34,7 @@ mod claiming;
 pub mod events;
 mod filing;
 mod importing;
+mod measuring;
 mod operations;
 mod outcomes;
 pub mod questions;
@@ -58,6 +60,7 @@ use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
+use measuring::Counting;
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
 use serde_json::value::RawValue;
@@ -173,6 +176,7 @@ pub struct Agent {
     log_size: u64,
     /// What was quarantined of late, and when that was found.
     quarantined: VecDeque<(AgentTime, Quarantined)>,
+    counting: Counting,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -214,6 +218,7 @@ impl Agent {
             disk_free: None,
             log_size: 0,
             quarantined: VecDeque::new(),
+            counting: Counting::default(),
             stopping: false,
             next: Some(now.agent),
         };
@@ -246,6 +251,7 @@ impl Agent {
                 }
             }
             Event::ClockStepped => self.lines.iter_mut().for_each(|line| line.state.clock_stepped(now.agent)),
+            Event::Answered { took, rejected } => self.answered(took, rejected),
             Event::Stop => self.stopping = true,
         }
         Flow::Go
@@ -265,6 +271,7 @@ impl Agent {
         self.keep_lines(now);
         let committed = self.commit(now);
         let round = std::mem::take(&mut self.round);
+        self.count_round(&round, committed.is_ok());
         self.chunk_ended(round.chunk, committed.is_ok());
         let rejection = match committed {
             Ok(()) => {
@@ -342,6 +349,7 @@ impl Agent {
             Ok(Request::Unsent) => (ask(question::Question::Unsent), Flow::Wait),
             Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
             Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
+            Ok(Request::Metrics) => (ask(question::Question::Metrics), Flow::Wait),
             Ok(Request::History(name)) => (ask(question::Question::History(name)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
@@ -378,7 +386,7 @@ impl Agent {
                     self.get(now, &name, view, found, reference.as_deref())
                 }
                 (Pending::Ask { question, view, reference }, _) => {
-                    let facts = self.facts(now);
+                    let facts = self.facts_for(&question, now);
                     effects.push(Effect::Ask(Box::new(Inquiry { client, question, view, reference, facts })));
                     continue;
                 }

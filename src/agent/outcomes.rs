@@ -38,26 +38,26 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) failure: Failure,
-    upstream: usize,
+    pub(super) upstream: usize,
     ended_at: Moment,
     /// One row of the history each.
-    tries: Vec<Tried>,
+    pub(super) tries: Vec<Tried>,
     verdict: Verdict,
     http_status: Option<u16>,
-    judgement: Judgement,
+    pub(super) judgement: Judgement,
     /// May it have arrived?
     unsure: bool,
 }
 
 /// A step of a try, for the history.
 #[derive(Debug)]
-struct Tried {
-    trigger: Trigger,
+pub(super) struct Tried {
+    pub(super) trigger: Trigger,
     started_at: WallTime,
-    took: Duration,
+    pub(super) took: Duration,
     http_status: Option<u16>,
     response: Option<String>,
-    class: Class,
+    pub(super) class: Class,
     error: String,
     why: &'static str,
 }

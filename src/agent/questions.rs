@@ -4,7 +4,8 @@
 //! that are not stored. The daemon's reader thread calls it, and so does a command when there is no
 //! daemon; so the two cannot differ.
 
-use super::{Agent, Inquiry};
+use super::{Agent, Inquiry, measuring};
+use crate::figures::Known;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::limits::MAX_PAGE;
 use crate::moment::{AgentTime, Moment, WallTime};
@@ -16,7 +17,8 @@ use crate::store::reader::{Counts, Entry, Reader};
 use crate::store::rows::{Found, Looked};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
-    self, EntryView, FailureView, Got, Health, Hello, HistoryReply, Listed, TypeCount, UnsentReply, UpstreamView,
+    self, EntryView, FailureView, Got, Health, Hello, HistoryReply, Listed, MetricsReply, TypeCount, UnsentReply,
+    UpstreamView,
 };
 use crate::wire::request::{ADMIN_OPS, APP_OPS, Socket};
 use serde_json::value::RawValue;
@@ -41,6 +43,8 @@ pub struct Facts {
     pub clock_skew_ms: Option<i64>,
     /// Why recording is refused at present.
     pub refusing: Option<String>,
+    /// For the metrics alone; the other questions need none of it.
+    pub known: Option<Box<Known>>,
     /// Quarantines of late: in words, and how many were lost.
     pub quarantines: Vec<(String, u64)>,
 }
@@ -54,6 +58,7 @@ impl Facts {
             contact: stored.iter().map(|(name, state)| (name.clone(), state.contact_seq)).collect(),
             upstreams: stored.iter().map(|(name, state)| upstream_view(name, state, now)).collect(),
             last_delivery_at,
+            known: Some(Box::new(measuring::known_without_agent(now.agent, &stored))),
             ..Self::default()
         })
     }
@@ -93,7 +98,7 @@ fn upstream_view(name: &str, state: &Upstream, now: Moment) -> UpstreamView {
 
 impl Agent {
     pub(super) fn hello(&self, socket: Socket, reference: Option<&RawValue>) -> Vec<u8> {
-        let more: &[&str] = if socket == Socket::Admin { &ADMIN_OPS } else { &[] };
+        let more: &[&str] = if socket == Socket::Admin { ADMIN_OPS } else { &[] };
         let hello = Hello {
             name: "resyncd",
             version: env!("CARGO_PKG_VERSION"),
@@ -116,7 +121,13 @@ impl Agent {
             clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
             quarantines: self.told_quarantines(now.agent),
+            known: None,
         }
+    }
+
+    pub(super) fn facts_for(&self, question: &Question, now: Moment) -> Facts {
+        let known = (*question == Question::Metrics).then(|| Box::new(self.counted_so_far(now)));
+        Facts { known, ..self.facts(now) }
     }
 
     /// `get`, on the loop's own connection: one look-up.
@@ -215,6 +226,9 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
             };
             reply::ok(&fields, reference)
         }),
+        Question::Metrics => {
+            measuring::text(reader, &inquiry.facts).map(|text| reply::ok(&MetricsReply { text }, reference))
+        }
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
         Question::History(name) => history(reader, name, reference),
     };

@@ -39,6 +39,7 @@ impl Agent {
         };
         match done {
             Ok(Taken::New(recorded) | Taken::Known(recorded)) => {
+                self.counting.acknowledging += 1;
                 Pending::Stored { line: reply::ok(&recorded, reference), reference: reference.map(ToOwned::to_owned) }
             }
             Ok(Taken::Refused(rejection)) | Err(rejection) => Pending::Ready(reply::error(&rejection, reference)),
@@ -77,7 +78,9 @@ impl Agent {
         if let Some(rejection) = self.lacks_quota()? {
             return Ok(Taken::Refused(rejection));
         }
-        self.store_new(now, peer, new, digest.as_ref()).map(Taken::New)
+        let recorded = self.store_new(now, peer, new, digest.as_ref())?;
+        self.counting.counters.recorded(&new.entity_type);
+        Ok(Taken::New(recorded))
     }
 
     /// What the quota says to one more failure.

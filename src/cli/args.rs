@@ -1,5 +1,7 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::backup::BackupArgs;
+use super::check::CheckArgs;
 use super::export::ExportArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -70,6 +72,14 @@ pub enum Command {
     Import(super::import::ImportArgs),
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
+    /// A consistent copy of the database, beside a running agent too
+    Backup(BackupArgs),
+    /// Health for a monitoring system (Nagios plugin); --closing: may the till be closed?
+    Check(CheckArgs),
+    /// Look at the installation: each thing is well, or what to do
+    Doctor,
+    /// Figures for a monitoring system, as Prometheus reads them
+    Metrics,
     /// Send failures again now
     Retry(RetryArgs),
     /// Stop failures from being sent until they are released

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A connection to one of the agent's sockets.
 #[derive(Debug)]
@@ -58,6 +59,13 @@ impl Client {
         }
     }
 
+    /// How long to wait for it; without this, as long as it takes.
+    pub fn patience(&self, time: Duration) -> Result<(), Failure> {
+        let stream = self.stream.get_ref();
+        let set = stream.set_read_timeout(Some(time)).and_then(|()| stream.set_write_timeout(Some(time)));
+        set.map_err(|error| self.lost(&error.to_string()))
+    }
+
     /// Sends a request.
     pub fn send(&mut self, line: &[u8]) -> Result<(), Failure> {
         let stream = self.stream.get_mut();
@@ -84,6 +92,7 @@ impl Client {
                 line.truncate(line.trim_ascii_end().len());
                 Ok(line)
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(self.lost("no answer came in time")),
             Err(error) => Err(self.lost(&error.to_string())),
         }
     }

@@ -31,6 +31,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(Request::History(name)) => Question::History(name),
         Ok(Request::Get(name)) => Question::Get(name),
         Ok(Request::Health) => Question::Health,
+        Ok(Request::Metrics) => Question::Metrics,
         Ok(Request::Unsent) => Question::Unsent,
         Ok(_) => return Ok(None),
         Err(rejection) => return Ok(Some(crate::wire::reply::error(&rejection, None))),

@@ -4,13 +4,18 @@
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
 pub mod args;
+pub mod backup;
+pub mod check;
 pub mod client;
+mod closing;
 pub mod demo;
 pub mod direct;
+pub mod doctor;
 pub mod export;
 pub mod import;
 pub mod list;
 pub mod manual;
+pub mod metrics;
 pub mod operate;
 pub mod record;
 pub mod render;
@@ -41,6 +46,8 @@ pub enum Failure {
     Usage(String),
     /// 3: the agent cannot be reached.
     Unreachable(String),
+    /// Any status: the answer was given, and this is its exit status.
+    Said(u8),
     /// Whoever read our output has gone: nothing to say, and no fault.
     ClosedPipe,
 }
@@ -54,6 +61,7 @@ impl Failure {
             Self::Failed(_) | Self::NotFound(_) | Self::Rejected(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Said(status) => *status,
         }
     }
 }
@@ -66,7 +74,7 @@ impl fmt::Display for Failure {
             | Self::Rejected(text)
             | Self::Usage(text)
             | Self::Unreachable(text) => f.write_str(text),
-            Self::ClosedPipe => Ok(()),
+            Self::Said(_) | Self::ClosedPipe => Ok(()),
         }
     }
 }
@@ -95,6 +103,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),
+        Some(Command::Backup(args)) => backup::run(global, args),
+        Some(Command::Check(args)) => check::run(global, args),
+        Some(Command::Doctor) => doctor::run(global),
+        Some(Command::Metrics) => metrics::run(global),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),

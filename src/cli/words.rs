@@ -68,3 +68,48 @@ pub fn upstream(state: &str) -> &'static str {
         _ => "",
     }
 }
+
+/// `check --closing`: nothing waits.
+pub const ALL_SENT: &str = "ALL SENT. You can switch off; nothing is lost.";
+const KEPT: &str = "Switching off loses nothing: it is all kept, and goes out when the till is on again.";
+
+/// So many things of one type, or of several, as a cashier calls them.
+#[must_use]
+pub fn things(count: u64, entity_type: Option<&str>) -> String {
+    let (one, many) = match entity_type.map(str::to_ascii_uppercase).as_deref() {
+        Some("SALE") => ("sale", "sales"),
+        Some("RETURN") => ("return", "returns"),
+        Some("INVOICE") => ("invoice", "invoices"),
+        Some("PAYMENT") => ("payment", "payments"),
+        _ => ("entry", "entries"),
+    };
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// `check --closing`: waiting may help.
+#[must_use]
+pub fn still_going_out(things: &str, shut: &[(&str, &str)]) -> String {
+    format!("{things} still going out, leave it on. {}{KEPT}", in_the_way(shut))
+}
+
+/// `check --closing`: waiting will not help.
+#[must_use]
+pub fn needs_support(stuck: u64, going: Option<&str>, shut: &[(&str, &str)]) -> String {
+    let verb = if stuck == 1 { "needs" } else { "need" };
+    let going = going.map_or_else(String::new, |things| format!("{things} still going out. {}", in_the_way(shut)));
+    format!("{stuck} {verb} support, waiting will not help. {going}{KEPT}")
+}
+
+/// Why what goes out may take long: the upstreams by name, and their states.
+fn in_the_way(shut: &[(&str, &str)]) -> String {
+    let sentence = |(name, state): &(&str, &str)| {
+        let what = match *state {
+            "paused" => "Sending was paused by a person",
+            "offline" => "There is no line at present",
+            "blocked" => "The head office lets nothing in; tell support",
+            _ => "The head office has a fault at present",
+        };
+        format!("{what} ({name}). ")
+    };
+    shut.iter().map(sentence).collect()
+}

@@ -14,7 +14,7 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply;
 use crate::wire::request::Socket;
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Numbers below are the loop's own descriptors.
 pub(super) const FIRST_CLIENT: u64 = 16;
@@ -42,6 +42,8 @@ pub(super) struct Crowd {
     unread: VecDeque<(AgentTime, ClientId)>,
     /// Clients whose input has lines that wait for their turn.
     more: BTreeSet<ClientId>,
+    /// Replies that were errors, since that was asked last.
+    rejected: BTreeMap<Code, u64>,
     /// Clients that something happened to in this round.
     touched: BTreeSet<ClientId>,
 }
@@ -56,6 +58,7 @@ impl Crowd {
             lines: VecDeque::new(),
             unread: VecDeque::new(),
             more: BTreeSet::new(),
+            rejected: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
     }
@@ -86,7 +89,9 @@ impl Crowd {
             };
             let mut conn = Conn::new(fd, socket, peer, now);
             if self.conns.len() >= self.max_connections && !self.close_idlest(poller) {
-                conn.reply(&busy("all connections are in use"));
+                let line = busy("all connections are in use");
+                count_error(&mut self.rejected, &line);
+                conn.reply(&line);
                 conn.flush();
                 continue;
             }
@@ -159,6 +164,7 @@ impl Crowd {
     pub(super) fn reply(&mut self, client: ClientId, line: &[u8]) -> bool {
         let Some(conn) = self.conns.get_mut(&client) else { return false };
         self.buffered += line.len();
+        count_error(&mut self.rejected, line);
         conn.reply(line);
         conn.owed = conn.owed.saturating_sub(1);
         if conn.waiting && conn.owed == 0 {
@@ -169,6 +175,11 @@ impl Crowd {
         }
         self.touched.insert(client);
         true
+    }
+
+    /// How many replies were errors, by their codes, since this was asked last.
+    pub(super) fn take_rejected(&mut self) -> BTreeMap<Code, u64> {
+        std::mem::take(&mut self.rejected)
     }
 
     /// Clients whose next lines can be handed on now.
@@ -191,6 +202,7 @@ impl Crowd {
             let Some(conn) = self.conns.get_mut(&client) else { continue };
             if let Some(line) = conn.farewell.take() {
                 self.buffered += line.len();
+                count_error(&mut self.rejected, &line);
                 conn.reply(&line);
                 conn.closing = true;
             }
@@ -258,6 +270,12 @@ impl Crowd {
             // Closing the descriptor would do; a failure here has nothing left to fail at.
             let _ = poller.remove(conn.fd());
         }
+    }
+}
+
+fn count_error(rejected: &mut BTreeMap<Code, u64>, line: &[u8]) {
+    if let Some(code) = reply::code_of(line) {
+        *rejected.entry(code).or_default() += 1;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::config::Config;
 use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
-use crate::io::system;
+use crate::io::{system, textfile};
 use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
 use crate::store::door::{Door, Shut};
 use crate::store::open::OpenError;
@@ -69,6 +69,9 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     announce(config);
     let mut server =
         Server::new(agent, clock, reading, door, &config.limits, stop).map_err(system("starting the loop"))?;
+    if let Some(file) = &config.metrics.textfile {
+        textfile::start(&config.agent.admin_socket, file).map_err(system("starting a thread"))?;
+    }
     let ended = server.serve(&listeners).map_err(system("waiting for clients"));
     let alone = shut(&leaving, READERS_LEAVE);
     let closed = server.close().map_err(DaemonError::Store);

@@ -7,7 +7,7 @@ use super::crowd::{Crowd, FIRST_CLIENT, Handed};
 use crate::agent::questions::Answer;
 use crate::agent::{Agent, ClientId, Effect, Event, Flow};
 use crate::io::checker;
-use crate::io::clock::Clock;
+use crate::io::clock::{Clock, since_boot};
 use crate::io::conn::{Conn, next_line};
 use crate::io::inbox::{Inbox, Outbox, inbox};
 use crate::io::link;
@@ -123,7 +123,7 @@ impl Server {
         self.manager.ready();
         while !self.stopped() {
             let ready = self.poller.wait(self.patience())?;
-            let now = self.clock.now();
+            let (now, begun) = (self.clock.now(), since_boot());
             self.crowd.expire(now.agent);
             self.look_at_disk(now, !ready.is_empty());
             self.look_at_clock(now);
@@ -134,6 +134,8 @@ impl Server {
                 self.take(event, now, listeners)?;
             }
             self.round();
+            let (took, rejected) = (since_boot().saturating_sub(begun), self.crowd.take_rejected());
+            self.agent.handle(now, Event::Answered { took, rejected });
             self.manager.alive(now.agent);
         }
         Ok(())

@@ -7,6 +7,7 @@
 //! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
 //!   and probes to an upstream, on threads.
 //! - [`reader`]: long questions, on a thread; [`checker`]: a look for damage, on another.
+//! - [`textfile`]: the metrics as a file, on a thread.
 //! - [`link`]: the kernel's word that the line has changed.
 //! - [`system`]: signals, disk, limits, users; [`notify`]: the service manager.
 
@@ -25,4 +26,5 @@ pub mod resolve;
 pub mod secrets;
 pub mod sender;
 pub mod system;
+pub mod textfile;
 pub mod tls;

@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod backup;
 pub mod ballast;
 pub mod check;
 pub mod disk;
@@ -23,6 +24,7 @@ pub mod importing;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
+pub mod measure;
 pub mod open;
 pub mod quarantine;
 pub mod reader;

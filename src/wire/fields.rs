@@ -22,7 +22,7 @@ pub struct Rejection {
 }
 
 /// The codes of `spec/02`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "spec/02 has their meaning")]
 pub enum Code {
     BadJson,
@@ -40,6 +40,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::BadJson,
+        Self::BadRequest,
+        Self::LineTooLong,
+        Self::UnknownOp,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Busy,
+        Self::Full,
+        Self::DiskFull,
+        Self::Storage,
+        Self::ShuttingDown,
+    ];
+
     /// As it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod envelope;
 pub mod fields;
 pub mod import;
+pub mod metrics;
 pub mod operation;
 pub mod portable;
 pub mod reply;

@@ -2,7 +2,7 @@
 //!
 //! Compact JSON, `ok` first, an absent value is `null`. What a view may not see is left out.
 
-use super::fields::Rejection;
+use super::fields::{Code, Rejection};
 use crate::ids::{FailureId, Seq};
 use crate::question::View;
 use crate::record::{Failure, wire_time};
@@ -40,6 +40,14 @@ pub fn error(rejection: &Rejection, reference: Option<&RawValue>) -> Vec<u8> {
     let mut line = b"{\"ok\":false,\"error\":".to_vec();
     serde_json::to_writer(&mut line, &error).expect("three texts have their JSON");
     end(line, reference)
+}
+
+/// Why a reply line says no; `None`: it does not.
+#[must_use]
+pub fn code_of(line: &[u8]) -> Option<Code> {
+    let code = line.strip_prefix(b"{\"ok\":false,\"error\":{\"code\":\"")?;
+    let known = |known: &Code| code.strip_prefix(known.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"\""));
+    Code::ALL.into_iter().find(known)
 }
 
 fn end(mut line: Vec<u8>, reference: Option<&RawValue>) -> Vec<u8> {
@@ -188,6 +196,13 @@ pub struct UnsentReply {
     pub oldest_created_at: Option<String>,
 }
 
+/// The reply to `metrics`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the field of spec/07")]
+pub struct MetricsReply {
+    pub text: String,
+}
+
 /// One type of `unsent`.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields of spec/02")]
@@ -296,13 +311,21 @@ pub enum EntryView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::fields::Code;
 
     #[derive(Serialize)]
     struct Nothing {}
 
     fn text(line: Vec<u8>) -> String {
         String::from_utf8(line).expect("replies are UTF-8")
+    }
+
+    #[test]
+    fn an_error_is_known_by_its_line_and_nothing_else_is_one() {
+        for code in Code::ALL {
+            assert_eq!(code_of(&error(&Rejection::new(code, "busy"), None)), Some(code));
+        }
+        let forged = RawValue::from_string(r#"{"ok":false,"error":{"code":"busy"}}"#.into()).expect("JSON");
+        assert_eq!(code_of(&ok(&Nothing {}, Some(&forged))), None);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub enum Request<'a> {
     Health,
     List(ListQuery),
     History(FailureName),
+    Metrics,
     Bulk(Bulk),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
@@ -49,7 +50,8 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 9] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume", "import"];
+pub const ADMIN_OPS: &[&str] =
+    &["list", "history", "metrics", "retry", "hold", "release", "flush", "pause", "resume", "import"];
 
 /// Reads a line.
 #[must_use]
@@ -76,6 +78,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "health" => fields.finish(&[]).map(|()| Request::Health),
         "list" => list(fields).map(Request::List),
         "history" => named(fields).map(Request::History),
+        "metrics" => fields.finish(&[]).map(|()| Request::Metrics),
         "retry" => {
             let deed = Deed::Retry { reset: fields.flag("reset")? };
             bulk(fields, deed).map(Request::Bulk)
@@ -87,11 +90,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "import" => import(fields, limits).map(|import| Request::Import(Box::new(import))),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
         _ => {
-            let known = if socket == Socket::App {
-                APP_OPS.join(" ")
-            } else {
-                [&APP_OPS[..], &ADMIN_OPS[..]].concat().join(" ")
-            };
+            let known =
+                if socket == Socket::App { APP_OPS.join(" ") } else { [&APP_OPS[..], ADMIN_OPS].concat().join(" ") };
             let message = format!("unknown operation {}; there are {known}", cut(&op, 100));
             Err(Rejection::new(Code::UnknownOp, message).about("op"))
         }

@@ -1,0 +1,106 @@
+//! What is counted on the way, and the metrics when they are asked for (`spec/07`).
+//!
+//! Counting costs the loop a few additions a record; how long acknowledgements took comes from the
+//! driver once a round, because the agent has no clock. What has to be looked up in the table is
+//! looked up by the reader.
+
+use super::outcomes::Outcome;
+use super::questions::Facts;
+use super::{Agent, Round};
+use crate::figures::{Counters, Known, LineFigures};
+use crate::moment::{AgentTime, Moment};
+use crate::policy::judge::Decision;
+use crate::policy::upstream::Upstream;
+use crate::record::{Class, Trigger};
+use crate::store::StoreError;
+use crate::store::reader::Reader;
+use crate::wire::fields::Code;
+use crate::wire::metrics;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What was counted; records of the open round that get an `ok` with its commit, and those of the last
+/// round, whose time is not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    pub(super) counters: Counters,
+    pub(super) acknowledging: u32,
+    acknowledged: u32,
+}
+
+impl Agent {
+    /// The round has ended, on disk or not at all.
+    pub(super) fn count_round(&mut self, round: &Round, committed: bool) {
+        self.counting.counters.round_ended(committed);
+        let acknowledging = std::mem::take(&mut self.counting.acknowledging);
+        if !committed {
+            return;
+        }
+        self.counting.acknowledged += acknowledging;
+        for outcome in &round.outcomes {
+            self.count_outcome(outcome);
+        }
+    }
+
+    fn count_outcome(&mut self, outcome: &Outcome) {
+        let at = self.counting.counters.at(&self.lines[outcome.upstream].config.name);
+        outcome.tries.iter().for_each(|tried| at.tried(tried.class));
+        if outcome.judgement.decision == Decision::Accepted {
+            at.delivered += 1;
+            let sent = outcome.tries.last().filter(|last| last.class == Class::Delivered);
+            if let Some(last) = sent.filter(|last| last.trigger != Trigger::Verify) {
+                at.took.observe(last.took, 1);
+            }
+        }
+    }
+
+    /// The last round's replies are on their way: so long after their requests were read, and these
+    /// were errors.
+    pub(super) fn answered(&mut self, took: Duration, rejected: BTreeMap<Code, u64>) {
+        let acknowledged = std::mem::take(&mut self.counting.acknowledged);
+        if acknowledged > 0 {
+            self.counting.counters.acknowledged(took, acknowledged);
+        }
+        for (code, times) in rejected {
+            self.counting.counters.rejected(code.as_str(), times);
+        }
+    }
+
+    /// What the metrics tell without the table.
+    pub(super) fn counted_so_far(&self, now: Moment) -> Known {
+        let mut counters = self.counting.counters.clone();
+        for line in &self.lines {
+            counters.at(&line.config.name); // From its beginning, not from its first request.
+        }
+        let stands = self.lines.iter().map(|line| {
+            let clock_skew_ms = line.state.clock_skew_ms();
+            let state = Some(line.state.state(now.agent));
+            LineFigures { state, clock_skew_ms, ..line_figures(&line.config.name, &line.state) }
+        });
+        Known {
+            now: now.agent,
+            counters: Some(counters),
+            lines: stands.collect(),
+            alerts: Vec::new(),
+            disk_free: self.disk_free,
+        }
+    }
+}
+
+fn line_figures(name: &str, state: &Upstream) -> LineFigures {
+    LineFigures { upstream: name.to_owned(), last_delivery_at: state.last_delivery_at, ..LineFigures::default() }
+}
+
+/// What can be told of the metrics without a running agent.
+pub(super) fn known_without_agent(now: AgentTime, stored: &[(String, Upstream)]) -> Known {
+    let lines = stored.iter().map(|(name, state)| line_figures(name, state)).collect();
+    Known { now, counters: None, lines, alerts: Vec::new(), disk_free: None }
+}
+
+/// The metrics' text: what the agent knows, and what the table says.
+pub(super) fn text(reader: &Reader, facts: &Facts) -> Result<String, StoreError> {
+    let known = facts.known.as_ref().expect("who asks for metrics says what is known without the table");
+    let types = known.counters.as_ref().map(Counters::types).unwrap_or_default();
+    let table = reader.table_figures(types, known.now)?;
+    Ok(metrics::text(&Known { disk_free: facts.disk_free, ..Known::clone(known) }, &table))
+}

@@ -24,6 +24,8 @@ mod disk;
 mod documents;
 #[path = "blackbox/durability.rs"]
 mod durability;
+#[path = "blackbox/edit.rs"]
+mod edit;
 #[path = "blackbox/fault.rs"]
 mod fault;
 #[path = "blackbox/framing.rs"]

@@ -22,13 +22,14 @@
 //! - `recording`: one record, from the request to its place in the table.
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
-//! - `operations`: what people ask for.
+//! - `operations`: what people ask for; `editing`: what they change.
 //! - [`questions`]: what is only read.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
 
 mod adopting;
 mod claiming;
+mod editing;
 pub mod events;
 mod filing;
 mod operations;
@@ -344,6 +345,7 @@ impl Agent {
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }
+            Ok(Request::Edit(edit)) => (self.edit(now, peer, &edit, reference), Flow::Go),
             Ok(Request::Pause { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Pause, reference), Flow::Go)
             }

@@ -245,16 +245,17 @@ impl Store {
 
     /// Takes away a failure that has left, and tells who is next in its order.
     pub fn remove(&mut self, failure: &Failure, how: Leaving, at: WallTime) -> Result<Option<Successor>, StoreError> {
+        // Its row still tells the key that it was recorded under.
+        if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
+            self.key_left(uid, key, failure.seq, how, at)?;
+        }
         let sql = "DELETE FROM sync_failures WHERE seq = ?1 AND id = ?2";
         let gone = self.connection.prepare_cached(sql)?.execute(params![failure.seq.0, failure.id.as_str()])?;
         self.ledger.live = self.ledger.live.saturating_sub(gone as u64);
-        if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
-            self.key_left(uid, key, how, at)?;
-        }
         self.successor(&failure.order())
     }
 
-    fn successor(&self, order: &OrderKey) -> Result<Option<Successor>, StoreError> {
+    pub(super) fn successor(&self, order: &OrderKey) -> Result<Option<Successor>, StoreError> {
         let read = |row: &Row| {
             Ok(Successor {
                 seq: Seq(row.get(0)?),

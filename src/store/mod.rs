@@ -17,6 +17,7 @@ pub mod ballast;
 pub mod check;
 pub mod disk;
 pub mod door;
+pub mod editing;
 pub mod failures;
 pub mod filter;
 pub mod keys;

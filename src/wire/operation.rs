@@ -173,7 +173,7 @@ pub(super) fn upstream(mut fields: Fields) -> Result<(Option<String>, Signature)
     Ok((upstream, by))
 }
 
-fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
+pub(super) fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
     let mut text = |name: &str| -> Result<Option<String>, Rejection> {
         match fields.text(name)? {
             Some(text) if text.chars().count() > MAX_REASON => {

@@ -229,6 +229,18 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+/// The reply to `edit`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub struct EditReply<'a> {
+    pub id: &'a str,
+    pub seq: Seq,
+    pub status: &'a str,
+    pub idempotency_key: &'a str,
+    /// It may have arrived, so it goes out under the key that the upstream may know.
+    pub key_kept: bool,
+}
+
 /// The reply to `pause` and `resume`.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields of spec/07")]

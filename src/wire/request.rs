@@ -1,5 +1,6 @@
 //! A request of the socket protocol: what a line asks for (`spec/02`).
 
+use super::edit::{Edit, edit};
 use super::fields::{Code, Fields, Rejection, missing, string};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
@@ -40,6 +41,7 @@ pub enum Request<'a> {
     List(ListQuery),
     History(FailureName),
     Bulk(Bulk),
+    Edit(Box<Edit<'a>>),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
 }
@@ -47,7 +49,7 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 9] = ["list", "history", "retry", "hold", "release", "edit", "flush", "pause", "resume"];
 
 /// Reads a line.
 #[must_use]
@@ -80,6 +82,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         }
         "hold" => bulk(fields, Deed::Hold).map(Request::Bulk),
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
+        "edit" => edit(fields, limits.max_payload).map(|edit| Request::Edit(Box::new(edit))),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
@@ -108,9 +111,9 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
         "retry",
         "ref",
     ];
-    let entity_type = name(&mut fields, "entity_type")?;
+    let entity_type = name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?;
     let entity_id = key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?;
-    let action = name(&mut fields, "action")?;
+    let action = name(&mut fields, "action")?.ok_or_else(|| missing("action"))?;
     let wants_now = match fields.text("retry")?.as_deref() {
         None | Some("auto") => false,
         Some("now") => true,
@@ -143,17 +146,17 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
 }
 
 /// An entity type or an action.
-fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Rejection> {
-    let text = fields.required_text(field)?;
+pub(super) fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let Some(text) = fields.text(field)? else { return Ok(None) };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {
-        return Ok(text);
+        return Ok(Some(text));
     }
     Err(Rejection::field(field, format!("{field} must be 1 to {MAX_NAME} characters of A-Z a-z 0-9 _ . -")))
 }
 
 /// An entity id or an order key.
-fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+pub(super) fn key<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
     let Some(text) = fields.text(field)? else { return Ok(None) };
     let length = text.chars().take(MAX_KEY + 1).count();
     if (1..=MAX_KEY).contains(&length) && !text.chars().any(char::is_control) {
@@ -172,7 +175,10 @@ fn idempotency_key<'a>(fields: &mut Fields<'a>) -> Result<Option<Cow<'a, str>>, 
 }
 
 /// A string is kept as its contents; anything else as its text, byte for byte.
-fn payload<'a>(fields: &mut Fields<'a>, most: usize) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
+pub(super) fn payload<'a>(
+    fields: &mut Fields<'a>,
+    most: usize,
+) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
     let Some(value) = fields.raw("payload") else { return Ok(None) };
     let (text, kind) = if value.get().starts_with('"') {
         let text = string(value).ok_or_else(|| Rejection::field("payload", "payload is no valid Unicode text"))?;

@@ -52,5 +52,7 @@ mod several;
 mod sql;
 #[path = "blackbox/surroundings.rs"]
 mod surroundings;
+#[path = "blackbox/technician.rs"]
+mod technician;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

@@ -23,10 +23,11 @@
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for; `editing`: what they change.
-//! - [`questions`]: what is only read.
+//! - [`questions`]: what is only read; `accounts`: what was tried and done.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
 
+mod accounts;
 mod adopting;
 mod claiming;
 mod editing;
@@ -341,7 +342,8 @@ impl Agent {
             Ok(Request::Unsent) => (ask(question::Question::Unsent), Flow::Wait),
             Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
             Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
-            Ok(Request::History(name)) => (ask(question::Question::History(name)), Flow::Wait),
+            Ok(Request::History(query)) => (ask(question::Question::History(query)), Flow::Wait),
+            Ok(Request::Stats { since }) => (ask(question::Question::statistics(since, now.wall)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }

@@ -1,5 +1,8 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::edit::EditArgs;
+use super::history::HistoryArgs;
+use super::statistics::StatsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -65,8 +68,16 @@ pub enum Command {
     Status,
     /// Failures that are not delivered
     List(ListArgs),
+    /// Those that need a person, newest first
+    Critical,
     /// One failure: why it is where it is, and all tries
     Show(ShowArgs),
+    /// What was tried and done: of a failure, an entity, or since a time
+    History(HistoryArgs),
+    /// How many of what kind, and what became of them
+    Stats(StatsArgs),
+    /// Put a failure right: its payload, or what it is about
+    Edit(EditArgs),
     /// Send failures again now
     Retry(RetryArgs),
     /// Stop failures from being sent until they are released

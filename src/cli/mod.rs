@@ -4,9 +4,14 @@
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
 pub mod args;
+pub mod choose;
 pub mod client;
 pub mod demo;
+mod diff;
 pub mod direct;
+pub mod edit;
+mod editor;
+pub mod history;
 pub mod list;
 pub mod operate;
 pub mod record;
@@ -14,7 +19,9 @@ pub mod render;
 pub mod session;
 pub mod setup;
 pub mod show;
+pub mod statistics;
 pub mod status;
+pub mod times;
 pub mod trial;
 pub mod words;
 
@@ -88,7 +95,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::List(args)) => list::run(global, args),
+        Some(Command::Critical) => list::critical(global),
         Some(Command::Show(args)) => show::run(global, args),
+        Some(Command::History(args)) => history::run(global, args),
+        Some(Command::Stats(args)) => statistics::run(global, args),
+        Some(Command::Edit(args)) => edit::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),
         Some(Command::Release(args)) => operate::many(global, args, Many::Release),

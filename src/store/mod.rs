@@ -20,6 +20,7 @@ pub mod door;
 pub mod editing;
 pub mod failures;
 pub mod filter;
+pub mod history;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
@@ -28,6 +29,7 @@ pub mod quarantine;
 pub mod reader;
 pub mod rows;
 pub mod salvage;
+pub mod statistics;
 pub mod strangers;
 pub mod upstreams;
 

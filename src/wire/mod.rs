@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod edit;
 pub mod envelope;
 pub mod fields;
+pub mod history;
 pub mod operation;
 pub mod reply;
 pub mod request;

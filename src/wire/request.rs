@@ -2,11 +2,13 @@
 
 use super::edit::{Edit, edit};
 use super::fields::{Code, Fields, Rejection, missing, string};
+use super::history::{history, statistics};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
+use crate::moment::WallTime;
 use crate::policy::backoff::own_try;
-use crate::question::ListQuery;
+use crate::question::{HistoryQuery, ListQuery};
 use crate::record::{NewFailure, OwnTry, PayloadKind};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -39,7 +41,8 @@ pub enum Request<'a> {
     Unsent,
     Health,
     List(ListQuery),
-    History(FailureName),
+    History(HistoryQuery),
+    Stats { since: Option<WallTime> },
     Bulk(Bulk),
     Edit(Box<Edit<'a>>),
     Pause { upstream: Option<String>, by: Signature },
@@ -49,7 +52,8 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 9] = ["list", "history", "retry", "hold", "release", "edit", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 10] =
+    ["list", "history", "stats", "retry", "hold", "release", "edit", "flush", "pause", "resume"];
 
 /// Reads a line.
 #[must_use]
@@ -75,7 +79,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "unsent" => fields.finish(&[]).map(|()| Request::Unsent),
         "health" => fields.finish(&[]).map(|()| Request::Health),
         "list" => list(fields).map(Request::List),
-        "history" => named(fields).map(Request::History),
+        "history" => history(fields).map(Request::History),
+        "stats" => statistics(fields).map(|since| Request::Stats { since }),
         "retry" => {
             let deed = Deed::Retry { reset: fields.flag("reset")? };
             bulk(fields, deed).map(Request::Bulk)

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// Runs a command against an agent's configuration, with something on standard input.
-fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
+pub(crate) fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
     let dir = agent.state_dir();
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
     for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {
@@ -31,7 +31,7 @@ pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("answers are UTF-8")
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

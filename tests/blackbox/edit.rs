@@ -13,11 +13,14 @@ fn edit(id: &str, more: &Value) -> Value {
     request
 }
 
-/// An upstream that refuses whatever has `bad` in it.
+/// An upstream that refuses whatever has the word `bad` in its payload.
 fn picky() -> Upstream {
-    Upstream::start(|request| match request.text().contains("bad") {
-        true => Answer::json(422, r#"{"message":"unknown SKU"}"#),
-        false => Answer::status(201),
+    Upstream::start(|request| {
+        if request.text().contains("\"bad\"") {
+            Answer::json(422, r#"{"message":"unknown SKU"}"#)
+        } else {
+            Answer::status(201)
+        }
     })
 }
 
@@ -112,10 +115,10 @@ fn an_edit_of_the_entity_goes_to_the_end_of_the_new_order_and_frees_the_old_one(
     for id in [&behind, &older, &bad] {
         agent.wait_gone(id);
     }
-    let order: Vec<String> = upstream.deliveries().iter().skip(1).map(|sent| sent.id().to_owned()).collect();
-    let place = |id: &String| order.iter().position(|sent| sent == id).expect("it was sent");
-    assert!(place(&older) < place(&bad), "{order:?}");
-    assert_eq!(order.len(), 3);
+    let sent: Vec<String> = upstream.deliveries().iter().skip(1).map(|sent| sent.id().to_owned()).collect();
+    let place = |id: &String| sent.iter().position(|sent| sent == id).expect("it was sent");
+    assert!(place(&older) < place(&bad), "{sent:?}");
+    assert_eq!(sent.len(), 3);
 }
 
 /// Under an order key of its own the failure stays there, and goes to its end.

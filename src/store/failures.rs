@@ -479,8 +479,9 @@ impl Store {
 
     /// The number of a failure that has left, by its tries.
     pub fn seq_of_gone(&self, id: &FailureId) -> Result<Option<Seq>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 LIMIT 1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
         Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
 }

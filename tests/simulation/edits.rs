@@ -85,11 +85,11 @@ impl Model {
         ids.dedup();
         for id in ids {
             let Some(edited) = table.edited(id) else { panic!("I1: {id} was edited, and is not in the table") };
-            self.edited(id, edited);
+            self.edited(id, &edited);
         }
     }
 
-    fn edited(&mut self, id: &str, edited: Edited) {
+    fn edited(&mut self, id: &str, edited: &Edited) {
         let wished = self.edits.wished.get(&edited.payload);
         promise!(wished.is_some_and(|wished| wished == id), "I2", "nobody asked for {edited:?} of {id}");
         let Some(old) = self.known.iter().find(|(_, known)| known.id == id).map(|(seq, _)| *seq) else {

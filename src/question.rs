@@ -70,6 +70,66 @@ impl Default for ListQuery {
     }
 }
 
+/// A page of what was tried and done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Whose.
+    pub of: HistoryOf,
+    /// Then or later.
+    pub since: Option<WallTime>,
+    /// Beyond this entry, in the page's direction.
+    pub after: Option<EntryCursor>,
+    /// At most so many.
+    pub limit: usize,
+    /// Which way; oldest first unless asked otherwise.
+    pub direction: Direction,
+}
+
+/// Whose history is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryOf {
+    /// One failure's, live or gone.
+    Failure(FailureName),
+    /// An entity's, over all its failures.
+    Entity(String, String),
+    /// Everybody's.
+    All,
+}
+
+/// The place of an entry in a time line: in one millisecond a person's deed comes before the try that
+/// it made happen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryCursor {
+    /// As it is stored.
+    pub at: String,
+    /// A try, not a deed.
+    pub attempt: bool,
+    /// The row.
+    pub row: i64,
+}
+
+impl EntryCursor {
+    /// Reads what [`Display`](std::fmt::Display) wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, rest) = text.split_once('~')?;
+        let at = WallTime::parse(at)?.sql();
+        let attempt = match rest.get(..1)? {
+            "a" => true,
+            "o" => false,
+            _ => return None,
+        };
+        Some(Self { at, attempt, row: rest.get(1..)?.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for EntryCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = crate::record::wire_time(&self.at);
+        write!(f, "{at}~{}{}", if self.attempt { 'a' } else { 'o' }, self.row)
+    }
+}
+
 /// What a question may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -92,8 +152,10 @@ pub enum Question {
     Health,
     /// `metrics`
     Metrics,
-    /// `history` of one failure, live or gone.
-    History(FailureName),
+    /// `history`
+    History(HistoryQuery),
+    /// `stats` since this time.
+    Statistics(WallTime),
     /// The numbers of the failures that a bulk operation means, in chunks.
     Select {
         /// Which.
@@ -103,4 +165,12 @@ pub enum Question {
         /// At most so many.
         limit: usize,
     },
+}
+
+impl Question {
+    /// `stats`, over the last day unless asked otherwise.
+    #[must_use]
+    pub fn statistics(since: Option<WallTime>, now: WallTime) -> Self {
+        Self::Statistics(since.unwrap_or_else(|| now.before(std::time::Duration::from_secs(24 * 3600))))
+    }
 }

@@ -30,6 +30,8 @@ mod doctor;
 mod documents;
 #[path = "blackbox/durability.rs"]
 mod durability;
+#[path = "blackbox/edit.rs"]
+mod edit;
 #[path = "blackbox/export.rs"]
 mod export;
 #[path = "blackbox/fault.rs"]
@@ -62,5 +64,7 @@ mod several;
 mod sql;
 #[path = "blackbox/surroundings.rs"]
 mod surroundings;
+#[path = "blackbox/technician.rs"]
+mod technician;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

@@ -25,6 +25,8 @@ macro_rules! promise {
 
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/edits.rs"]
+mod edits;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/people.rs"]

@@ -23,14 +23,16 @@
 //!   from elsewhere.
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
-//! - `operations`: what people ask for.
-//! - [`questions`]: what is only read.
-//! - `measuring`: what is counted on the way.
+//! - `operations`: what people ask for; `editing`: what they change.
+//! - [`questions`]: what is only read; `accounts`: what was tried and done; `measuring`: what is counted
+//!   on the way.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
 
+mod accounts;
 mod adopting;
 mod claiming;
+mod editing;
 pub mod events;
 mod filing;
 mod importing;
@@ -350,10 +352,12 @@ impl Agent {
             Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
             Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
             Ok(Request::Metrics) => (ask(question::Question::Metrics), Flow::Wait),
-            Ok(Request::History(name)) => (ask(question::Question::History(name)), Flow::Wait),
+            Ok(Request::History(query)) => (ask(question::Question::History(query)), Flow::Wait),
+            Ok(Request::Stats { since }) => (ask(question::Question::statistics(since, now.wall)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }
+            Ok(Request::Edit(edit)) => (self.edit(now, peer, &edit, reference), Flow::Go),
             Ok(Request::Import(import)) => (self.import(now, peer, &import, reference), Flow::Go),
             Ok(Request::Pause { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Pause, reference), Flow::Go)

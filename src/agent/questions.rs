@@ -4,21 +4,19 @@
 //! that are not stored. The daemon's reader thread calls it, and so does a command when there is no
 //! daemon; so the two cannot differ.
 
-use super::{Agent, Inquiry, measuring};
+use super::{Agent, Inquiry, accounts, measuring};
 use crate::figures::Known;
 use crate::ids::{FailureId, FailureName, Seq};
-use crate::limits::MAX_PAGE;
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
-use crate::store::reader::{Counts, Entry, Reader};
+use crate::store::reader::{Counts, Reader};
 use crate::store::rows::{Found, Looked};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
-    self, EntryView, FailureView, Got, Health, Hello, HistoryReply, Listed, MetricsReply, TypeCount, UnsentReply,
-    UpstreamView,
+    self, FailureView, Got, Health, Hello, Listed, MetricsReply, TypeCount, UnsentReply, UpstreamView,
 };
 use crate::wire::request::{ADMIN_OPS, APP_OPS, Socket};
 use serde_json::value::RawValue;
@@ -173,7 +171,7 @@ pub(super) fn found_one(name: &FailureName, found: Result<Found, StoreError>) ->
     }
 }
 
-fn several(name: &FailureName, ids: &[FailureId]) -> Rejection {
+pub(super) fn several(name: &FailureName, ids: &[FailureId]) -> Rejection {
     let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     Rejection::field("id", format!("{name} is the beginning of several ids: {list}"))
 }
@@ -230,7 +228,10 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
             measuring::text(reader, &inquiry.facts).map(|text| reply::ok(&MetricsReply { text }, reference))
         }
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
-        Question::History(name) => history(reader, name, reference),
+        Question::History(query) => accounts::history(reader, query, reference),
+        Question::Statistics(since) => {
+            reader.statistics(*since).map(|found| reply::ok(&accounts::statistics(found), reference))
+        }
     };
     let rejected = |error| reply::error(&super::rejection_of(error), reference);
     match line {
@@ -276,58 +277,4 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         clock_skew_ms: facts.clock_skew_ms,
         lost: Some(facts.quarantines.iter().map(|(_, lost)| lost).sum()).filter(|lost| *lost > 0),
     })
-}
-
-fn history(reader: &Reader, name: &FailureName, reference: Option<&RawValue>) -> Result<Vec<u8>, StoreError> {
-    let ids = reader.named(name, 10)?;
-    let rejection = match &ids[..] {
-        [id] => return Ok(history_reply(&reader.history(id)?, reference)),
-        [] => Rejection::new(Code::NotFound, format!("nothing is known of {name}")).about("id"),
-        ids => several(name, ids),
-    };
-    Ok(reply::error(&rejection, reference))
-}
-
-fn history_reply(entries: &[Entry], reference: Option<&RawValue>) -> Vec<u8> {
-    // A failure's own history is bounded by its tries; the last ones are what a person needs.
-    let skipped = entries.len().saturating_sub(MAX_PAGE);
-    let shown = entries[skipped..].iter().map(entry_view).collect();
-    reply::ok(&HistoryReply { entries: shown, next: None }, reference)
-}
-
-fn entry_view(entry: &Entry) -> EntryView<'_> {
-    match entry {
-        Entry::Attempt(attempt) => EntryView::Attempt {
-            at: wire_time(&attempt.at),
-            failure_id: attempt.failure.as_str(),
-            seq: attempt.seq.0,
-            entity_type: &attempt.entity_type,
-            entity_id: &attempt.entity_id,
-            action: &attempt.action,
-            attempt: attempt.attempt,
-            trigger: &attempt.trigger,
-            upstream: &attempt.upstream,
-            duration_ms: attempt.duration_ms,
-            http_status: attempt.http_status,
-            class: &attempt.class,
-            error: attempt.error.as_deref(),
-            response: attempt.response.as_deref(),
-            counted: attempt.counted,
-            provisional: attempt.provisional,
-            why: attempt.why.as_deref(),
-        },
-        Entry::Operation(operation) => EntryView::Operation {
-            at: wire_time(&operation.at),
-            failure_id: operation.failure.as_str(),
-            seq: operation.seq.map(|seq| seq.0),
-            entity_type: operation.entity_type.as_deref(),
-            entity_id: operation.entity_id.as_deref(),
-            action: operation.action.as_deref(),
-            operation: &operation.operation,
-            actor_uid: operation.actor_uid,
-            actor_name: operation.actor_name.as_deref(),
-            claimed_by: operation.claimed_by.as_deref(),
-            reason: operation.reason.as_deref(),
-        },
-    }
 }

@@ -2,7 +2,10 @@
 
 use super::backup::BackupArgs;
 use super::check::CheckArgs;
+use super::edit::EditArgs;
 use super::export::ExportArgs;
+use super::history::HistoryArgs;
+use super::statistics::StatsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -80,6 +83,14 @@ pub enum Command {
     Doctor,
     /// Figures for a monitoring system, as Prometheus reads them
     Metrics,
+    /// Those that need a person, newest first
+    Critical,
+    /// What was tried and done: of a failure, an entity, or since a time
+    History(HistoryArgs),
+    /// How many of what kind, and what became of them
+    Stats(StatsArgs),
+    /// Put a failure right: its payload, or what it is about
+    Edit(EditArgs),
     /// Send failures again now
     Retry(RetryArgs),
     /// Stop failures from being sent until they are released

@@ -28,7 +28,8 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let settings = StoreSettings::of(config);
     let question = match request::parse(line, Socket::Admin, &config.limits).request {
         Ok(Request::List(query)) => Question::List(query),
-        Ok(Request::History(name)) => Question::History(name),
+        Ok(Request::History(query)) => Question::History(query),
+        Ok(Request::Stats { since }) => Question::statistics(since, wall()),
         Ok(Request::Get(name)) => Question::Get(name),
         Ok(Request::Health) => Question::Health,
         Ok(Request::Metrics) => Question::Metrics,

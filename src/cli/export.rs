@@ -6,7 +6,7 @@
 
 use super::Failure;
 use super::args::{Filters, Global};
-use super::list::filter;
+use super::choose::filter;
 use super::session::Session;
 use crate::limits::MAX_PAGE;
 use clap::Args;
@@ -37,7 +37,7 @@ struct Page<'a> {
 /// Runs the command.
 pub fn run(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    let mut request = filter(&args.filters);
+    let mut request = filter(&args.filters)?;
     for (name, value) in [("op", json!("list")), ("payload", json!(true)), ("total", json!(false))] {
         request.insert(name.to_owned(), value);
     }

@@ -5,8 +5,8 @@
 
 use super::Failure;
 use super::args::Global;
+use super::choose::confirm;
 use super::client::Door;
-use super::operate::confirm;
 use super::render::{count, harmless};
 use super::session::{Session, claimed};
 use super::stream::stream;

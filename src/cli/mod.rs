@@ -6,12 +6,17 @@
 pub mod args;
 pub mod backup;
 pub mod check;
+pub mod choose;
 pub mod client;
 mod closing;
 pub mod demo;
+mod diff;
 pub mod direct;
 pub mod doctor;
+pub mod edit;
+mod editor;
 pub mod export;
+pub mod history;
 pub mod import;
 pub mod list;
 pub mod manual;
@@ -22,8 +27,10 @@ pub mod render;
 pub mod session;
 pub mod setup;
 pub mod show;
+pub mod statistics;
 pub mod status;
 pub mod stream;
+pub mod times;
 pub mod trial;
 pub mod words;
 
@@ -107,7 +114,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Check(args)) => check::run(global, args),
         Some(Command::Doctor) => doctor::run(global),
         Some(Command::Metrics) => metrics::run(global),
+        Some(Command::Critical) => list::critical(global),
         Some(Command::Show(args)) => show::run(global, args),
+        Some(Command::History(args)) => history::run(global, args),
+        Some(Command::Stats(args)) => statistics::run(global, args),
+        Some(Command::Edit(args)) => edit::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),
         Some(Command::Release(args)) => operate::many(global, args, Many::Release),

@@ -2,11 +2,12 @@
 
 use super::Failure;
 use super::args::{BulkArgs, Global, UpstreamArgs};
-use super::list::filter;
+use super::choose::{Choice, confirm, sign};
 use super::render::{count, harmless};
-use super::session::{Session, claimed};
+use super::session::Session;
+use crate::ids::FailureName;
 use serde_json::{Map, Value, json};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 
 /// An operation on many failures, and how it is told.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,15 @@ impl Many {
         }
     }
 
+    /// What is done to an upstream instead.
+    fn for_an_upstream(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "flush",
+            Self::Hold => "pause",
+            Self::Release => "resume",
+        }
+    }
+
     /// What happens to them.
     fn done(self) -> &'static str {
         match self {
@@ -44,28 +54,23 @@ impl Many {
 /// `retry`, `hold`, `release`
 pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure> {
     let session = Session::new(global)?;
+    let choice = Choice::of(&session, args, what.for_an_upstream())?;
     let mut request = Map::new();
     request.insert("op".into(), json!(what.op()));
     if let Many::Retry { reset } = what {
         request.insert("reset".into(), json!(reset));
     }
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
-    let filter = filter(&args.filters);
-    match (args.ids.is_empty(), filter.is_empty(), args.all) {
-        (false, true, false) => drop(request.insert("ids".into(), json!(ids(&session, &args.ids, what)?))),
-        (true, false, false) => drop(request.insert("filter".into(), Value::Object(filter))),
-        (true, true, true) => drop(request.insert("all".into(), json!(true))),
-        _ => return Err(Failure::Usage("say which: ids, or filters such as --status critical, or --all".into())),
-    }
-    if args.dry_run || args.ids.is_empty() {
+    choice.put_into(&mut request);
+    if args.dry_run {
         request.insert("dry_run".into(), json!(true));
-        let matched = session.order(&Value::Object(request.clone()))?;
-        let number = count(matched.value["matched"].as_u64().unwrap_or_default());
-        if args.dry_run {
-            return answer(&session, &matched.value, &format!("{number} match; nothing was changed."));
-        }
-        confirm(args.yes, &format!("{number} failures: {}.", what.done()))?;
-        request.insert("dry_run".into(), json!(false));
+        let matched = session.order(&Value::Object(request))?.value;
+        let shown = choice.shown(&session)?;
+        return answer(&session, &matched, &format!("{shown}Nothing was changed."));
+    }
+    if let (Choice::Matching(_), false) = (&choice, args.yes) {
+        let shown = choice.shown(&session)?;
+        confirm(false, &format!("{shown}They are {}.", what.done()))?;
     }
     let reply = session.order(&Value::Object(request))?.value;
     let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
@@ -79,7 +84,7 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
 /// `flush`
 pub fn flush(global: &Global, args: &UpstreamArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    if let Some(name) = args.upstream.as_deref().filter(|name| name.starts_with('#') || name.parse::<u64>().is_ok()) {
+    if let Some(name) = a_failure(&session, args) {
         return Err(Failure::Usage(format!(
             "flush takes an upstream. To send one failure again: resyncd retry {name}"
         )));
@@ -92,7 +97,7 @@ pub fn flush(global: &Global, args: &UpstreamArgs) -> Result<(), Failure> {
 /// `pause` and `resume`
 pub fn gate(global: &Global, args: &UpstreamArgs, op: &str) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    if let Some(name) = args.upstream.as_deref().filter(|name| name.starts_with('#') || name.parse::<u64>().is_ok()) {
+    if let Some(name) = a_failure(&session, args) {
         let right = if op == "pause" { "hold" } else { "release" };
         return Err(Failure::Usage(format!("{op} takes an upstream. For one failure: resyncd {right} {name}")));
     }
@@ -117,45 +122,13 @@ fn upstream_order(session: &Session, op: &str, args: &UpstreamArgs) -> Result<Va
     Ok(session.order(&Value::Object(request))?.value)
 }
 
-fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>) {
-    if let Some(reason) = reason {
-        request.insert("reason".into(), json!(reason));
-    }
-    if let Some(by) = claimed(by) {
-        request.insert("by".into(), json!(by));
-    }
-}
-
-/// The ids as they were given, or line by line from standard input; each looked up.
-fn ids(session: &Session, given: &[String], what: Many) -> Result<Vec<String>, Failure> {
-    let names: Vec<String> = if given == ["-"] {
-        let lines = io::stdin().lock().lines().collect::<Result<Vec<_>, _>>()?;
-        lines.into_iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
-    } else {
-        given.to_vec()
-    };
-    let upstream = |name: &String| session.config.upstreams.iter().any(|upstream| upstream.name == *name);
-    if let Some(name) = names.iter().find(|name| upstream(name)) {
-        let right = if matches!(what, Many::Hold) { "pause" } else { "flush" };
-        return Err(Failure::Usage(format!("{name} is an upstream; you want: resyncd {right} {name}")));
-    }
-    names.iter().map(|name| session.resolve(name)).collect()
-}
-
-/// Asks, unless that was answered with `--yes`; without a terminal nobody can answer.
-pub(super) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "{what} Nobody is there to confirm it: add --yes, or --dry-run to look first"
-        )));
-    }
-    eprint!("{what} Go on? [y/N] ");
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::Failed("nothing was changed".into())) }
+/// A failure that was named where an upstream belongs.
+fn a_failure<'a>(session: &Session, args: &'a UpstreamArgs) -> Option<&'a str> {
+    let name = args.upstream.as_deref()?;
+    let configured = session.config.upstreams.iter().any(|upstream| upstream.name == name);
+    let is_number = || matches!(FailureName::parse(name), FailureName::Number(_));
+    let is_live = || session.quietly(&json!({"op": "get", "id": name})).is_ok();
+    (!configured && (is_number() || is_live())).then_some(name)
 }
 
 fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 
 use super::args::{ColorWhen, Global};
 use crate::moment::WallTime;
+use serde_json::Value;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -12,8 +13,8 @@ use time::UtcOffset;
 /// Where answers go, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
-    /// Columns; `None` when nobody's terminal limits them.
-    width: Option<usize>,
+    /// Columns.
+    width: usize,
     colors: bool,
 }
 
@@ -32,6 +33,13 @@ pub enum Tone {
     Bad,
 }
 
+/// Columns where no terminal says how many: what a log, a mail or a ticket shows without breaking.
+const PIPED: usize = 120;
+/// No column is made narrower than this.
+const NARROWEST: usize = 8;
+/// Blanks between two columns.
+const GAP: usize = 2;
+
 impl Screen {
     /// Standard output as it is.
     #[must_use]
@@ -43,7 +51,8 @@ impl Screen {
             ColorWhen::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
         let size = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-        Self { width: if terminal { size().filter(|columns| *columns > 0) } else { None }, colors }
+        let width = if terminal { size().filter(|columns| *columns > 0) } else { None };
+        Self { width: width.unwrap_or(PIPED), colors }
     }
 
     /// A text in its tone.
@@ -60,7 +69,8 @@ impl Screen {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// A table: columns as wide as they need to be, the last one cut where the terminal ends.
+    /// A table that fits: columns as wide as they need to be; where that is too wide, the widest ones
+    /// are cut.
     pub fn table(self, out: &mut impl Write, heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
         let mut widths: Vec<usize> = heading.iter().map(|text| text.chars().count()).collect();
         for row in rows {
@@ -68,29 +78,58 @@ impl Screen {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        self.narrow(&mut widths);
         let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
         writeln!(out, "{}", self.paint(Tone::Strong, &self.row(&heading, &widths)))?;
         rows.iter().try_for_each(|row| writeln!(out, "{}", self.row(row, &widths)))
     }
 
-    fn row(self, cells: &[String], widths: &[usize]) -> String {
-        let mut line = String::new();
-        for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            if n + 1 == cells.len() {
-                line.push_str(cell);
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(line, "{cell:width$}  ");
-            }
-        }
-        let line = line.trim_end();
-        match self.width {
-            Some(width) if line.chars().count() > width => {
-                line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-            }
-            _ => line.to_owned(),
+    /// Takes from the widest column until all fit, or none can be narrower.
+    fn narrow(self, widths: &mut [usize]) {
+        let room = self.width.saturating_sub(GAP * widths.len().saturating_sub(1));
+        while widths.iter().sum::<usize>() > room {
+            let second = widths.iter().copied().filter(|width| Some(width) != widths.iter().max()).max();
+            let over = widths.iter().sum::<usize>() - room;
+            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else { return };
+            let down_to = second.unwrap_or(0).min(*widest - 1).max(NARROWEST);
+            *widest -= over.min(*widest - down_to);
         }
     }
+
+    fn row(self, cells: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(widths) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{:width$}{:GAP$}", shortened(cell, *width), "");
+        }
+        self.fit(line.trim_end())
+    }
+
+    /// A line, cut where the screen ends.
+    #[must_use]
+    pub fn fit(self, line: &str) -> String {
+        shortened(line, self.width)
+    }
+}
+
+/// A text of at most so many characters; a cut one says so.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A text of a reply, made harmless; nothing where there is none.
+#[must_use]
+pub fn text(value: &Value, name: &str) -> String {
+    harmless(value[name].as_str().unwrap_or_default())
+}
+
+/// A time of a reply.
+#[must_use]
+pub fn time(value: &Value, name: &str) -> Option<WallTime> {
+    value[name].as_str().and_then(WallTime::parse)
 }
 
 /// Foreign text on one line that commands no terminal: control characters, line and paragraph
@@ -193,10 +232,23 @@ mod tests {
 
     #[test]
     fn tables_fit_the_terminal() {
-        let screen = Screen { width: Some(12), colors: false };
+        let screen = Screen { width: 12, colors: false };
         let mut out = Vec::new();
         let rows = [vec!["1".to_owned(), "a long error text".to_owned()]];
         screen.table(&mut out, &["NR", "ERROR"], &rows).expect("a Vec takes all");
         assert_eq!(String::from_utf8(out).expect("UTF-8"), "NR  ERROR\n1   a long …\n");
+    }
+
+    #[test]
+    fn the_widest_columns_are_cut_and_the_others_stay() {
+        let screen = Screen { width: 40, colors: false };
+        let mut out = Vec::new();
+        let row = ["1042", "SALE an-entity-id-that-is-much-too-long", "CREATE", "an error text that is longer"];
+        let rows = [row.map(str::to_owned).to_vec()];
+        screen.table(&mut out, &["NR", "ENTITY", "ACTION", "ERROR"], &rows).expect("a Vec takes all");
+        let table = String::from_utf8(out).expect("UTF-8");
+        assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
+        assert!(table.contains("1042  SALE an-enti…  CREATE  an error t…"), "{table}");
+        screen.table(&mut Vec::new(), &["A"; 30], &[vec!["x".repeat(50); 30]]).expect("it ends");
     }
 }

@@ -1,11 +1,13 @@
 //! How a command gets its answers: from the agent, or without one from the store itself.
 
 use super::args::{Global, RunArgs};
+use super::choose::one_line;
 use super::client::{Client, Door, NoAgent};
 use super::render::{Screen, harmless};
 use super::{Failure, direct, setup};
 use crate::config::Config;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::io::Write;
 
 /// What every command has at hand.
@@ -19,6 +21,8 @@ pub struct Session {
     pub json: bool,
     /// Only answers and errors.
     pub quiet: bool,
+    /// Where questions go.
+    asking: RefCell<Option<Client>>,
 }
 
 /// A reply of the agent, parsed, and as it came.
@@ -34,36 +38,66 @@ impl Session {
     /// Reads the configuration.
     pub fn new(global: &Global) -> Result<Self, Failure> {
         let config = setup::config(global, &RunArgs::default())?;
-        Ok(Self { config, screen: Screen::new(global), json: global.json, quiet: global.quiet })
+        Ok(Self {
+            config,
+            screen: Screen::new(global),
+            json: global.json,
+            quiet: global.quiet,
+            asking: RefCell::new(None),
+        })
     }
 
     /// Asks what only reads; without an agent the store is opened.
     pub fn ask(&self, request: &Value) -> Result<Reply, Failure> {
-        match Client::connect(&self.config.agent.admin_socket, Door::Admin) {
-            Ok(mut client) => self.judge(client.call(request)?),
-            Err(NoAgent::NotRunning(told)) if direct::exists(&self.config) => {
-                match direct::ask(&self.config, request.to_string().as_bytes())? {
-                    Some(line) => self.judge(line),
-                    None => Err(Failure::Unreachable(told)),
+        Self::judge(self.answer(request)?, self.json)
+    }
+
+    /// As [`ask`](Self::ask), where a no is not the last word.
+    pub fn quietly(&self, request: &Value) -> Result<Reply, Failure> {
+        Self::judge(self.answer(request)?, false)
+    }
+
+    /// A reply line. Questions share a connection, for a name takes one each.
+    fn answer(&self, request: &Value) -> Result<Vec<u8>, Failure> {
+        let mut asking = self.asking.borrow_mut();
+        if asking.is_none() {
+            match Client::connect(&self.config.agent.admin_socket, Door::Admin) {
+                Ok(client) => *asking = Some(client),
+                Err(NoAgent::NotRunning(told)) if direct::exists(&self.config) => {
+                    let line = direct::ask(&self.config, request.to_string().as_bytes())?;
+                    return line.ok_or(Failure::Unreachable(told));
                 }
+                Err(no) => return Err(no.into()),
             }
-            Err(no) => Err(no.into()),
         }
+        let line = asking.as_mut().expect("there is one, or we have returned").call(request);
+        if line.is_err() {
+            *asking = None;
+        }
+        line
     }
 
     /// Asks what changes something; only the agent does that.
     pub fn order(&self, request: &Value) -> Result<Reply, Failure> {
-        self.judge(Client::connect(&self.config.agent.admin_socket, Door::Admin)?.call(request)?)
+        self.order_line(request.to_string().as_bytes())
+    }
+
+    /// The same with the request's own text. On a connection of its own, for a person may have thought
+    /// for long since the last question.
+    pub fn order_line(&self, line: &[u8]) -> Result<Reply, Failure> {
+        let mut client = Client::connect(&self.config.agent.admin_socket, Door::Admin)?;
+        client.send(line)?;
+        Self::judge(client.receive()?, self.json)
     }
 
     /// An error reply becomes the command's failure; with `--json` it is printed first.
-    fn judge(&self, line: Vec<u8>) -> Result<Reply, Failure> {
+    fn judge(line: Vec<u8>, json: bool) -> Result<Reply, Failure> {
         let value: Value = serde_json::from_slice(&line)
             .map_err(|error| Failure::Failed(format!("the agent's answer is no JSON: {error}")))?;
         if value["ok"] == true {
             return Ok(Reply { value, line });
         }
-        if self.json {
+        if json {
             let mut out = std::io::stdout().lock();
             out.write_all(&line)?;
             if !line.ends_with(b"\n") {
@@ -81,28 +115,36 @@ impl Session {
 
     /// The whole id of the one failure that a person means.
     pub fn resolve(&self, name: &str) -> Result<String, Failure> {
-        match self.ask(&json!({"op": "get", "id": name})) {
+        match self.quietly(&json!({"op": "get", "id": name})) {
             Ok(reply) => Ok(reply.value["failure"]["id"].as_str().unwrap_or_default().to_owned()),
+            Err(Failure::Rejected(told)) => Err(self.begun(name, told)),
             Err(Failure::NotFound(told)) => {
-                let found = self.ask(&json!({"op": "list", "entity_id": name, "limit": 10}))?;
-                let failures = found.value["failures"].as_array().map(Vec::as_slice).unwrap_or_default();
-                match failures {
+                let found = self.ask(&json!({"op": "list", "entity_id": name, "limit": MOST_NAMED}))?;
+                match found.value["failures"].as_array().map(Vec::as_slice).unwrap_or_default() {
                     [] => Err(Failure::NotFound(format!("{told}, and no entity of this id has one"))),
                     [one] => Ok(one["id"].as_str().unwrap_or_default().to_owned()),
-                    several => Err(Failure::Failed(format!(
-                        "{name} has several live failures, name one:\n{}",
-                        several.iter().map(one_line).collect::<Vec<_>>().join("\n")
-                    ))),
+                    several => Err(ambiguous(&format!("{name} has several live failures"), several)),
                 }
             }
             Err(other) => Err(other),
         }
     }
+
+    /// A name that begins several ids: which they are.
+    fn begun(&self, name: &str, told: String) -> Failure {
+        let Some((_, ids)) = told.split_once("several ids: ") else { return Failure::Rejected(told) };
+        let looked = ids.split(' ').filter_map(|id| self.quietly(&json!({"op": "get", "id": id})).ok());
+        let several: Vec<Value> = looked.map(|reply| reply.value["failure"].clone()).collect();
+        ambiguous(&format!("{name} is the beginning of several ids"), &several)
+    }
 }
 
-fn one_line(failure: &Value) -> String {
-    let text = |name: &str| harmless(failure[name].as_str().unwrap_or_default());
-    format!("  {}  {}  {} {} {}", failure["seq"], text("id"), text("entity_type"), text("entity_id"), text("action"))
+/// So many are listed when a name means several.
+const MOST_NAMED: usize = 10;
+
+fn ambiguous(what: &str, several: &[Value]) -> Failure {
+    let lines: Vec<String> = several.iter().map(one_line).collect();
+    Failure::Failed(format!("{what}, name one:\n{}", lines.join("\n")))
 }
 
 /// Whom the command acts for, by its own word or sudo's: claimed, not proven.

@@ -1,35 +1,39 @@
 //! `show`: one failure, why it is where it is, what blocks it, what happens next, and all tries.
 
 use super::args::{Global, ShowArgs};
-use super::render::{Tone, ago, clock, harmless};
-use super::session::{Reply, Session};
+use super::history::table;
+use super::render::{Tone, ago, harmless, text, time};
+use super::session::Session;
+use super::status::upstream;
 use super::{Failure, words};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
+/// So many entries of its history are shown, the newest; there may be thousands after an outage.
+const LAST_ENTRIES: usize = 20;
+/// So many of those that wait behind it are looked at.
+const FOLLOWERS: usize = 50;
+
 /// Runs the command.
 pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    let live = match session.resolve(&args.id) {
-        Ok(id) => Some(session.ask(&json!({"op": "get", "id": id}))?),
-        // It may have left; its history is kept.
+    let id = match session.resolve(&args.id) {
+        Ok(id) => id,
+        // It may have left, or have another number since it was edited; its history is kept.
         Err(Failure::NotFound(told)) => {
-            let history = session.ask(&json!({"op": "history", "id": args.id}));
-            return match history {
-                Ok(history) => gone(&session, &history),
-                Err(Failure::NotFound(_)) => Err(Failure::Failed(told)),
-                Err(other) => Err(other),
-            };
+            let Ok(known) = session.quietly(&history(&args.id, 1)) else { return Err(Failure::Failed(told)) };
+            let id = text(&known.value["entries"][0], "failure_id");
+            if session.quietly(&json!({"op": "get", "id": id})).is_err() {
+                return gone(&session, &id);
+            }
+            id
         }
         Err(other) => return Err(other),
     };
-    let Some(Reply { value, .. }) = live else { return Ok(()) };
-    let failure = &value["failure"];
-    let history = session
-        .ask(&json!({"op": "history", "id": failure["id"]}))
-        .map_or(Value::Null, |reply| reply.value["entries"].clone());
+    let Ok(found) = session.quietly(&json!({"op": "get", "id": id})) else { return gone(&session, &id) };
+    let failure = &found.value["failure"];
     let mut out = io::stdout().lock();
     if session.json {
         let mut shown = failure.clone();
@@ -37,24 +41,43 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
             fields.remove("payload");
             fields.remove("response");
         }
-        writeln!(out, "{}", json!({"failure": shown, "history": history}))?;
-        return Ok(());
+        return Ok(writeln!(out, "{}", json!({"failure": shown, "history": whole_history(&session, &id)?}))?);
     }
     tell(&session, &mut out, failure)?;
-    tries(&session, &mut out, &history)?;
+    behind(&session, &mut out, failure)?;
+    tries(&session, &mut out, &id)?;
     if args.payload {
         let payload = failure["payload"].as_str().unwrap_or("(none)");
         writeln!(out, "\nPayload:\n{}", payload.lines().map(harmless).collect::<Vec<_>>().join("\n"))?;
+        if let Some(response) = failure["response"].as_str() {
+            let lines = response.lines().map(harmless).collect::<Vec<_>>();
+            writeln!(out, "\nThe last answer:\n{}", lines.join("\n"))?;
+        }
     }
     Ok(())
 }
 
-fn text(value: &Value, name: &str) -> String {
-    harmless(value[name].as_str().unwrap_or_default())
+/// The question for the newest entries of a failure.
+fn history(id: &str, limit: usize) -> Value {
+    json!({"op": "history", "id": id, "order": "desc", "limit": limit})
 }
 
-fn time(value: &Value, name: &str) -> Option<WallTime> {
-    value[name].as_str().and_then(WallTime::parse)
+/// All entries of a failure, oldest first.
+fn whole_history(session: &Session, id: &str) -> Result<Vec<Value>, Failure> {
+    let (mut entries, mut request) = (Vec::new(), json!({"op": "history", "id": id}));
+    loop {
+        let mut page = match session.quietly(&request) {
+            Ok(page) => page.value,
+            // Nothing was tried or done yet.
+            Err(Failure::NotFound(_)) => return Ok(entries),
+            Err(other) => return Err(other),
+        };
+        entries.extend(page["entries"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        if page["next"].is_null() {
+            return Ok(entries);
+        }
+        request["after"] = page["next"].take();
+    }
 }
 
 fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<()> {
@@ -69,7 +92,7 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     writeln!(out, "Error      {}", text(failure, "error"))?;
     writeln!(out, "Retries    {} counted", failure["retry_count"])?;
     if let Some(upstream) = failure["upstream"].as_str() {
-        writeln!(out, "Upstream   {}", harmless(upstream))?;
+        writeln!(out, "Upstream   {}", standing(session, upstream))?;
     } else if failure["error_class"] == "no_route" {
         writeln!(out, "Upstream   none: no route of the configuration is for it")?;
     } else {
@@ -83,6 +106,13 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     next(out, failure, &state, now)
 }
 
+/// How an upstream stands, in words; its name where nobody can say.
+fn standing(session: &Session, name: &str) -> String {
+    let health = session.quietly(&json!({"op": "health"})).map_or(Value::Null, |reply| reply.value);
+    let all = health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true))
+}
+
 fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
     match state {
         "critical" if failure["error_class"] == "no_route" => {
@@ -93,7 +123,8 @@ fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io
         }
         "critical" => {
             let step = words::next_step(failure["error_class"].as_str());
-            writeln!(out, "Next       {step} resyncd retry {}", failure["seq"])
+            writeln!(out, "Next       {step} resyncd retry {}", failure["seq"])?;
+            writeln!(out, "           Or put it right here: resyncd edit {} --reason …", failure["seq"])
         }
         "blocked" => {
             let head = text(failure, "blocked_by");
@@ -104,69 +135,78 @@ fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io
             None => writeln!(out, "Next       as soon as the upstream answers a probe"),
         },
         "held" => writeln!(out, "Next       when it may be sent: resyncd release {}", failure["seq"]),
+        "due" => writeln!(out, "Next       now, as soon as the upstream lets it"),
         _ => Ok(()),
     }
 }
 
-fn tries(session: &Session, out: &mut impl Write, history: &Value) -> io::Result<()> {
-    let entries = history.as_array().map(Vec::as_slice).unwrap_or_default();
+/// What waits until this one has left.
+fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
+    let mut request = json!({"op": "list", "after": failure["seq"].to_string(), "limit": FOLLOWERS});
+    let same: &[&str] = if failure["order_key"].is_null() { &["entity_type", "entity_id"] } else { &["order_key"] };
+    for name in same {
+        request[*name] = failure[*name].clone();
+    }
+    let later = session.ask(&request)?.value;
+    let waits = |other: &&Value| other["blocked_by"] == failure["id"];
+    let blocked: Vec<&Value> = later["failures"].as_array().into_iter().flatten().filter(waits).collect();
+    let numbers: Vec<String> = blocked.iter().take(10).map(|other| other["seq"].to_string()).collect();
+    match (blocked.len(), later["next"].is_null()) {
+        (0, _) => {}
+        (count, true) if count == numbers.len() => writeln!(out, "Blocks     {}", numbers.join(", "))?,
+        (count, true) => writeln!(out, "Blocks     {}, … ({count} in all)", numbers.join(", "))?,
+        (count, false) => writeln!(out, "Blocks     {}, … ({count} or more)", numbers.join(", "))?,
+    }
+    Ok(())
+}
+
+fn tries(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
+    let mut page = match session.quietly(&history(id, LAST_ENTRIES)) {
+        Ok(page) => page.value,
+        Err(Failure::NotFound(_)) => Value::Null,
+        Err(other) => return Err(other),
+    };
+    let mut entries = page["entries"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    entries.reverse();
+    if !entries.iter().any(|entry| entry["kind"] == "attempt") {
+        writeln!(out, "\nIt has not been tried yet.")?;
+    }
     if entries.is_empty() {
-        return writeln!(out, "\nIt has not been tried yet.");
-    }
-    let now = wall();
-    let rows: Vec<Vec<String>> = entries.iter().map(|entry| row(entry, now)).collect();
-    writeln!(out)?;
-    session.screen.table(out, &["WHEN", "WHAT", "STATUS", "CLASS", "COUNTED", "ANSWER"], &rows)?;
-    let last = entries.iter().rev().find(|entry| entry["kind"] == "attempt");
-    match last.and_then(|entry| entry["why"].as_str()).map(words::why) {
-        Some(why) if !why.is_empty() => writeln!(out, "\nThe last try: {why}."),
-        _ => Ok(()),
-    }
-}
-
-fn row(entry: &Value, now: WallTime) -> Vec<String> {
-    let when = time(entry, "at").map_or_else(String::new, |at| clock(at, now));
-    if entry["kind"] == "operation" {
-        let who = entry["actor_name"].as_str().map_or_else(|| entry["actor_uid"].to_string(), harmless);
-        let claimed = entry["claimed_by"].as_str().map_or_else(String::new, |by| format!(" (says: {})", harmless(by)));
-        let what = format!("{} by {who}{claimed}", text(entry, "operation"));
-        return vec![when, what, String::new(), String::new(), String::new(), text(entry, "reason")];
-    }
-    let status = entry["http_status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string());
-    let counted = words::counted(entry);
-    vec![
-        when,
-        format!("try {} ({}), {} ms", entry["attempt"], text(entry, "trigger"), entry["duration_ms"]),
-        status,
-        text(entry, "class"),
-        counted.to_owned(),
-        text(entry, "error"),
-    ]
-}
-
-/// A failure that has left: its tries tell how.
-fn gone(session: &Session, history: &Reply) -> Result<(), Failure> {
-    let entries = &history.value["entries"];
-    let mut out = io::stdout().lock();
-    if session.json {
-        writeln!(out, "{}", json!({"failure": Value::Null, "history": entries}))?;
         return Ok(());
     }
-    let last = entries.as_array().and_then(|entries| entries.iter().rev().find(|entry| entry["kind"] == "attempt"));
-    if let Some(last) = last {
-        let title = format!("{} {} {}", text(last, "entity_type"), text(last, "entity_id"), text(last, "action"));
-        let left = match (last["class"].as_str(), time(last, "at")) {
-            (Some("delivered"), Some(at)) => format!("delivered to {}: {}", text(last, "upstream"), ago(at, wall())),
-            _ => "is not live any more".to_owned(),
-        };
-        writeln!(
-            out,
-            "{}   no. {}   {}",
-            session.screen.paint(Tone::Strong, &title),
-            last["seq"],
-            text(last, "failure_id")
-        )?;
-        writeln!(out, "{}.", session.screen.paint(Tone::Good, &left))?;
+    writeln!(out)?;
+    if !page["next"].is_null() {
+        writeln!(out, "The last {LAST_ENTRIES}; all: resyncd history {id}")?;
     }
-    Ok(tries(session, &mut out, entries)?)
+    table(session, out, &entries, false)?;
+    let last = entries.iter().rev().find(|entry| entry["kind"] == "attempt");
+    match last.and_then(|entry| entry["why"].as_str()).map(words::why) {
+        Some(why) if !why.is_empty() => Ok(writeln!(out, "\nThe last try: {why}.")?),
+        _ => Ok(()),
+    }
+}
+
+/// A failure that has left: its history tells how.
+fn gone(session: &Session, id: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    if session.json {
+        let history = whole_history(session, id)?;
+        return Ok(writeln!(out, "{}", json!({"failure": Value::Null, "history": history}))?);
+    }
+    let page = session.ask(&history(id, LAST_ENTRIES))?.value;
+    let entries = page["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(last) = entries.iter().find(|entry| !entry["entity_type"].is_null()) {
+        let title = format!("{} {} {}", text(last, "entity_type"), text(last, "entity_id"), text(last, "action"));
+        writeln!(out, "{}   no. {}   {id}", session.screen.paint(Tone::Strong, &title), last["seq"])?;
+    }
+    let when = |entry: &Value| time(entry, "at").map_or_else(String::new, |at| format!(": {}", ago(at, wall())));
+    let left = entries.iter().find_map(|entry| match (entry["class"].as_str(), entry["operation"].as_str()) {
+        (Some("delivered"), _) => Some(format!("delivered to {}{}", text(entry, "upstream"), when(entry))),
+        (_, Some("discard")) => Some(format!("discarded by a person{}", when(entry))),
+        (_, Some("cleanup")) => Some(format!("taken away by the clean-up{}", when(entry))),
+        _ => None,
+    });
+    let left = left.unwrap_or_else(|| "is not live any more".to_owned());
+    writeln!(out, "{}.", session.screen.paint(Tone::Good, &left))?;
+    tries(session, &mut out, id)
 }

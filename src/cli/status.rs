@@ -2,11 +2,10 @@
 
 use super::args::Global;
 use super::client::{Client, Door};
-use super::render::{Tone, ago, bytes, clock, count, harmless, span};
+use super::render::{Tone, ago, bytes, clock, count, harmless, span, text, time};
 use super::session::Session;
 use super::{Failure, direct, words};
 use crate::io::clock::wall;
-use crate::moment::WallTime;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -85,10 +84,6 @@ fn number(health: &Value, name: &str) -> u64 {
     health[name].as_u64().unwrap_or_default()
 }
 
-fn time(value: &Value, name: &str) -> Option<WallTime> {
-    value[name].as_str().and_then(WallTime::parse)
-}
-
 /// The first line: what it comes to.
 fn verdict(standing: &Standing) -> (Tone, String) {
     let health = &standing.health;
@@ -130,7 +125,8 @@ fn upstreams(standing: &Standing) -> Vec<String> {
     all.iter().map(|one| upstream(one, anything)).collect()
 }
 
-fn upstream(upstream: &Value, anything_waits: bool) -> String {
+/// An upstream's line: how it stands, since when, why, and when it is tried next.
+pub(super) fn upstream(upstream: &Value, anything_waits: bool) -> String {
     let now = wall();
     let name = harmless(upstream["name"].as_str().unwrap_or_default());
     // A pause that nothing waits for is nobody's concern.
@@ -160,15 +156,14 @@ fn next(standing: &Standing) -> String {
     }
     let critical = number(&standing.health, "critical");
     if let Some(failure) = &standing.critical {
-        let text = |name: &str| harmless(failure[name].as_str().unwrap_or_default());
         let class = failure["error_class"].as_str().map_or_else(String::new, |class| format!(", {}", harmless(class)));
-        let error = text("error");
+        let error = text(failure, "error");
         let error = error.strip_prefix("HTTP ").unwrap_or(&error);
         return format!(
             "Next: resyncd show {}   {} {}{class}: {error}",
             failure["seq"],
-            text("entity_type"),
-            text("entity_id")
+            text(failure, "entity_type"),
+            text(failure, "entity_id")
         );
     }
     if critical == 0 && number(&standing.health, "lost") > 0 {
@@ -178,7 +173,7 @@ fn next(standing: &Standing) -> String {
     let paused = |upstream: &&Value| upstream["state"] == "paused";
     let upstreams = standing.health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
     if critical > 0 {
-        "Next: sudo resyncd list --status critical".to_owned()
+        "Next: sudo resyncd critical".to_owned()
     } else if let Some(upstream) = upstreams.iter().find(paused) {
         format!("Next: resyncd resume {}", harmless(upstream["name"].as_str().unwrap_or_default()))
     } else if upstreams.is_empty() {

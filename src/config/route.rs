@@ -33,6 +33,8 @@ pub struct Route {
     pub on_unsure: OnUnsure,
     /// How to ask whether it arrived.
     pub verify: Option<Verify>,
+    /// May a person change what goes by it?
+    pub editable: bool,
 }
 
 /// An HTTP method.
@@ -155,6 +157,7 @@ impl Document<'_> {
             on_refused: section.choice("on_refused", &refused, self).unwrap_or_default(),
             on_unsure: section.choice("on_unsure", &unsure, self).unwrap_or_default(),
             verify: section.table("verify", self).and_then(|verify| self.verify(verify)),
+            editable: section.truth("editable", self).unwrap_or(true),
             body,
         };
         if route.on_unsure == OnUnsure::Verify && route.verify.is_none() {

@@ -17,7 +17,8 @@ pub struct Actor {
 }
 
 impl Store {
-    /// Keeps one deed; one row a failure.
+    /// Keeps one deed; one row a failure, with what that is, for the audit outlives it. So a deed that
+    /// takes it away is kept before it has gone.
     pub fn audit(
         &mut self,
         at: WallTime,
@@ -28,8 +29,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "INSERT INTO audit_log (at, actor_uid, actor_name, claimed_by, operation, failure_id, reason) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO audit_log (at, actor_uid, actor_name, claimed_by, operation, failure_id, reason, \
+                 seq, entity_type, entity_id, action) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, seq, entity_type, entity_id, action \
+                 FROM (SELECT 1) LEFT JOIN sync_failures ON sync_failures.id = ?6",
             )?
             .execute(params![
                 at.sql(),

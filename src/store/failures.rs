@@ -245,16 +245,17 @@ impl Store {
 
     /// Takes away a failure that has left, and tells who is next in its order.
     pub fn remove(&mut self, failure: &Failure, how: Leaving, at: WallTime) -> Result<Option<Successor>, StoreError> {
+        // Its row still tells the key that it was recorded under.
+        if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
+            self.key_left(uid, key, failure.seq, how, at)?;
+        }
         let sql = "DELETE FROM sync_failures WHERE seq = ?1 AND id = ?2";
         let gone = self.connection.prepare_cached(sql)?.execute(params![failure.seq.0, failure.id.as_str()])?;
         self.ledger.live = self.ledger.live.saturating_sub(gone as u64);
-        if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
-            self.key_left(uid, key, how, at)?;
-        }
         self.successor(&failure.order())
     }
 
-    fn successor(&self, order: &OrderKey) -> Result<Option<Successor>, StoreError> {
+    pub(super) fn successor(&self, order: &OrderKey) -> Result<Option<Successor>, StoreError> {
         let read = |row: &Row| {
             Ok(Successor {
                 seq: Seq(row.get(0)?),
@@ -478,8 +479,9 @@ impl Store {
 
     /// The number of a failure that has left, by its tries.
     pub fn seq_of_gone(&self, id: &FailureId) -> Result<Option<Seq>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 LIMIT 1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
         Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
 }

@@ -1,7 +1,7 @@
 //! The keys that applications gave: the same key again is the same failure, also after it left.
 
 use super::{Store, StoreError};
-use crate::ids::FailureId;
+use crate::ids::{FailureId, Seq};
 use crate::moment::WallTime;
 use crate::record::{Leaving, PayloadKind};
 use ring::digest::{Context, SHA256};
@@ -84,13 +84,21 @@ impl Store {
         Ok(())
     }
 
-    /// The failure recorded under a key has left.
-    pub(super) fn key_left(&mut self, uid: u32, key: &str, how: Leaving, at: WallTime) -> Result<(), StoreError> {
+    /// The failure recorded under a key leaves; an edit may have given it another key meanwhile.
+    pub(super) fn key_left(
+        &mut self,
+        uid: u32,
+        key: &str,
+        failure: Seq,
+        how: Leaving,
+        at: WallTime,
+    ) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE idempotency_keys SET outcome = ?3, left_at = ?4 WHERE source_uid = ?1 AND key = ?2",
+                "UPDATE idempotency_keys SET outcome = ?3, left_at = ?4 WHERE source_uid = ?1 \
+                 AND key = coalesce((SELECT recorded_key FROM sync_failures WHERE seq = ?5), ?2)",
             )?
-            .execute(params![uid, key, how.as_str(), at.sql()])?;
+            .execute(params![uid, key, how.as_str(), at.sql(), failure.0])?;
         Ok(())
     }
 }

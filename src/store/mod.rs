@@ -18,8 +18,10 @@ pub mod ballast;
 pub mod check;
 pub mod disk;
 pub mod door;
+pub mod editing;
 pub mod failures;
 pub mod filter;
+pub mod history;
 pub mod importing;
 pub mod keys;
 pub mod ledger;
@@ -30,6 +32,7 @@ pub mod quarantine;
 pub mod reader;
 pub mod rows;
 pub mod salvage;
+pub mod statistics;
 pub mod strangers;
 pub mod upstreams;
 

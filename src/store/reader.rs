@@ -20,7 +20,7 @@ use std::collections::HashSet;
 /// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// One page of a list.
@@ -54,55 +54,6 @@ pub struct Unsent {
     pub needs_person: u64,
     /// When the oldest was recorded.
     pub oldest_created_at: Option<String>,
-}
-
-/// One line of a failure's history.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
-    /// A try.
-    Attempt(AttemptEntry),
-    /// Something a person did.
-    Operation(OperationEntry),
-}
-
-/// A try, as it was kept.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the columns of sync_attempts, named in spec/07")]
-pub struct AttemptEntry {
-    pub at: String,
-    pub failure: FailureId,
-    pub seq: Seq,
-    pub entity_type: String,
-    pub entity_id: String,
-    pub action: String,
-    pub attempt: u32,
-    pub trigger: String,
-    pub upstream: String,
-    pub duration_ms: i64,
-    pub http_status: Option<u16>,
-    pub class: String,
-    pub error: Option<String>,
-    pub response: Option<String>,
-    pub counted: bool,
-    pub provisional: bool,
-    pub why: Option<String>,
-}
-
-/// A person's deed, as it was kept.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the columns of audit_log, named in spec/07")]
-pub struct OperationEntry {
-    pub at: String,
-    pub failure: FailureId,
-    pub seq: Option<Seq>,
-    pub entity_type: Option<String>,
-    pub entity_id: Option<String>,
-    pub action: Option<String>,
-    pub operation: String,
-    pub actor_uid: Option<u32>,
-    pub actor_name: Option<String>,
-    pub claimed_by: Option<String>,
-    pub reason: Option<String>,
 }
 
 impl Reader {
@@ -253,7 +204,8 @@ impl Reader {
             FailureName::Number(seq) => {
                 let live =
                     self.connection.query_row("SELECT id FROM sync_failures WHERE seq = ?1", [seq.0], id).optional()?;
-                let gone = "SELECT failure_id FROM sync_attempts WHERE seq = ?1 LIMIT 1";
+                let gone = "SELECT failure_id FROM sync_attempts WHERE seq = ?1 \
+                            UNION ALL SELECT failure_id FROM audit_log WHERE seq = ?1 LIMIT 1";
                 Ok(match live {
                     Some(found) => vec![found],
                     None => self.connection.query_row(gone, [seq.0], id).optional()?.into_iter().collect(),
@@ -267,7 +219,8 @@ impl Reader {
                 };
                 let mut statement = self.connection.prepare(
                     "SELECT id FROM sync_failures WHERE id >= ?1 AND id < ?2 \
-                     UNION SELECT failure_id FROM sync_attempts WHERE failure_id >= ?1 AND failure_id < ?2 LIMIT ?3",
+                     UNION SELECT failure_id FROM sync_attempts WHERE failure_id >= ?1 AND failure_id < ?2 \
+                     UNION SELECT failure_id FROM audit_log WHERE failure_id >= ?1 AND failure_id < ?2 LIMIT ?3",
                 )?;
                 let ids =
                     statement.query_map(params![text, above, as_limit(limit)], id)?.collect::<Result<Vec<_>, _>>()?;
@@ -278,68 +231,6 @@ impl Reader {
                 })
             }
         }
-    }
-
-    /// The tries and people's deeds of one failure, oldest first.
-    pub fn history(&self, id: &FailureId) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.attempts(id)?;
-        // What it was stands in its row, or once it has left in its tries.
-        let mut statement = self.connection.prepare(
-            "SELECT at, operation, actor_uid, actor_name, claimed_by, reason, seq, entity_type, entity_id, action \
-             FROM audit_log LEFT JOIN (SELECT seq, entity_type, entity_id, action FROM sync_failures WHERE id = ?1 \
-             UNION ALL SELECT seq, entity_type, entity_id, action FROM sync_attempts WHERE failure_id = ?1 LIMIT 1) \
-             WHERE failure_id = ?1 ORDER BY audit_log.id",
-        )?;
-        let operations = statement.query_map([id.as_str()], |row| {
-            Ok(Entry::Operation(OperationEntry {
-                at: row.get(0)?,
-                failure: id.clone(),
-                operation: row.get(1)?,
-                actor_uid: row.get(2)?,
-                actor_name: row.get(3)?,
-                claimed_by: row.get(4)?,
-                reason: row.get(5)?,
-                seq: row.get::<_, Option<i64>>(6)?.map(Seq),
-                entity_type: row.get(7)?,
-                entity_id: row.get(8)?,
-                action: row.get(9)?,
-            }))
-        })?;
-        for operation in operations {
-            entries.push(operation?);
-        }
-        // In one millisecond a person's deed comes before the try that it made happen.
-        entries.sort_by(|a, b| (a.at(), a.is_attempt()).cmp(&(b.at(), b.is_attempt())));
-        Ok(entries)
-    }
-
-    fn attempts(&self, id: &FailureId) -> Result<Vec<Entry>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT started_at, seq, entity_type, entity_id, action, attempt, trigger, upstream, duration_ms, http_status, \
-             class, error, response, counted, provisional, why FROM sync_attempts WHERE failure_id = ?1 ORDER BY id",
-        )?;
-        let attempts = statement.query_map([id.as_str()], |row| {
-            Ok(Entry::Attempt(AttemptEntry {
-                at: row.get(0)?,
-                failure: id.clone(),
-                seq: Seq(row.get(1)?),
-                entity_type: row.get(2)?,
-                entity_id: row.get(3)?,
-                action: row.get(4)?,
-                attempt: row.get(5)?,
-                trigger: row.get(6)?,
-                upstream: row.get(7)?,
-                duration_ms: row.get(8)?,
-                http_status: row.get(9)?,
-                class: row.get(10)?,
-                error: row.get(11)?,
-                response: row.get(12)?,
-                counted: row.get(13)?,
-                provisional: row.get(14)?,
-                why: row.get(15)?,
-            }))
-        })?;
-        Ok(attempts.collect::<Result<_, _>>()?)
     }
 
     /// The upstreams' stored states, for a look without the daemon.
@@ -361,21 +252,6 @@ impl Reader {
         let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
         let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
         Ok(pages * number("PRAGMA page_size")?)
-    }
-}
-
-impl Entry {
-    fn is_attempt(&self) -> bool {
-        matches!(self, Self::Attempt(_))
-    }
-
-    /// When it was.
-    #[must_use]
-    pub fn at(&self) -> &str {
-        match self {
-            Self::Attempt(attempt) => &attempt.at,
-            Self::Operation(operation) => &operation.at,
-        }
     }
 }
 

@@ -123,9 +123,9 @@ fn row<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Imported<'a>, Reje
     let payload = payload(&mut fields, limits.max_payload)?;
     let http_status = fields.number("http_status", 0..=999)?.and_then(|status| u16::try_from(status).ok());
     let new = NewFailure {
-        entity_type: request::name(&mut fields, "entity_type")?,
+        entity_type: request::name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?,
         entity_id: request::key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?,
-        action: request::name(&mut fields, "action")?,
+        action: request::name(&mut fields, "action")?.ok_or_else(|| missing("action"))?,
         error: Cow::Owned(cut(&fields.required_text("error")?, MAX_ERROR)),
         payload,
         http_status,

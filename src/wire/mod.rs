@@ -4,8 +4,10 @@
 //! Everything that comes from outside is parsed here once, into types that cannot be wrong inside.
 
 pub mod delivery;
+pub mod edit;
 pub mod envelope;
 pub mod fields;
+pub mod history;
 pub mod import;
 pub mod metrics;
 pub mod operation;

@@ -126,7 +126,7 @@ fn filter(fields: &mut Fields) -> Result<Filter, Rejection> {
     })
 }
 
-fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> {
+pub(super) fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> {
     let Some(text) = fields.text(name)? else { return Ok(None) };
     let wrong = || Rejection::field(name, format!("{name} must be a time such as 2026-11-24T06:12:34Z or 2026-11-24"));
     WallTime::parse(&text).map(Some).ok_or_else(wrong)

@@ -254,58 +254,23 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+/// The reply to `edit`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub struct EditReply<'a> {
+    pub id: &'a str,
+    pub seq: Seq,
+    pub status: &'a str,
+    pub idempotency_key: &'a str,
+    /// It may have arrived, so it goes out under the key that the upstream may know.
+    pub key_kept: bool,
+}
+
 /// The reply to `pause` and `resume`.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct Upstreams {
     pub upstreams: Vec<String>,
-}
-
-/// The reply to `history`.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
-pub struct HistoryReply<'a> {
-    pub entries: Vec<EntryView<'a>>,
-    pub next: Option<String>,
-}
-
-/// One entry of a history.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the fields of spec/07")]
-pub enum EntryView<'a> {
-    Attempt {
-        at: String,
-        failure_id: &'a str,
-        seq: i64,
-        entity_type: &'a str,
-        entity_id: &'a str,
-        action: &'a str,
-        attempt: u32,
-        trigger: &'a str,
-        upstream: &'a str,
-        duration_ms: i64,
-        http_status: Option<u16>,
-        class: &'a str,
-        error: Option<&'a str>,
-        response: Option<&'a str>,
-        counted: bool,
-        provisional: bool,
-        why: Option<&'a str>,
-    },
-    Operation {
-        at: String,
-        failure_id: &'a str,
-        seq: Option<i64>,
-        entity_type: Option<&'a str>,
-        entity_id: Option<&'a str>,
-        action: Option<&'a str>,
-        operation: &'a str,
-        actor_uid: Option<u32>,
-        actor_name: Option<&'a str>,
-        claimed_by: Option<&'a str>,
-        reason: Option<&'a str>,
-    },
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! A request of the socket protocol: what a line asks for (`spec/02`).
 
+use super::edit::{Edit, edit};
 use super::fields::{Code, Fields, Rejection, missing, string};
+use super::history::{history, statistics};
 use super::import::{Import, import};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
+use crate::moment::WallTime;
 use crate::policy::backoff::own_try;
-use crate::question::ListQuery;
+use crate::question::{HistoryQuery, ListQuery};
 use crate::record::{NewFailure, OwnTry, PayloadKind};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -39,9 +42,11 @@ pub enum Request<'a> {
     Unsent,
     Health,
     List(ListQuery),
-    History(FailureName),
     Metrics,
+    History(HistoryQuery),
+    Stats { since: Option<WallTime> },
     Bulk(Bulk),
+    Edit(Box<Edit<'a>>),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
     Import(Box<Import<'a>>),
@@ -51,7 +56,7 @@ pub enum Request<'a> {
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
 pub const ADMIN_OPS: &[&str] =
-    &["list", "history", "metrics", "retry", "hold", "release", "flush", "pause", "resume", "import"];
+    &["list", "history", "stats", "metrics", "retry", "hold", "release", "edit", "flush", "pause", "resume", "import"];
 
 /// Reads a line.
 #[must_use]
@@ -77,7 +82,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "unsent" => fields.finish(&[]).map(|()| Request::Unsent),
         "health" => fields.finish(&[]).map(|()| Request::Health),
         "list" => list(fields).map(Request::List),
-        "history" => named(fields).map(Request::History),
+        "history" => history(fields).map(Request::History),
+        "stats" => statistics(fields).map(|since| Request::Stats { since }),
         "metrics" => fields.finish(&[]).map(|()| Request::Metrics),
         "retry" => {
             let deed = Deed::Retry { reset: fields.flag("reset")? };
@@ -85,6 +91,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         }
         "hold" => bulk(fields, Deed::Hold).map(Request::Bulk),
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
+        "edit" => edit(fields, limits.max_payload).map(|edit| Request::Edit(Box::new(edit))),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "import" => import(fields, limits).map(|import| Request::Import(Box::new(import))),
@@ -111,9 +118,9 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
         "retry",
         "ref",
     ];
-    let entity_type = name(&mut fields, "entity_type")?;
+    let entity_type = name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?;
     let entity_id = key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?;
-    let action = name(&mut fields, "action")?;
+    let action = name(&mut fields, "action")?.ok_or_else(|| missing("action"))?;
     let wants_now = match fields.text("retry")?.as_deref() {
         None | Some("auto") => false,
         Some("now") => true,
@@ -146,11 +153,11 @@ fn record<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<NewFailure<'a>,
 }
 
 /// An entity type or an action.
-pub(super) fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Cow<'a, str>, Rejection> {
-    let text = fields.required_text(field)?;
+pub(super) fn name<'a>(fields: &mut Fields<'a>, field: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let Some(text) = fields.text(field)? else { return Ok(None) };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {
-        return Ok(text);
+        return Ok(Some(text));
     }
     Err(Rejection::field(field, format!("{field} must be 1 to {MAX_NAME} characters of A-Z a-z 0-9 _ . -")))
 }

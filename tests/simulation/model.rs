@@ -6,6 +6,7 @@
 //! policy. A deed is *done* when it is handed to the agent and becomes true with its round
 //! ([`Model::committed`]), so that a kill between the two leaves nothing behind.
 
+use crate::edits::Edits;
 use crate::table::{Row, Table};
 use crate::upstream::{Fate, Meaning, Upstream, body, header};
 use resyncd::agent::Dispatch;
@@ -71,6 +72,11 @@ impl Known {
             second_chance: false,
         }
     }
+
+    /// With other content: a fresh start, after all its tries.
+    pub(crate) fn edited(&self, order: &str, raw: &str, key: Option<&str>, entity_id: &str) -> Self {
+        Self { attempts: self.attempts, counted: self.counted, ..Self::new(&self.id, order, raw, key, entity_id) }
+    }
 }
 
 /// What the open round is to make true.
@@ -86,10 +92,13 @@ enum Deed {
 pub(crate) struct Model {
     pub(crate) known: BTreeMap<i64, Known>,
     /// The live ones of each order key.
-    orders: BTreeMap<String, BTreeSet<i64>>,
+    pub(crate) orders: BTreeMap<String, BTreeSet<i64>>,
     in_flight: BTreeSet<i64>,
     /// Live ones that have counted tries or need a person: what may be given back.
-    marked: BTreeSet<i64>,
+    pub(crate) marked: BTreeSet<i64>,
+    /// The newest number that was given to a record.
+    newest: i64,
+    pub(crate) edits: Edits,
     round: Vec<Deed>,
     /// Deeds of people in rounds whose commit failed: they may have happened.
     in_doubt: Vec<Deed>,
@@ -118,9 +127,8 @@ impl Model {
 
     /// A failure was acknowledged, or found in the file after a crash.
     pub(crate) fn learn(&mut self, seq: i64, known: Known) {
-        if let Some((newest, _)) = self.known.last_key_value().filter(|(newest, _)| **newest >= seq) {
-            panic!("I3: number {seq} was given after {newest}");
-        }
+        promise!(seq > self.newest, "I3", "number {seq} was given after {}", self.newest);
+        self.newest = seq;
         self.orders.entry(known.order.clone()).or_default().insert(seq);
         self.known.insert(seq, known);
     }
@@ -191,8 +199,10 @@ impl Model {
         self.round.push(Deed::Flush { seqs: self.idle(seqs) });
     }
 
+    /// (A number that an edit has taken away means nobody.)
     fn idle(&self, seqs: &[i64]) -> Vec<i64> {
-        seqs.iter().copied().filter(|seq| !self.in_flight.contains(seq)).collect()
+        let idle = |seq: &i64| !self.in_flight.contains(seq) && self.known.contains_key(seq);
+        seqs.iter().copied().filter(idle).collect()
     }
 
     pub(crate) fn is_in_flight(&self, seq: i64) -> bool {
@@ -235,11 +245,14 @@ impl Model {
     /// A person's deed has happened.
     fn done(&mut self, deed: Deed, table: &Table) {
         match deed {
-            Deed::Retry { seqs, reset } => {
+            // What was edited in the same round is due with a fresh budget, whichever came first.
+            Deed::Retry { mut seqs, reset } => {
+                seqs.retain(|seq| self.known.contains_key(seq));
                 seqs.iter().for_each(|seq| self.retry(*seq, reset));
                 seqs.iter().for_each(|seq| self.compare(*seq, table));
             }
-            Deed::Flush { seqs } => {
+            Deed::Flush { mut seqs } => {
+                seqs.retain(|seq| self.known.contains_key(seq));
                 seqs.iter().for_each(|seq| self.known.get_mut(seq).expect("known").not_before = 0);
             }
             Deed::Outcome { .. } => {}
@@ -269,7 +282,8 @@ impl Model {
         for deed in std::mem::take(&mut self.in_doubt) {
             let happened = match &deed {
                 Deed::Retry { seqs, .. } => {
-                    seqs.first().is_some_and(|seq| table.is_retried_since(audited, &self.known[seq].id))
+                    let known = seqs.first().and_then(|seq| self.known.get(seq));
+                    known.is_some_and(|known| table.is_retried_since(audited, &known.id))
                 }
                 Deed::Flush { .. } | Deed::Outcome { .. } => table.audited() > audited,
             };

@@ -1,6 +1,7 @@
 //! The people of the simulation: what they type into the admin socket, and what applications ask
 //! besides recording.
 
+use crate::edits::edit;
 use crate::model::Model;
 use fastrand::Rng;
 use resyncd::wire::request::Socket;
@@ -24,6 +25,11 @@ pub(crate) enum Wish {
     Get {
         seq: i64,
     },
+    /// The audit will say whether it has happened.
+    Edit {
+        id: String,
+        payload: String,
+    },
     Unsent,
     /// An answer with `ok` is enough.
     Look,
@@ -32,7 +38,7 @@ pub(crate) enum Wish {
 /// The next wish: its line, where it is said, and what it means.
 pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
     let admin = |line, wish| (line, Socket::Admin, wish);
-    match random.u8(0..14) {
+    match random.u8(0..17) {
         0 | 1 => {
             let count = random.usize(1..4);
             let mut seqs: Vec<i64> = some(model, count, random);
@@ -72,12 +78,13 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
             None => (json!({"op": "health"}), Socket::App, Wish::Look),
         },
         12 => (json!({"op": "health"}), Socket::App, Wish::Look),
+        14..17 => edit(model, random).unwrap_or((json!({"op": "stats"}), Socket::Admin, Wish::Look)),
         _ => (json!({"op": "unsent"}), Socket::App, Wish::Unsent),
     }
 }
 
 /// Some live failures: rather critical ones, or those that are under way.
-fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
+pub(crate) fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
     if let Some(seq) = model.any_in_flight().filter(|_| random.u8(0..3) == 0) {
         return vec![seq];
     }
@@ -88,7 +95,7 @@ fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
 }
 
 /// A failure as a person names it.
-fn name_of(model: &Model, seq: i64, random: &mut Rng) -> String {
+pub(crate) fn name_of(model: &Model, seq: i64, random: &mut Rng) -> String {
     match random.u8(0..3) {
         0 => seq.to_string(),
         1 => format!("#{seq}"),

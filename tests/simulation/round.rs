@@ -98,6 +98,7 @@ impl World {
     /// Somebody's line, on a connection of its own.
     pub(crate) fn wish(&mut self, request: Value, socket: Socket, wish: Wish) {
         match wish {
+            Wish::Edit { ref id, ref payload } => self.model.edit_wished(id, payload),
             Wish::Pause => self.model.maybe_paused = true,
             Wish::Resume => self.model.paused = false, // What was paused may be resumed from here on.
             _ => {}
@@ -234,8 +235,8 @@ impl World {
     fn send(&mut self, life: u32, dispatch: &Dispatch) {
         let now = self.now();
         self.trace.add(|| format!("send {} try {}", dispatch.seq, header(dispatch, "Resync-Attempt")));
-        if self.time <= self.troubled_until && !self.model.known.contains_key(&dispatch.seq.0) {
-            self.adopt(); // It was recorded by a commit that failed, and the file was opened in this round.
+        if self.time <= self.troubled_until {
+            self.adopt(); // It was recorded or edited by a commit that failed, and the file was opened in this round.
         }
         self.model.sends(dispatch, now.agent.as_millis());
         let fate = self.upstream.fate(dispatch, now.wall, &mut self.random);
@@ -295,7 +296,7 @@ impl World {
             promise!(submission.faulty.is_none(), "I2", "a faulty record was accepted: {submission:?}");
             let (id, seq) = (reply["id"].as_str().expect("an id"), reply["seq"].as_i64().expect("a number"));
             if let Told::Recorded(first) = submission.told {
-                promise!(seq == first && reply["duplicate"] == true, "I1", "{first} again is {reply}");
+                promise!(seq == self.model.now(first) && reply["duplicate"] == true, "I1", "{first} again is {reply}");
                 let known = &self.model.known[&seq];
                 promise!(known.id == id, "I1", "{seq} was {}, the same again is {reply}", known.id);
                 let left = reply["status"] == "delivered";
@@ -339,8 +340,14 @@ impl World {
         match wish {
             // What was asked for may have left, or gone out, in the same round.
             Wish::Retry { .. } => promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}"),
+            Wish::Edit { id, .. } => {
+                promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
+                if ok {
+                    self.model.edit_acknowledged(id);
+                }
+            }
             Wish::Get { seq } => {
-                let known = &self.model.known[seq];
+                let known = &self.model.known[&self.model.now(*seq)];
                 promise!(ok != known.left, "I1", "{seq} is {reply}, and {known:?}");
                 if ok {
                     let failure = &reply["failure"];

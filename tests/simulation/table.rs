@@ -4,6 +4,7 @@
 //! It is also where commits that fail as a whole come from: a trigger makes the last statement before
 //! each fail. (What a disk really does is in [`crate::disk`].)
 
+use crate::edits::Edited;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -102,6 +103,31 @@ impl Table {
     pub(crate) fn is_retried_since(&self, lines: i64, id: &str) -> bool {
         let sql = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE id > ?1 AND failure_id = ?2 AND operation = 'retry')";
         self.0.query_row(sql, rusqlite::params![lines, id], |row| row.get(0)).expect("an answer")
+    }
+
+    /// Edits behind this line of the audit: its line, and the failure.
+    pub(crate) fn edits_since(&self, line: i64) -> Vec<(i64, String)> {
+        let sql = "SELECT id, failure_id FROM audit_log WHERE id > ?1 AND operation = 'edit' ORDER BY failure_id, id";
+        let mut statement = self.0.prepare_cached(sql).expect("SQL");
+        let lines = statement.query_map([line], |row| Ok((row.get(0)?, row.get(1)?))).expect("lines");
+        lines.collect::<Result<_, _>>().expect("lines")
+    }
+
+    /// A failure as an edit has left it.
+    pub(crate) fn edited(&self, id: &str) -> Option<Edited> {
+        let sql = "SELECT seq, payload, idempotency_key, entity_id, \
+                   COALESCE('k:' || order_key, 'e:' || entity_type || '/' || entity_id) FROM sync_failures WHERE id = ?1";
+        let mut statement = self.0.prepare_cached(sql).expect("SQL");
+        let edited = statement.query_row([id], |row| {
+            Ok(Edited {
+                seq: row.get(0)?,
+                payload: row.get(1)?,
+                key: row.get(2)?,
+                entity_id: row.get(3)?,
+                order: row.get(4)?,
+            })
+        });
+        edited.optional().expect("a row")
     }
 
     /// Everything that a round could change, in one text.

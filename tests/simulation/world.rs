@@ -467,7 +467,9 @@ impl World {
     }
 
     pub(crate) fn take_table(&mut self) -> Table {
-        self.table.take().unwrap_or_else(|| Table::open(&self.settings.file()))
+        let table = self.table.take().unwrap_or_else(|| Table::open(&self.settings.file()));
+        self.model.see_edits(&table);
+        table
     }
 
     pub(crate) fn keep_table(&mut self, table: Table) {

@@ -64,7 +64,7 @@ pub fn run(global: &Global, args: &EditArgs) -> Result<(), Failure> {
         writeln!(io::stdout().lock(), "{shown}Nothing was changed.")?;
         return Ok(());
     }
-    if !args.yes || !(session.quiet || session.json) {
+    if !args.yes {
         eprint!("{shown}");
     }
     confirm(args.yes, &format!("Failure {} is changed so, and due now.", failure["seq"]))?;

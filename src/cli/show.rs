@@ -92,7 +92,7 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     writeln!(out, "Error      {}", text(failure, "error"))?;
     writeln!(out, "Retries    {} counted", failure["retry_count"])?;
     if let Some(upstream) = failure["upstream"].as_str() {
-        writeln!(out, "Upstream   {}", standing(session, upstream))?;
+        writeln!(out, "Upstream   {}", harmless(upstream))?;
     } else if failure["error_class"] == "no_route" {
         writeln!(out, "Upstream   none: no route of the configuration is for it")?;
     } else {
@@ -103,7 +103,7 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     if let Some(order) = failure["order_key"].as_str() {
         writeln!(out, "Order key  {}", harmless(order))?;
     }
-    next(out, failure, &state, now)
+    next(session, out, failure, &state, now)
 }
 
 /// How an upstream stands, in words; its name where nobody can say.
@@ -113,7 +113,7 @@ fn standing(session: &Session, name: &str) -> String {
     all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true))
 }
 
-fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
+fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
     match state {
         "critical" if failure["error_class"] == "no_route" => {
             writeln!(
@@ -135,7 +135,10 @@ fn next(out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io
             None => writeln!(out, "Next       as soon as the upstream answers a probe"),
         },
         "held" => writeln!(out, "Next       when it may be sent: resyncd release {}", failure["seq"]),
-        "due" => writeln!(out, "Next       now, as soon as the upstream lets it"),
+        "due" => {
+            let upstream = failure["upstream"].as_str().map_or_else(String::new, |name| standing(session, name));
+            writeln!(out, "Next       now, as soon as the upstream lets it. {upstream}")
+        }
         _ => Ok(()),
     }
 }

@@ -13,8 +13,9 @@ use stage::Stage;
 use std::io;
 use upstream::{End, HeadOffice, Seen};
 
-/// The failure that the head office refuses at first.
+/// The failure that the head office refuses until it is put right, and what is wrong with it.
 const REFUSED: &str = "RETURN r-17";
+const WRONG: &str = "\"sku\":4711";
 /// The failure whose first answer is lost.
 const LOST: &str = "SALE s-104";
 
@@ -45,7 +46,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 fn tell(stage: &mut Stage, office: &HeadOffice) -> Result<(), Failure> {
-    office.refuses(REFUSED);
+    office.refuses(WRONG);
     office.loses_answer_of(LOST);
 
     stage.chapter("1. The head office cannot be reached. Ten synchronisations fail and are recorded.")?;
@@ -89,12 +90,13 @@ fn tell(stage: &mut Stage, office: &HeadOffice) -> Result<(), Failure> {
     stage.resyncd(&[])?;
     lost_answer(stage, office)?;
 
-    stage.chapter("5. A person looks at what is stuck, has it put right at the head office, and sends it again.")?;
+    stage.chapter("5. A person looks at what is stuck, and puts it right.")?;
     stage.resyncd(&["list"])?;
     stage.resyncd(&["show", "4"])?;
-    office.takes_everything();
-    stage.say("(The head office learns SKU 4711.)")?;
-    stage.resyncd(&["retry", "4", "--reason", "SKU 4711 was added"])?;
+    stage.file("return.json", "{\"sku\":4712,\"amount\":-9.90}")?;
+    let edit = ["edit", "4", "--payload-file", "return.json", "--reason", "it was SKU 4712"];
+    stage.resyncd(&[&edit[..], &["--dry-run"]].concat())?;
+    stage.resyncd(&[&edit[..], &["--yes"]].concat())?;
     stage.until("everything has been sent", |health| health["pending"] == 0 && health["critical"] == 0)?;
     stage.resyncd(&["show", "4"])?;
     stage.resyncd(&[])?;
@@ -102,7 +104,10 @@ fn tell(stage: &mut Stage, office: &HeadOffice) -> Result<(), Failure> {
     stage.chapter("What the head office saw")?;
     stage.say(&seen_as_table(&office.seen()))?;
     check(&office.seen()).map_err(Failure::Failed)?;
-    stage.say("Each one arrived once in effect, in order for each entity, under one key on every try.")?;
+    stage.say(
+        "Each one arrived once in effect, in order for each entity, under one key on every try; what a person put right \
+         went out under a new one.",
+    )?;
     Ok(())
 }
 
@@ -159,8 +164,9 @@ fn check(seen: &[Seen]) -> Result<(), String> {
         [first, again] if first.end == End::AnswerLost && first.key == again.key && first.body == again.body => {}
         _ => return Err(format!("the lost answer was not followed by the same key once: {lost:?}")),
     }
-    if !seen.iter().any(|seen| seen.end == End::Refused) {
-        return Err("nothing was refused".to_owned());
+    let put_right: Vec<&Seen> = seen.iter().filter(|seen| seen.entity == REFUSED && seen.action == "CREATE").collect();
+    match &put_right[..] {
+        [first, again] if first.end == End::Refused && first.key != again.key && again.body.contains("4712") => Ok(()),
+        _ => Err(format!("what was refused was not put right once, under a new key: {put_right:?}")),
     }
-    Ok(())
 }

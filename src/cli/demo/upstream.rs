@@ -44,7 +44,7 @@ struct Mood {
     closes_after: Option<usize>,
     /// The answer for this entity is lost, once.
     loses_answer_of: Option<String>,
-    /// This entity is refused.
+    /// What has this in it is refused.
     refuses: Option<String>,
     taken: BTreeSet<String>,
     seen: Vec<Seen>,
@@ -71,14 +71,9 @@ impl HeadOffice {
         format!("http://{}/sync", self.address)
     }
 
-    /// Refuses what is about this entity, until [`takes_everything`](Self::takes_everything).
-    pub(super) fn refuses(&self, entity: &str) {
-        self.mood().refuses = Some(entity.to_owned());
-    }
-
-    /// Refuses nothing any more.
-    pub(super) fn takes_everything(&self) {
-        self.mood().refuses = None;
+    /// Refuses what has this text in it.
+    pub(super) fn refuses(&self, text: &str) {
+        self.mood().refuses = Some(text.to_owned());
     }
 
     /// Loses its answer to the next request about this entity.
@@ -182,7 +177,7 @@ fn read(reading: &mut impl BufRead) -> io::Result<Option<Request>> {
 fn judge(request: &Request, mood: &mut Mood, open: &AtomicBool, stream: &TcpStream) -> Option<String> {
     let entity = format!("{} {}", request.header("Resync-Entity-Type"), request.header("Resync-Entity-Id"));
     let key = request.header("Idempotency-Key");
-    let (end, answer) = if mood.refuses.as_ref() == Some(&entity) {
+    let (end, answer) = if mood.refuses.as_ref().is_some_and(|text| request.body.contains(text)) {
         let body = r#"{"message":"unknown SKU 4711"}"#;
         let head = "422 Unprocessable Content\r\nContent-Type: application/json";
         (End::Refused, Some(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())))

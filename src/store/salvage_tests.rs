@@ -237,6 +237,20 @@ fn a_damaged_page_loses_no_more_than_what_stood_in_it() {
     }
 }
 
+/// The index of migrations looks like the index of numbers, and its rows have the first numbers.
+#[test]
+fn failures_that_left_long_ago_are_not_lost() {
+    let dir = Image::checkpointed().put();
+    let settings = StoreSettings::new(dir.path(), &Limits::default());
+    let open = connect(&settings, NOW).unwrap_or_else(|error| panic!("{error}"));
+    let gone =
+        "DELETE FROM sync_failures WHERE seq <= 20; UPDATE agent SET live = (SELECT COUNT(*) FROM sync_failures)";
+    open.connection.execute_batch(gone).expect("they leave");
+    drop(open);
+    let saved = Saved::of(&Image { file: fs::read(settings.file()).expect("a file"), log: Vec::new() });
+    assert_eq!(saved.tally, Tally { salvaged: saved.failures().len() as u64, lost: 0 });
+}
+
 #[test]
 fn a_truncated_file_has_what_is_before_its_end() {
     let image = Image::checkpointed();

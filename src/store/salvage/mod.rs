@@ -42,7 +42,7 @@ use pages::Pages;
 use records::Record;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use tables::{Known, Row, Table, Tables};
@@ -112,8 +112,9 @@ pub(super) struct Salvage {
     failures: Vec<Place>,
     /// The page that was read last, and its records.
     page: (u32, Vec<Record>),
-    /// Rows by the index of numbers.
-    numbers: BTreeMap<i64, Seq>,
+    /// Rows and their numbers, by the index of numbers; until [`sort`](Self::sort) also what the index
+    /// of migrations says, whose entries look the same.
+    numbers: BTreeSet<(i64, Seq)>,
     agent: Option<Row>,
     /// The highest number seen anywhere.
     newest: i64,
@@ -137,7 +138,7 @@ impl Salvage {
             merges: number("SELECT EXISTS (SELECT 1 FROM sync_failures)")? != 0,
             failures: Vec::new(),
             page: (0, Vec::new()),
-            numbers: BTreeMap::new(),
+            numbers: BTreeSet::new(),
             agent: None,
             newest: number("SELECT max(next_seq - 1, coalesce((SELECT max(seq) FROM sync_failures), 0)) FROM agent")?,
             latest: 0,
@@ -199,7 +200,7 @@ impl Salvage {
             match self.tables.know(&record) {
                 Some(Known::Number { seq, rowid }) => {
                     self.newest = self.newest.max(seq.0);
-                    self.numbers.insert(rowid, seq);
+                    self.numbers.insert((rowid, seq));
                 }
                 Some(Known::Row(Table::Failures)) => {
                     let row = self.tables.row(Table::Failures, record);
@@ -222,6 +223,11 @@ impl Salvage {
         let sql = "DELETE FROM sync_failures WHERE EXISTS (SELECT 1 FROM sync_attempts \
                    WHERE failure_id = sync_failures.id AND sync_attempts.seq = sync_failures.seq AND class = ?1)";
         into.execute(sql, [Leaving::Delivered.as_str()])?;
+        // Migrations come one behind the other, so their rows are the same in every file.
+        let mut migrations = into.prepare("SELECT rowid, version FROM refinery_schema_history")?;
+        for pair in migrations.query_map([], |row| Ok((row.get(0)?, row.get(1).map(Seq)?)))? {
+            self.numbers.remove(&pair?);
+        }
         let given = self.agent.as_ref().and_then(|row| row.integer("next_seq")).map(|next| next - 1);
         let seen = self.failures.iter().filter_map(|(seq, ..)| *seq).map(|seq| seq.0);
         self.newest = seen.chain(given).fold(self.newest, i64::max);
@@ -274,7 +280,7 @@ impl Salvage {
             self.page = (page, records::records(&self.pages, page));
         }
         let Some(record) = self.page.1.get(cell).cloned() else { return Ok(()) };
-        let indexed = record.rowid.and_then(|rowid| self.numbers.get(&rowid).copied());
+        let indexed = record.rowid.and_then(|rowid| self.number_of(rowid));
         let mut row = self.tables.row(Table::Failures, record);
         let own = row.integer("seq").map(Seq).filter(|seq| seq.0 > 0);
         // Where the index knows better, the end of the row, with the number in it, is garbage.
@@ -339,6 +345,12 @@ impl Salvage {
             params![agent_time, wall_time, next_seq, routes],
         )?;
         Ok(())
+    }
+
+    /// What the index says of a row.
+    fn number_of(&self, rowid: i64) -> Option<Seq> {
+        let mut entries = self.numbers.range((rowid, Seq(i64::MIN))..=(rowid, Seq(i64::MAX)));
+        entries.next().map(|(_, seq)| *seq)
     }
 
     fn lost(&self) -> u64 {

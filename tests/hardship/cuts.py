@@ -15,6 +15,7 @@ loses or turns round between two flushes are the simulation's matter (`tests/sim
 """
 
 import os
+import shutil
 import time
 
 from agent import Agent
@@ -56,7 +57,7 @@ def reflinking(stage):
 
 
 def life_of(stage, disk, cuts):
-    run("truncate", "-s", "300M", disk)
+    run("truncate", "-s", "400M", disk)
     run(need("mkfs.ext4", "e2fsprogs"), "-q", "-F", disk)
     stage.callback(os.remove, disk)
     inner = stage.mount("inner", "-o", "loop", disk)
@@ -106,6 +107,8 @@ def cut_a_first_start(stage, name, inner, disk, witness):
         reply = agent.call({"op": "record", "entity_type": "SALE", "entity_id": "s-1", "action": "CREATE", "error": "x"})
         demand(reply["ok"], f"after a cut in its first start: {reply}")
         agent.kill9()
+    # The disk is for the one that lives on.
+    shutil.rmtree(newborn.state)
 
 
 def cut(stage, name, disk, history, witness):

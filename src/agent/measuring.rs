@@ -4,9 +4,9 @@
 //! driver once a round, because the agent has no clock. What has to be looked up in the table is
 //! looked up by the reader.
 
+use super::Agent;
 use super::outcomes::Outcome;
 use super::questions::Facts;
-use super::{Agent, Round};
 use crate::figures::{Counters, Known, LineFigures};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::judge::Decision;
@@ -30,14 +30,14 @@ pub(super) struct Counting {
 
 impl Agent {
     /// The round has ended, on disk or not at all.
-    pub(super) fn count_round(&mut self, round: &Round, committed: bool) {
+    pub(super) fn count_round(&mut self, outcomes: &[Outcome], committed: bool) {
         self.counting.counters.round_ended(committed);
         let acknowledging = std::mem::take(&mut self.counting.acknowledging);
         if !committed {
             return;
         }
         self.counting.acknowledged += acknowledging;
-        for outcome in &round.outcomes {
+        for outcome in outcomes {
             self.count_outcome(outcome);
         }
     }

@@ -273,8 +273,8 @@ impl Agent {
         self.keep_lines(now);
         let committed = self.commit(now);
         let round = std::mem::take(&mut self.round);
-        self.count_round(&round, committed.is_ok());
         self.chunk_ended(round.chunk, committed.is_ok());
+        self.count_round(&round.outcomes, committed.is_ok());
         let rejection = match committed {
             Ok(()) => {
                 self.land(&round.outcomes);

@@ -53,6 +53,8 @@ pub struct ListQuery {
     pub direction: Direction,
     /// With payloads.
     pub payload: bool,
+    /// Say how many match; counting them takes a look at each.
+    pub total: bool,
 }
 
 impl Default for ListQuery {
@@ -63,6 +65,7 @@ impl Default for ListQuery {
             after: None,
             direction: Direction::Ascending,
             payload: false,
+            total: true,
         }
     }
 }

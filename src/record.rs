@@ -70,6 +70,10 @@ impl Status {
 pub enum Leaving {
     /// Its upstream accepted it.
     Delivered,
+    /// A person gave it up.
+    Discarded,
+    /// It was old and needed a person, and none came.
+    Cleaned,
 }
 
 impl Leaving {
@@ -78,6 +82,8 @@ impl Leaving {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
+            Self::Discarded => "discarded",
+            Self::Cleaned => "cleaned",
         }
     }
 }

@@ -24,6 +24,8 @@ mod disk;
 mod documents;
 #[path = "blackbox/durability.rs"]
 mod durability;
+#[path = "blackbox/export.rs"]
+mod export;
 #[path = "blackbox/fault.rs"]
 mod fault;
 #[path = "blackbox/framing.rs"]

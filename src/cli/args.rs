@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::export::ExportArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -80,6 +81,8 @@ pub enum Command {
     Pause(UpstreamArgs),
     /// End a pause and try at once
     Resume(UpstreamArgs),
+    /// Write failures that are not delivered as JSON lines
+    Export(ExportArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod demo;
 pub mod direct;
+pub mod export;
 pub mod list;
 pub mod operate;
 pub mod record;
@@ -95,6 +96,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Flush(args)) => operate::flush(global, args),
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
+        Some(Command::Export(args)) => export::run(global, args),
         Some(Command::Config(ConfigCommand::Check)) => check_config(global),
     }
 }

@@ -28,8 +28,8 @@ pub struct Reader {
 pub struct Page {
     /// The failures, each with the head of its order key when that is another one.
     pub failures: Vec<(Failure, Option<FailureId>)>,
-    /// How many match, whatever the page.
-    pub total: u64,
+    /// How many match, whatever the page, when that was asked.
+    pub total: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Seq>,
 }
@@ -126,10 +126,9 @@ impl Reader {
     /// `list`
     pub fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         let filter = condition(&query.filter);
-        let total = self
-            .connection
-            .prepare(&format!("SELECT COUNT(*) FROM sync_failures WHERE {}", filter.sql))?
-            .query_row(params_from_iter(&filter.values), |row| row.get(0))?;
+        let count = format!("SELECT COUNT(*) FROM sync_failures WHERE {}", filter.sql);
+        let count = || self.connection.query_row(&count, params_from_iter(&filter.values), |row| row.get(0));
+        let total = if query.total { Some(count()?) } else { None };
         let (beyond, order) = match query.direction {
             Direction::Ascending => (">", "ASC"),
             Direction::Descending => ("<", "DESC"),

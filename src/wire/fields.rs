@@ -146,8 +146,14 @@ impl<'a> Fields<'a> {
 
     /// Takes a truth value; absent is false.
     pub fn flag(&mut self, name: &str) -> Result<bool, Rejection> {
+        self.flag_or(name, false)
+    }
+
+    /// The same, of one that need not be false when it is left out.
+    pub fn flag_or(&mut self, name: &str, absent: bool) -> Result<bool, Rejection> {
         match self.raw(name).map(RawValue::get) {
-            None | Some("false") => Ok(false),
+            None => Ok(absent),
+            Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(Rejection::field(name, format!("{name} must be true or false"))),
         }

@@ -7,5 +7,6 @@ pub mod delivery;
 pub mod envelope;
 pub mod fields;
 pub mod operation;
+pub mod portable;
 pub mod reply;
 pub mod request;

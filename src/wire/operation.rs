@@ -88,8 +88,9 @@ pub(super) fn list(mut fields: Fields) -> Result<ListQuery, Rejection> {
             Some(_) => return Err(Rejection::field("order", "order must be \"asc\" or \"desc\"")),
         },
         payload: fields.flag("payload")?,
+        total: fields.flag_or("total", true)?,
     };
-    fields.finish(&[&FILTERS[..], &["limit", "after", "order", "payload"]].concat())?;
+    fields.finish(&[&FILTERS[..], &["limit", "after", "order", "payload", "total"]].concat())?;
     Ok(query)
 }
 

@@ -163,7 +163,8 @@ pub struct Got<'a> {
 #[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Listed<'a> {
     pub failures: Vec<FailureView<'a>>,
-    pub total: u64,
+    /// `None` when that was not asked.
+    pub total: Option<u64>,
     pub next: Option<String>,
 }
 

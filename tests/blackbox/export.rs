@@ -1,0 +1,97 @@
+//! `export`: what leaves the terminal as lines (`spec/07`), with and without the daemon.
+
+use super::command_line::{out, resyncd};
+use crate::support::{Agent, Plan, id_of, lines, record};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+
+fn exported(agent: &Agent, more: &[&str]) -> Vec<Value> {
+    let output = resyncd(agent, &[&["export"], more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    out(&output).lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+fn seqs(lines: &[Value]) -> Vec<i64> {
+    lines.iter().map(|line| line["seq"].as_i64().expect("a number")).collect()
+}
+
+/// 07: one line a live failure with payload, user and process; payloads are JSON strings, byte for byte.
+#[test]
+fn every_live_failure_is_exported_whole_and_in_order() {
+    let mut agent = Agent::start(&Plan::default());
+    let raw = r#"{"op":"record","entity_type":"SALE","entity_id":"s-1","action":"CREATE","error":"x","payload":{"n": 12.50,"big":12345678901234567890},"idempotency_key":"k-1","order_key":"o"}"#;
+    let mut app = agent.app();
+    app.line(raw);
+    let first = id_of(&app.reply());
+    app.call(&record("r-1", &json!({"entity_type": "RETURN", "payload": "<x a=\"1\"/>\n"})));
+    app.call(&record("s-2", &json!({"payload": null, "action": "UPDATE"})));
+    let with = exported(&agent, &[]);
+    assert_eq!(seqs(&with), [1, 2, 3]);
+    assert_eq!(with[0]["payload"], r#"{"n": 12.50,"big":12345678901234567890}"#);
+    assert_eq!(
+        (&with[0]["id"], &with[0]["idempotency_key"], &with[0]["order_key"]),
+        (&json!(first), &json!("k-1"), &json!("o"))
+    );
+    assert_eq!((&with[1]["payload"], &with[1]["payload_kind"]), (&json!("<x a=\"1\"/>\n"), &json!("text")));
+    assert_eq!((&with[2]["payload"], &with[2]["payload_kind"]), (&Value::Null, &Value::Null));
+    let uid = rustix::process::getuid().as_raw();
+    assert_eq!((&with[0]["source_uid"], &with[0]["source_pid"]), (&json!(uid), &json!(std::process::id())));
+    assert_eq!((&with[0]["terminal_id"], &with[0]["store_id"]), (&json!("till-07"), &json!("0042")));
+    assert_eq!(seqs(&exported(&agent, &["--type", "SALE"])), [1, 3]);
+    assert_eq!(seqs(&exported(&agent, &["--order-key", "o"])), [1]);
+    assert_eq!(exported(&agent, &["--status", "critical"]), Vec::<Value>::new());
+    assert!(agent.stop().success());
+    assert_eq!(exported(&agent, &[]), with, "without the daemon the same");
+}
+
+/// The pages of `list` are behind it: none is left out, none comes twice, also where a page ends by
+/// its bytes.
+#[test]
+fn an_export_goes_over_many_pages() {
+    let agent = Agent::start(&Plan::default());
+    let mut app = agent.app();
+    let payload = "x".repeat(3000);
+    app.send(lines((0..2500).map(|n| record(&format!("s-{n}"), &json!({"payload": payload})))));
+    app.half_close();
+    assert!(app.rest().iter().all(|reply| reply["ok"] == true));
+    assert_eq!(seqs(&exported(&agent, &[])), (1..=2500).collect::<Vec<i64>>());
+}
+
+/// 1,000,000 rows, by its peak of memory. Slow to fill, so it is asked for: `--ignored`.
+#[test]
+#[ignore = "a million rows; for the measurement"]
+fn a_million_failures_are_exported_with_flat_memory() {
+    let mut agent = Agent::start(&Plan::default());
+    id_of(&agent.call(&record("s-0", &json!({"payload": "x".repeat(200)}))));
+    assert!(agent.stop().success());
+    let database = Connection::open(agent.database()).expect("the file");
+    let more = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, retry_count, \
+                created_at, updated_at, seq, recorded_at, terminal_id, head, uncounted) \
+                SELECT id || n.value, entity_type, entity_id || n.value, action, error, payload, payload_kind, retry_count, \
+                created_at, updated_at, seq + n.value, recorded_at, terminal_id, head, uncounted \
+                FROM sync_failures, generate(n)";
+    let more = more.replace(
+        "generate(n)",
+        "(WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < 999999) SELECT value FROM c) AS n",
+    );
+    database.execute(&more, []).expect("many rows");
+    database.execute("UPDATE agent SET live = 1000000, next_seq = 1000001", []).expect("the agent's row");
+    drop(database);
+    agent.up();
+    for with_daemon in [true, false] {
+        if !with_daemon {
+            assert!(agent.stop().success());
+        }
+        let mut command = Command::new("/usr/bin/time");
+        command.args(["-f", "%M KiB %e s", env!("CARGO_BIN_EXE_resyncd"), "export"]);
+        command.env("RESYNCD_CONFIG", agent.state_dir().with_file_name("resyncd.toml"));
+        let output = command.stdin(Stdio::null()).output().expect("time is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout.split(|byte| *byte == b'\n').count(), 1_000_001);
+        let figures = String::from_utf8_lossy(&output.stderr).into_owned();
+        eprintln!("export of a million, daemon {with_daemon}: {figures}");
+        let kib: u64 = figures.split(' ').next().and_then(|text| text.trim().parse().ok()).expect("a number");
+        assert!(kib < 64 << 10, "{kib} KiB at its peak");
+    }
+}

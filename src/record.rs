@@ -86,6 +86,22 @@ impl Leaving {
             Self::Cleaned => "cleaned",
         }
     }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Delivered, Self::Discarded, Self::Cleaned].into_iter().find(|how| how.as_str() == text)
+    }
+
+    /// The operation that the audit has of it.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Delivered => "deliver",
+            Self::Discarded => "discard",
+            Self::Cleaned => "cleanup",
+        }
+    }
 }
 
 /// Did a person ask for the next counted try?

@@ -34,6 +34,8 @@ mod framing;
 mod hostile;
 #[path = "blackbox/idempotency.rs"]
 mod idempotency;
+#[path = "blackbox/leaving.rs"]
+mod leaving;
 #[path = "blackbox/lifecycle.rs"]
 mod lifecycle;
 #[path = "blackbox/line.rs"]

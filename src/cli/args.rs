@@ -1,5 +1,7 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::cleanup::CleanupArgs;
+use super::discard::DiscardArgs;
 use super::export::ExportArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -74,6 +76,10 @@ pub enum Command {
     Hold(BulkArgs),
     /// Send what was held when its turn comes
     Release(BulkArgs),
+    /// Give failures up for good; they are archived
+    Discard(DiscardArgs),
+    /// Have old failures that need a person leave for the archive, now instead of within the hour
+    Cleanup(CleanupArgs),
     /// Try now what is pending; passes no gate
     #[command(visible_alias = "send-now")]
     Flush(UpstreamArgs),

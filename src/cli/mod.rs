@@ -4,9 +4,11 @@
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
 pub mod args;
+pub mod cleanup;
 pub mod client;
 pub mod demo;
 pub mod direct;
+pub mod discard;
 pub mod export;
 pub mod list;
 pub mod operate;
@@ -93,6 +95,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),
         Some(Command::Release(args)) => operate::many(global, args, Many::Release),
+        Some(Command::Discard(args)) => discard::run(global, args),
+        Some(Command::Cleanup(args)) => cleanup::run(global, args),
         Some(Command::Flush(args)) => operate::flush(global, args),
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),

@@ -1,4 +1,4 @@
-//! `retry`, `hold`, `release`, `flush`, `pause`, `resume`: what people do, with who and why.
+//! `retry`, `hold`, `release`, `discard`, `flush`, `pause`, `resume`: what people do, with who and why.
 
 use super::Failure;
 use super::args::{BulkArgs, Global, UpstreamArgs};
@@ -20,6 +20,11 @@ pub enum Many {
     Hold,
     /// `release`
     Release,
+    /// `discard`
+    Discard {
+        /// Those behind go out without it.
+        let_followers: bool,
+    },
 }
 
 impl Many {
@@ -28,6 +33,7 @@ impl Many {
             Self::Retry { .. } => "retry",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::Discard { .. } => "discard",
         }
     }
 
@@ -37,6 +43,7 @@ impl Many {
             Self::Retry { .. } => "sent again when their turn comes",
             Self::Hold => "held; undo: resyncd release",
             Self::Release => "released; sent when their turn comes",
+            Self::Discard { .. } => "given up for good, and kept in the archive",
         }
     }
 }
@@ -48,6 +55,9 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     request.insert("op".into(), json!(what.op()));
     if let Many::Retry { reset } = what {
         request.insert("reset".into(), json!(reset));
+    }
+    if let Many::Discard { let_followers } = what {
+        request.insert("let_followers".into(), json!(let_followers));
     }
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
     let filter = filter(&args.filters);
@@ -73,7 +83,9 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
         None | Some(0) => String::new(),
         Some(_) => format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped")),
     };
-    answer(&session, &reply, &format!("{} of {} {}.{skipped}", tally("changed"), tally("matched"), what.done()))
+    let followers = super::discard::followers(&reply);
+    let said = format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), what.done());
+    answer(&session, &reply, &said)
 }
 
 /// `flush`
@@ -117,7 +129,7 @@ fn upstream_order(session: &Session, op: &str, args: &UpstreamArgs) -> Result<Va
     Ok(session.order(&Value::Object(request))?.value)
 }
 
-fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>) {
+pub(super) fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>) {
     if let Some(reason) = reason {
         request.insert("reason".into(), json!(reason));
     }
@@ -143,7 +155,7 @@ fn ids(session: &Session, given: &[String], what: Many) -> Result<Vec<String>, F
 }
 
 /// Asks, unless that was answered with `--yes`; without a terminal nobody can answer.
-fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+pub(super) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -158,7 +170,7 @@ fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::Failed("nothing was changed".into())) }
 }
 
-fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {
+pub(super) fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if session.json {
         writeln!(out, "{reply}")?;

@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// An error reply becomes the command's failure; with `--json` it is printed first.
-    fn judge(&self, line: Vec<u8>) -> Result<Reply, Failure> {
+    pub(super) fn judge(&self, line: Vec<u8>) -> Result<Reply, Failure> {
         let value: Value = serde_json::from_slice(&line)
             .map_err(|error| Failure::Failed(format!("the agent's answer is no JSON: {error}")))?;
         if value["ok"] == true {

@@ -6,6 +6,7 @@
 pub mod delivery;
 pub mod envelope;
 pub mod fields;
+pub mod leaving;
 pub mod operation;
 pub mod portable;
 pub mod reply;

@@ -148,7 +148,7 @@ pub(super) fn flush(mut fields: Fields) -> Result<Bulk, Rejection> {
 }
 
 /// Exactly one of `ids`, `filter` and `all`.
-fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
+pub(super) fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
     let ids = fields.texts("ids", MAX_IDS)?;
     let narrowed = match fields.object("filter")? {
         None => None,
@@ -174,7 +174,7 @@ pub(super) fn upstream(mut fields: Fields) -> Result<(Option<String>, Signature)
     Ok((upstream, by))
 }
 
-fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
+pub(super) fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
     let mut text = |name: &str| -> Result<Option<String>, Rejection> {
         match fields.text(name)? {
             Some(text) if text.chars().count() > MAX_REASON => {

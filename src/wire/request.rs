@@ -1,6 +1,7 @@
 //! A request of the socket protocol: what a line asks for (`spec/02`).
 
 use super::fields::{Code, Fields, Rejection, missing, string};
+use super::leaving::{CleanUp, Discard, clean_up, discard};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
@@ -40,6 +41,8 @@ pub enum Request<'a> {
     List(ListQuery),
     History(FailureName),
     Bulk(Bulk),
+    Discard(Discard),
+    CleanUp(CleanUp),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
 }
@@ -47,7 +50,8 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 10] =
+    ["list", "history", "retry", "hold", "release", "discard", "flush", "pause", "resume", "cleanup"];
 
 /// Reads a line.
 #[must_use]
@@ -80,6 +84,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         }
         "hold" => bulk(fields, Deed::Hold).map(Request::Bulk),
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
+        "discard" => discard(fields).map(Request::Discard),
+        "cleanup" => clean_up(fields).map(Request::CleanUp),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),

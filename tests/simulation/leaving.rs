@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 
 impl Model {
     /// A person has asked for these to be given up.
-    pub(crate) fn unwanted(&mut self, seqs: &[i64]) {
+    pub(crate) fn unwanted(&mut self, seqs: &[i64], let_followers: bool) {
         for seq in seqs {
-            self.known.get_mut(seq).expect("known").unwanted = true;
+            let known = self.known.get_mut(seq).expect("known");
+            known.unwanted = true;
+            known.let_go |= let_followers;
         }
     }
 
     /// What the audit has to tell since the last look (I1).
     pub(crate) fn read_audit(&mut self, table: &Table) {
         self.just_held.clear();
-        let mut bereaved = BTreeSet::new();
+        let (mut bereaved, mut stranded) = (BTreeSet::new(), BTreeSet::new());
         for (line, operation, id, at) in table.audit_behind(self.audit_seen) {
             self.audit_seen = line;
             let found = self.known.iter().find(|(_, known)| known.id == id).map(|(seq, _)| *seq);
@@ -31,7 +33,11 @@ impl Model {
                         "I1",
                         "{seq} has left at {at} without its line in the archive"
                     );
-                    bereaved.extend(self.gone(seq, &operation));
+                    let order = self.gone(seq, &operation);
+                    if operation == "discard" && !self.known[&seq].let_go {
+                        stranded.extend(order.clone());
+                    }
+                    bereaved.extend(order);
                 }
                 "hold" => {
                     let known = self.known.get_mut(&seq).expect("known");
@@ -47,6 +53,10 @@ impl Model {
                 }
                 _ => {}
             }
+        }
+        for order in stranded {
+            let Some(next) = self.orders[&order].first().map(|seq| &self.known[seq]) else { continue };
+            promise!(next.held || next.critical, "I3", "what stood before {next:?} was given up, and it would be sent");
         }
     }
 

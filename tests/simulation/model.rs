@@ -48,6 +48,8 @@ pub(crate) struct Known {
     pub(crate) held: bool,
     /// Somebody has asked for it to be given up.
     pub(crate) unwanted: bool,
+    /// … and those behind it sent all the same.
+    pub(crate) let_go: bool,
     /// It was refused: nothing makes it pending again but a person.
     refused: bool,
     /// It has used its budget up and goes once more: then it is critical again, whatever it counts.
@@ -73,6 +75,7 @@ impl Known {
             accepted_before: None,
             held: false,
             unwanted: false,
+            let_go: false,
             refused: false,
             second_chance: false,
         }

@@ -21,6 +21,7 @@ pub(crate) enum Wish {
     /// These; the audit will say which it were.
     Discard {
         seqs: Vec<i64>,
+        let_followers: bool,
     },
     /// All that was held.
     Release,
@@ -85,7 +86,11 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
             let let_followers = random.u8(0..4) == 0;
             let line =
                 json!({"op": "discard", "ids": names, "let_followers": let_followers, "reason": "it was nothing"});
-            if seqs.is_empty() { admin(json!({"op": "list"}), Wish::Look) } else { admin(line, Wish::Discard { seqs }) }
+            if seqs.is_empty() {
+                admin(json!({"op": "list"}), Wish::Look)
+            } else {
+                admin(line, Wish::Discard { seqs, let_followers })
+            }
         }
         15 => admin(json!({"op": "release", "filter": {"status": "held"}}), Wish::Release),
         _ => (json!({"op": "unsent"}), Socket::App, Wish::Unsent),

@@ -99,7 +99,7 @@ impl World {
     pub(crate) fn wish(&mut self, request: Value, socket: Socket, wish: Wish) {
         match wish {
             Wish::Pause => self.model.maybe_paused = true,
-            Wish::Discard { ref seqs } => self.model.unwanted(seqs),
+            Wish::Discard { ref seqs, let_followers } => self.model.unwanted(seqs, let_followers),
             Wish::Resume => self.model.paused = false, // What was paused may be resumed from here on.
             _ => {}
         }

@@ -347,7 +347,7 @@ impl World {
         match wish {
             // What was asked for may have left, or gone out, in the same round.
             Wish::Retry { .. } | Wish::Discard { .. } => {
-                promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}")
+                promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
             }
             Wish::Get { seq } => {
                 let known = &self.model.known[seq];

@@ -88,6 +88,9 @@ pub const DEFAULT_PAGE: usize = 50;
 pub const MAX_PAGE_BYTES: usize = 1 << 20;
 /// Failures that a bulk operation changes in one transaction.
 pub const BULK_CHUNK: usize = 500;
+/// Bytes of payloads from which on no more failures leave in one transaction: their lines are written
+/// and synced while others wait.
+pub const ARCHIVE_PIECE: usize = 1 << 20;
 /// Ids that one request may name.
 pub const MAX_IDS: usize = 1000;
 /// Bulk operations and reader's questions that may wait at once; one more is `busy`.

@@ -17,7 +17,7 @@ use time::format_description::well_known::{Rfc2822, Rfc3339};
 /// Milliseconds that the agent has lived, over all its starts (`spec/01`, agent time).
 ///
 /// Imported failures may be older than the agent itself, hence signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AgentTime(i64);
 

@@ -165,6 +165,15 @@ pub enum Question {
         /// At most so many.
         limit: usize,
     },
+    /// The same from the newest on.
+    SelectBefore {
+        /// Which.
+        filter: Filter,
+        /// Below this one.
+        before: Seq,
+        /// At most so many.
+        limit: usize,
+    },
 }
 
 impl Question {

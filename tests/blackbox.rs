@@ -44,6 +44,8 @@ mod hostile;
 mod idempotency;
 #[path = "blackbox/import.rs"]
 mod import;
+#[path = "blackbox/leaving.rs"]
+mod leaving;
 #[path = "blackbox/lifecycle.rs"]
 mod lifecycle;
 #[path = "blackbox/line.rs"]

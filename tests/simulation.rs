@@ -9,7 +9,7 @@
 //! - [`world`]: time, happenings, kills. [`round`]: events in, commit, effects out.
 //! - [`tills`], [`people`], [`upstream`]: who is around the agent.
 //! - [`disk`]: what is under the store, in memory, and how it fails.
-//! - [`model`]: what was promised. [`table`]: what a stranger finds in the file.
+//! - [`model`]: what was promised; [`leaving`]: who left undelivered. [`table`]: what a stranger finds in the file.
 //!
 //! `RESYNCD_SIM_SEED=7 cargo test --test simulation -- --nocapture` replays one seed and prints what
 //! happened; `RESYNCD_SIM_RUNS=1000` runs more seeds, `RESYNCD_SIM_FIRST=5000` others.
@@ -27,6 +27,8 @@ macro_rules! promise {
 mod disk;
 #[path = "simulation/edits.rs"]
 mod edits;
+#[path = "simulation/leaving.rs"]
+mod leaving;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/people.rs"]

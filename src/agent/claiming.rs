@@ -26,7 +26,13 @@ struct Look {
 impl Agent {
     /// Claims what may be sent now, probes, and says when to come back.
     pub(super) fn schedule(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let mut next: Vec<AgentTime> = self.settle.next().into_iter().chain(self.upkeep_due(now.agent)).collect();
+        let mut next: Vec<AgentTime> = self
+            .settle
+            .next()
+            .into_iter()
+            .chain(self.upkeep_due(now.agent))
+            .chain(self.leaving_due(now.agent))
+            .collect();
         if !self.stopping && !self.moves() && self.unsettled.is_empty() && self.settle.refusal().is_none() {
             for index in 0..self.lines.len() {
                 match self.serve(now, index, effects) {

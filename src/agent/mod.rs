@@ -26,16 +26,19 @@
 //! - `operations`: what people ask for; `editing`: what they change.
 //! - [`questions`]: what is only read; `accounts`: what was tried and done; `measuring`: what is counted
 //!   on the way.
+//! - `leaving`: what leaves undelivered, by a person's word or by `cleaning`, the clean-up.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
 
 mod accounts;
 mod adopting;
 mod claiming;
+mod cleaning;
 mod editing;
 pub mod events;
 mod filing;
 mod importing;
+mod leaving;
 mod measuring;
 mod operations;
 mod outcomes;
@@ -46,7 +49,7 @@ mod settling;
 mod upkeep;
 
 use crate::config::upstream::Ordering;
-use crate::config::{Config, Retry, Route, Upstream as UpstreamConfig};
+use crate::config::{Config, Retention, Retry, Route, Upstream as UpstreamConfig};
 use crate::ids::{FailureName, IdSource, Seq};
 use crate::limits::{BULK_CHUNK, Limits, MAX_QUESTIONS};
 use crate::moment::{AgentTime, Moment};
@@ -61,7 +64,9 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
+use cleaning::CleaningPlan;
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
+use leaving::Exodus;
 use measuring::Counting;
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
@@ -149,6 +154,8 @@ struct Round {
     room: Option<Room>,
     /// The chunk of upkeep that was done.
     chunk: Option<Chunk>,
+    /// What has left a chunk of failures; `true`: that was all of it.
+    exodus: Option<(Exodus, bool)>,
     /// Something was deleted, so there may be pages to give back.
     deleted: bool,
 }
@@ -173,6 +180,9 @@ pub struct Agent {
     unbuilt: Vec<(Seq, Ending)>,
     campaigns: BTreeMap<ClientId, Campaign>,
     upkeep: VecDeque<Upkeep>,
+    retention: Retention,
+    cleaning: CleaningPlan,
+    exodus: VecDeque<Exodus>,
     round: Round,
     disk_free: Option<u64>,
     log_size: u64,
@@ -216,6 +226,9 @@ impl Agent {
             unbuilt: Vec::new(),
             campaigns: BTreeMap::new(),
             upkeep: VecDeque::new(),
+            retention: config.retention.clone(),
+            cleaning: CleaningPlan::default(),
+            exodus: VecDeque::new(),
             round: Round::default(),
             disk_free: None,
             log_size: 0,
@@ -224,7 +237,7 @@ impl Agent {
             stopping: false,
             next: Some(now.agent),
         };
-        if let Err(error) = agent.adopt(now) {
+        if let Err(error) = agent.adopt(now).and_then(|()| agent.plan_cleaning(now)) {
             agent.settle.met(now.agent, &error);
             if agent.settle.refusal().is_none() {
                 return Err(error);
@@ -265,15 +278,17 @@ impl Agent {
         self.look_for_strangers(now);
         self.end_unbuilt(now);
         self.upkeep(now);
+        self.leave(now);
     }
 
     /// Commits the round, and tells what is to be done now.
     pub fn finish_round(&mut self, now: Moment) -> Vec<Effect> {
         let before = self.turn_gates(now);
         self.keep_lines(now);
+        self.keep_cleaning();
         let committed = self.commit(now);
-        let round = std::mem::take(&mut self.round);
-        self.chunk_ended(round.chunk, committed.is_ok());
+        let mut round = std::mem::take(&mut self.round);
+        self.chunk_ended(round.chunk.take(), committed.is_ok());
         self.count_round(&round.outcomes, committed.is_ok());
         let rejection = match committed {
             Ok(()) => {
@@ -283,10 +298,11 @@ impl Agent {
             Err(error) => {
                 log::error!("event=commit_failed error={:?}", error.to_string());
                 self.turn_back(before);
-                self.fail(now, round.outcomes, &error);
+                self.fail(now, std::mem::take(&mut round.outcomes), &error);
                 Some(rejection_of(&error))
             }
         };
+        self.chunk_left(&mut round, rejection.as_ref());
         let mut effects = Vec::with_capacity(round.replies.len());
         self.answer(now, round.replies, rejection.as_ref(), &mut effects);
         self.schedule(now, &mut effects);
@@ -359,6 +375,8 @@ impl Agent {
             }
             Ok(Request::Edit(edit)) => (self.edit(now, peer, &edit, reference), Flow::Go),
             Ok(Request::Import(import)) => (self.import(now, peer, &import, reference), Flow::Go),
+            Ok(Request::Discard(discard)) => return self.discard(client, peer, discard, reference),
+            Ok(Request::CleanUp(asked)) => return self.clean_up(now, client, peer, asked, reference),
             Ok(Request::Pause { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Pause, reference), Flow::Go)
             }

@@ -141,7 +141,7 @@ impl Agent {
 
     /// The reader has found the next numbers of a campaign.
     pub(super) fn selected(&mut self, now: Moment, client: ClientId, found: Result<Vec<Seq>, StoreError>) {
-        let Some(mut campaign) = self.campaigns.remove(&client) else { return };
+        let Some(mut campaign) = self.campaigns.remove(&client) else { return self.more_leave(now, client, found) };
         let reference = campaign.reference.clone();
         let written = match found {
             Ok(seqs) => {
@@ -169,6 +169,7 @@ impl Agent {
     /// A client has gone; what it began and is not done yet ends here.
     pub fn client_gone(&mut self, client: ClientId) {
         self.campaigns.remove(&client);
+        self.asker_gone(client);
     }
 
     fn act_on(&mut self, now: Moment, campaign: &mut Campaign, seqs: &[Seq]) -> Result<(), StoreError> {

@@ -62,7 +62,7 @@ impl Facts {
     }
 
     /// The derived state of `spec/07`.
-    fn state(&self, failure: &Failure) -> &'static str {
+    pub(super) fn state(&self, failure: &Failure) -> &'static str {
         match failure.status {
             Status::Held => return "held",
             Status::Critical => return "critical",
@@ -194,6 +194,9 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
     let line = match &inquiry.question {
         Question::Select { filter, after, limit } => {
             return Answer::Selected(reader.select(filter, *after, *limit));
+        }
+        Question::SelectBefore { filter, before, limit } => {
+            return Answer::Selected(reader.select_before(filter, *before, *limit));
         }
         Question::List(query) => reader.list(query).map(|page| {
             let failures = page

@@ -2,6 +2,8 @@
 
 use super::backup::BackupArgs;
 use super::check::CheckArgs;
+use super::cleanup::CleanupArgs;
+use super::discard::DiscardArgs;
 use super::edit::EditArgs;
 use super::export::ExportArgs;
 use super::history::HistoryArgs;
@@ -97,6 +99,10 @@ pub enum Command {
     Hold(BulkArgs),
     /// Send what was held when its turn comes
     Release(BulkArgs),
+    /// Give failures up for good; they are archived
+    Discard(DiscardArgs),
+    /// Have old failures that need a person leave for the archive, now instead of within the hour
+    Cleanup(CleanupArgs),
     /// Try now what is pending; passes no gate
     #[command(visible_alias = "send-now")]
     Flush(UpstreamArgs),

@@ -1,7 +1,8 @@
 //! Without the daemon: the same questions and the same recording, on the store itself.
 //!
-//! Reading opens the file read-only. Recording and importing takes the store's lock for one batch of lines and
-//! goes through the same agent that the daemon runs, so that nothing about a record can differ.
+//! Reading opens the file read-only. Recording and importing takes the store's lock for one batch of
+//! lines, a clean-up for its own time; both go through the same agent that the daemon runs, so that
+//! nothing can differ.
 
 use super::Failure;
 use crate::agent::questions::{Answer, Facts, answer};
@@ -24,7 +25,6 @@ pub fn exists(config: &Config) -> bool {
 
 /// Answers a request that only reads; `None` when it is not one of those.
 pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-    let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let settings = StoreSettings::of(config);
     let question = match request::parse(line, Socket::Admin, &config.limits).request {
         Ok(Request::List(query)) => Question::List(query),
@@ -53,7 +53,34 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
 /// Carries out a batch of request lines that record or import, one reply line each; `None` while somebody else has the store:
 /// another command for a moment, or an agent that is just starting.
 pub fn carry_out(config: &Config, socket: Socket, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
-    let fails = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let Some((mut agent, clock)) = agent(config)? else { return Ok(None) };
+    let peer = peer();
+    for line in lines {
+        agent.handle(clock.now(), Event::Line { client: ClientId(0), socket, peer: &peer, line });
+    }
+    let replies = replies(&mut agent, clock.now());
+    agent.close().map_err(|error| fails(&error))?;
+    Ok(Some(replies))
+}
+
+/// Has an admin's request done that goes on over many rounds without a question to the reader; its reply,
+/// or `None` while somebody else has the store.
+pub fn order(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    let Some((mut agent, clock)) = agent(config)? else { return Ok(None) };
+    let peer = peer();
+    agent.handle(clock.now(), Event::Line { client: ClientId(0), socket: Socket::Admin, peer: &peer, line });
+    let reply = loop {
+        agent.tick(clock.now());
+        if let Some(reply) = replies(&mut agent, clock.now()).pop() {
+            break reply;
+        }
+    };
+    agent.close().map_err(|error| fails(&error))?;
+    Ok(Some(reply))
+}
+
+/// The agent itself, over the store whose lock it takes; `None` while somebody else has that.
+fn agent(config: &Config) -> Result<Option<(Agent, Clock)>, Failure> {
     let store = match Store::open(StoreSettings::of(config), wall()) {
         Err(OpenError::Held { .. }) => return Ok(None),
         opened => opened.map_err(|error| fails(&error))?,
@@ -62,18 +89,24 @@ pub fn carry_out(config: &Config, socket: Socket, lines: &[Vec<u8>]) -> Result<O
     let mut agent = Agent::start(store, config, system::seed()?, clock.now()).map_err(|error| fails(&error))?;
     let free = system::disk_free(&config.agent.state_dir)?;
     agent.handle(clock.now(), Event::DiskFree(free));
+    Ok(Some((agent, clock)))
+}
+
+fn peer() -> Peer {
     let uid = rustix::process::getuid().as_raw();
-    let peer = Peer { uid, pid: std::process::id(), name: system::user_name(uid) };
-    for line in lines {
-        agent.handle(clock.now(), Event::Line { client: ClientId(0), socket, peer: &peer, line });
-    }
-    let effects = agent.finish_round(clock.now());
-    let replies = effects.into_iter().filter_map(|effect| match effect {
+    Peer { uid, pid: std::process::id(), name: system::user_name(uid) }
+}
+
+/// Ends the round; the reply lines of it.
+fn replies(agent: &mut Agent, now: Moment) -> Vec<Vec<u8>> {
+    let replies = agent.finish_round(now).into_iter().filter_map(|effect| match effect {
         Effect::Reply { line, .. } => Some(line),
         // Nothing is sent: the upstream is not met before a probe, and this process makes none.
         Effect::Ask(_) | Effect::Send(_) | Effect::Probe { .. } => None,
     });
-    let replies = replies.collect();
-    agent.close().map_err(|error| fails(&error))?;
-    Ok(Some(replies))
+    replies.collect()
+}
+
+fn fails(error: &dyn std::fmt::Display) -> Failure {
+    Failure::Failed(error.to_string())
 }

@@ -7,11 +7,13 @@ pub mod args;
 pub mod backup;
 pub mod check;
 pub mod choose;
+pub mod cleanup;
 pub mod client;
 mod closing;
 pub mod demo;
 mod diff;
 pub mod direct;
+pub mod discard;
 pub mod doctor;
 pub mod edit;
 mod editor;
@@ -122,6 +124,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),
         Some(Command::Hold(args)) => operate::many(global, args, Many::Hold),
         Some(Command::Release(args)) => operate::many(global, args, Many::Release),
+        Some(Command::Discard(args)) => discard::run(global, args),
+        Some(Command::Cleanup(args)) => cleanup::run(global, args),
         Some(Command::Flush(args)) => operate::flush(global, args),
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),

@@ -1,4 +1,4 @@
-//! `retry`, `hold`, `release`, `flush`, `pause`, `resume`: what people do, with who and why.
+//! `retry`, `hold`, `release`, `discard`, `flush`, `pause`, `resume`: what people do, with who and why.
 
 use super::Failure;
 use super::args::{BulkArgs, Global, UpstreamArgs};
@@ -21,6 +21,11 @@ pub enum Many {
     Hold,
     /// `release`
     Release,
+    /// `discard`
+    Discard {
+        /// Those behind go out without it.
+        let_followers: bool,
+    },
 }
 
 impl Many {
@@ -29,6 +34,7 @@ impl Many {
             Self::Retry { .. } => "retry",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::Discard { .. } => "discard",
         }
     }
 
@@ -36,7 +42,7 @@ impl Many {
     fn for_an_upstream(self) -> &'static str {
         match self {
             Self::Retry { .. } => "flush",
-            Self::Hold => "pause",
+            Self::Hold | Self::Discard { .. } => "pause",
             Self::Release => "resume",
         }
     }
@@ -47,6 +53,7 @@ impl Many {
             Self::Retry { .. } => "sent again when their turn comes",
             Self::Hold => "held; undo: resyncd release",
             Self::Release => "released; sent when their turn comes",
+            Self::Discard { .. } => "given up for good, and kept in the archive",
         }
     }
 }
@@ -59,6 +66,9 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     request.insert("op".into(), json!(what.op()));
     if let Many::Retry { reset } = what {
         request.insert("reset".into(), json!(reset));
+    }
+    if let Many::Discard { let_followers } = what {
+        request.insert("let_followers".into(), json!(let_followers));
     }
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
     choice.put_into(&mut request);
@@ -78,7 +88,9 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
         None | Some(0) => String::new(),
         Some(_) => format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped")),
     };
-    answer(&session, &reply, &format!("{} of {} {}.{skipped}", tally("changed"), tally("matched"), what.done()))
+    let followers = super::discard::followers(&reply);
+    let said = format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), what.done());
+    answer(&session, &reply, &said)
 }
 
 /// `flush`
@@ -131,7 +143,7 @@ fn a_failure<'a>(session: &Session, args: &'a UpstreamArgs) -> Option<&'a str> {
     (!configured && (is_number() || is_live())).then_some(name)
 }
 
-fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {
+pub(super) fn answer(session: &Session, reply: &Value, said: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if session.json {
         writeln!(out, "{reply}")?;

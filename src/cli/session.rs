@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// An error reply becomes the command's failure; with `--json` it is printed first.
-    fn judge(line: Vec<u8>, json: bool) -> Result<Reply, Failure> {
+    pub(super) fn judge(line: Vec<u8>, json: bool) -> Result<Reply, Failure> {
         let value: Value = serde_json::from_slice(&line)
             .map_err(|error| Failure::Failed(format!("the agent's answer is no JSON: {error}")))?;
         if value["ok"] == true {

@@ -8,7 +8,7 @@
 //! - [`judge`]: was it the record or the line, and what becomes of the failure? [`why`] has the
 //!   reasons in words, [`dossier`] what is remembered of a failure for it, [`evidence`] what is
 //!   remembered of an upstream.
-//! - [`backoff`]: when is a failure due?
+//! - [`backoff`]: when is a failure due? [`retention`]: when may it be cleaned up?
 //! - [`upstream`]: may anything be sent now, and is it time to probe? It joins [`pause`] and
 //!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows.
 
@@ -22,6 +22,7 @@ pub mod judge;
 pub mod pause;
 pub mod probe;
 pub mod reading;
+pub mod retention;
 pub mod throttle;
 pub mod upstream;
 pub mod why;

@@ -3,7 +3,6 @@
 use super::{Store, StoreError};
 use crate::ids::{FailureId, Seq};
 use crate::moment::{AgentTime, WallTime};
-use crate::record::Leaving;
 use rusqlite::{OptionalExtension, params};
 
 /// What happened to it there.
@@ -38,14 +37,6 @@ impl Store {
                 past.recorded_at.as_millis()
             ])?;
         Ok(())
-    }
-
-    /// Did this failure leave then, in this way? An archive line of ours without its audit row is void.
-    pub fn left_so(&self, failure: &FailureId, how: Leaving, at: WallTime) -> Result<bool, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM audit_log WHERE failure_id = ?1 AND operation = ?2 AND at = ?3)",
-        )?;
-        Ok(statement.query_row(params![failure.as_str(), how.operation(), at.sql()], |row| row.get(0))?)
     }
 
     /// The number of a failure that was delivered from here.

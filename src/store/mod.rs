@@ -6,11 +6,13 @@
 //!
 //! Each file here holds one table's statements beside the one function that runs each:
 //! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`ledger`] (the agent's own row);
+//! [`retention`] is what the clean-up asks and takes away, [`archive`] where it goes;
 //! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
 //! read-only side for questions that may take long.
 //!
 //! It decides nothing about delivery and knows no clock: `now` comes in.
 
+pub mod archive;
 pub mod attempts;
 pub mod audit;
 pub mod backup;
@@ -30,6 +32,7 @@ pub mod measure;
 pub mod open;
 pub mod quarantine;
 pub mod reader;
+pub mod retention;
 pub mod rows;
 pub mod salvage;
 pub mod statistics;

@@ -12,6 +12,7 @@
 //! - A damaged file is moved to the quarantine, and what can be read of it is salvaged into a new one
 //!   before anybody sees that.
 
+use super::archive;
 use super::ballast::Ballast;
 use super::door::Door;
 use super::ledger::Ledger;
@@ -169,6 +170,7 @@ impl Store {
             quarantined: Vec::new(),
             strangers: Strangers::default(),
         };
+        archive::mend(&store.settings)?;
         while !store.recover(now)? {}
         if store.lacks_room() {
             store.put_log_away();

@@ -124,13 +124,22 @@ impl Reader {
 
     /// Numbers of the failures that a bulk operation means.
     pub fn select(&self, filter: &Filter, after: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
+        self.numbers(filter, "seq > ? ORDER BY seq", after, limit)
+    }
+
+    /// The same, from the newest on.
+    pub fn select_before(&self, filter: &Filter, before: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
+        self.numbers(filter, "seq < ? ORDER BY seq DESC", before, limit)
+    }
+
+    fn numbers(&self, filter: &Filter, order: &str, from: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
         let filter = condition(filter);
         let mut values: Vec<Value> = filter.values.into_iter().map(Value::from).collect();
-        values.push(Value::from(after.0));
+        values.push(Value::from(from.0));
         values.push(Value::from(as_limit(limit)));
         let mut statement = self
             .connection
-            .prepare(&format!("SELECT seq FROM sync_failures WHERE {} AND seq > ? ORDER BY seq LIMIT ?", filter.sql))?;
+            .prepare(&format!("SELECT seq FROM sync_failures WHERE {} AND {order} LIMIT ?", filter.sql))?;
         let seqs = statement.query_map(params_from_iter(values), |row| row.get(0).map(Seq))?;
         Ok(seqs.collect::<Result<_, _>>()?)
     }

@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod fields;
 pub mod history;
 pub mod import;
+pub mod leaving;
 pub mod metrics;
 pub mod operation;
 pub mod portable;

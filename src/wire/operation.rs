@@ -148,7 +148,7 @@ pub(super) fn flush(mut fields: Fields) -> Result<Bulk, Rejection> {
 }
 
 /// Exactly one of `ids`, `filter` and `all`.
-fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
+pub(super) fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
     let ids = fields.texts("ids", MAX_IDS)?;
     let narrowed = match fields.object("filter")? {
         None => None,

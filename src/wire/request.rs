@@ -4,6 +4,7 @@ use super::edit::{Edit, edit};
 use super::fields::{Code, Fields, Rejection, missing, string};
 use super::history::{history, statistics};
 use super::import::{Import, import};
+use super::leaving::{CleanUp, Discard, clean_up, discard};
 use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
@@ -47,6 +48,8 @@ pub enum Request<'a> {
     Stats { since: Option<WallTime> },
     Bulk(Bulk),
     Edit(Box<Edit<'a>>),
+    Discard(Discard),
+    CleanUp(CleanUp),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
     Import(Box<Import<'a>>),
@@ -55,8 +58,10 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: &[&str] =
-    &["list", "history", "stats", "metrics", "retry", "hold", "release", "edit", "flush", "pause", "resume", "import"];
+pub const ADMIN_OPS: &[&str] = &[
+    "list", "history", "stats", "metrics", "retry", "hold", "release", "discard", "edit", "flush", "pause", "resume",
+    "cleanup", "import",
+];
 
 /// Reads a line.
 #[must_use]
@@ -92,6 +97,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "hold" => bulk(fields, Deed::Hold).map(Request::Bulk),
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
         "edit" => edit(fields, limits.max_payload).map(|edit| Request::Edit(Box::new(edit))),
+        "discard" => discard(fields).map(Request::Discard),
+        "cleanup" => clean_up(fields).map(Request::CleanUp),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "import" => import(fields, limits).map(|import| Request::Import(Box::new(import))),

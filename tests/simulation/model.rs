@@ -40,11 +40,17 @@ pub(crate) struct Known {
     counted: u32,
     one_shot: bool,
     /// Its step runs until then, in agent time.
-    not_before: i64,
+    pub(crate) not_before: i64,
     /// Method, URL and body of its first try.
     request: Option<HttpRequest>,
     /// How many the upstream had accepted at its previous try.
     accepted_before: Option<u64>,
+    /// A person has stopped it, or given up what stood before it.
+    pub(crate) held: bool,
+    /// Somebody has asked for it to be given up.
+    pub(crate) unwanted: bool,
+    /// … and those behind it sent all the same.
+    pub(crate) let_go: bool,
     /// It was refused: nothing makes it pending again but a person.
     refused: bool,
     /// It has used its budget up and goes once more: then it is critical again, whatever it counts.
@@ -68,6 +74,9 @@ impl Known {
             not_before: 0,
             request: None,
             accepted_before: None,
+            held: false,
+            unwanted: false,
+            let_go: false,
             refused: false,
             second_chance: false,
         }
@@ -102,6 +111,10 @@ pub(crate) struct Model {
     round: Vec<Deed>,
     /// Deeds of people in rounds whose commit failed: they may have happened.
     in_doubt: Vec<Deed>,
+    /// Up to which line of the audit it is known who left, and who was held.
+    pub(crate) audit_seen: i64,
+    /// Who was held in this round, after what else people asked for in it.
+    pub(crate) just_held: BTreeSet<i64>,
     /// What the upstream has accepted, as far as the agent has heard.
     accepted: u64,
     /// Nobody answered the last probe; and as it is on disk.
@@ -218,6 +231,7 @@ impl Model {
     /// A round has ended; its commit failed when `broken`. An outcome that was not committed is
     /// written again by the agent until it is, anything else is void.
     pub(crate) fn committed(&mut self, table: &Table, upstream: &Upstream, broken: bool) {
+        self.read_audit(table);
         for deed in std::mem::take(&mut self.round) {
             match deed {
                 Deed::Outcome { seq, .. } if table.attempts(&self.known[&seq].id).0 == self.known[&seq].attempts => {
@@ -375,7 +389,7 @@ impl Model {
 
     fn retry(&mut self, seq: i64, reset: bool) {
         let known = self.known.get_mut(&seq).expect("known");
-        if known.left {
+        if known.left || (known.held && !self.just_held.contains(&seq)) {
             return;
         }
         known.one_shot = !reset && (known.one_shot || known.critical || known.second_chance);
@@ -404,6 +418,7 @@ impl Model {
         let Some(known) = self.known.get_mut(&seq) else { panic!("I1: {seq} is sent, and nobody was told of it") };
         promise!(!known.left, "I1", "{seq} is sent after it has left");
         promise!(!known.critical, "I5", "{seq} needs a person and is sent all the same");
+        promise!(!known.held, "I5", "{seq} is held and is sent all the same");
         let older = self.orders[&known.order].first().copied();
         promise!(older == Some(seq), "I3", "{seq} is sent before {older:?} of {} has left", known.order);
         promise!(self.in_flight.insert(seq), "I3", "{seq} is sent twice at once");
@@ -445,6 +460,7 @@ impl Model {
         };
         promise!(!known.left, "I1", "{seq} was accepted, and is in the table");
         let status = if known.critical { "critical" } else { "pending" };
+        let status = if known.held { "held" } else { status };
         promise!(row.id == known.id, "I1", "{seq} is {}, it was {}", row.id, known.id);
         promise!(row.retry_count == known.retry_count, "I5", "{seq} has counted {}, not {known:?}", row.retry_count);
         promise!(counted == known.counted, "I5", "{seq} has {counted} counted attempts, not {known:?}");
@@ -475,7 +491,7 @@ impl Model {
     pub(crate) fn all_done(&self, upstream: &Upstream) {
         for (order, seqs) in self.orders.iter().filter(|(_, seqs)| !seqs.is_empty()) {
             let head = &self.known[seqs.first().expect("one")];
-            let right = head.critical || upstream.is_poisoned(&head.entity_id);
+            let right = head.critical || head.held || upstream.is_poisoned(&head.entity_id);
             promise!(right, "I6", "nothing stops {order}, and it was not delivered: {seqs:?} {head:?}");
         }
     }
@@ -484,7 +500,7 @@ impl Model {
     pub(crate) fn only_needs_persons(&self, upstream: &Upstream) -> bool {
         let heads = || self.orders.values().filter_map(|seqs| seqs.first()).map(|seq| &self.known[seq]);
         let poisoned = |head: &&Known| upstream.is_poisoned(&head.entity_id);
-        heads().any(|head| poisoned(&head)) && heads().all(|head| head.critical || poisoned(&head))
+        heads().any(|head| poisoned(&head)) && heads().all(|head| head.critical || head.held || poisoned(&head))
     }
 
     /// After a fresh budget for everybody and days more: only what the upstream dislikes remains.

@@ -19,6 +19,13 @@ pub(crate) enum Wish {
     RetryMatching {
         reset: bool,
     },
+    /// These; the audit will say which it were.
+    Discard {
+        seqs: Vec<i64>,
+        let_followers: bool,
+    },
+    /// All that was held.
+    Release,
     Flush,
     Pause,
     Resume,
@@ -38,7 +45,7 @@ pub(crate) enum Wish {
 /// The next wish: its line, where it is said, and what it means.
 pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
     let admin = |line, wish| (line, Socket::Admin, wish);
-    match random.u8(0..17) {
+    match random.u8(0..20) {
         0 | 1 => {
             let count = random.usize(1..4);
             let mut seqs: Vec<i64> = some(model, count, random);
@@ -78,7 +85,21 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
             None => (json!({"op": "health"}), Socket::App, Wish::Look),
         },
         12 => (json!({"op": "health"}), Socket::App, Wish::Look),
-        14..17 => edit(model, random).unwrap_or((json!({"op": "stats"}), Socket::Admin, Wish::Look)),
+        14 | 15 => edit(model, random).unwrap_or((json!({"op": "stats"}), Socket::Admin, Wish::Look)),
+        16 | 17 => {
+            let count = random.usize(1..3);
+            let seqs = some(model, count, random);
+            let names: Vec<String> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
+            let let_followers = random.u8(0..4) == 0;
+            let line =
+                json!({"op": "discard", "ids": names, "let_followers": let_followers, "reason": "it was nothing"});
+            if seqs.is_empty() {
+                admin(json!({"op": "list"}), Wish::Look)
+            } else {
+                admin(line, Wish::Discard { seqs, let_followers })
+            }
+        }
+        18 => admin(json!({"op": "release", "filter": {"status": "held"}}), Wish::Release),
         _ => (json!({"op": "unsent"}), Socket::App, Wish::Unsent),
     }
 }

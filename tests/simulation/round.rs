@@ -100,6 +100,7 @@ impl World {
         match wish {
             Wish::Edit { ref id, ref payload } => self.model.edit_wished(id, payload),
             Wish::Pause => self.model.maybe_paused = true,
+            Wish::Discard { ref seqs, let_followers } => self.model.unwanted(seqs, let_followers),
             Wish::Resume => self.model.paused = false, // What was paused may be resumed from here on.
             _ => {}
         }
@@ -167,6 +168,7 @@ impl World {
                 match wish {
                     Some(Waiting::Wish(Wish::RetryMatching { reset })) => self.model.retried(&seqs, reset),
                     Some(Waiting::Wish(Wish::Flush)) => self.model.flushed(&seqs),
+                    Some(Waiting::Wish(Wish::Release)) => {}
                     other => panic!("protocol: a selection of {seqs:?} for {other:?}"),
                 }
                 let event = Event::Selected { client: inquiry.client, found };
@@ -294,6 +296,12 @@ impl World {
         let submission = &mut self.tills.submissions[n];
         if reply["ok"] == true {
             promise!(submission.faulty.is_none(), "I2", "a faulty record was accepted: {submission:?}");
+            let undelivered = reply["status"] == "discarded" || reply["status"] == "cleaned";
+            if let (Told::Recorded(first), true) = (submission.told, undelivered) {
+                let known = &self.model.known[&first];
+                promise!(known.left && reply["id"] == known.id, "I1", "{first} again is {reply}: {known:?}");
+                return;
+            }
             let (id, seq) = (reply["id"].as_str().expect("an id"), reply["seq"].as_i64().expect("a number"));
             if let Told::Recorded(first) = submission.told {
                 promise!(seq == self.model.now(first) && reply["duplicate"] == true, "I1", "{first} again is {reply}");
@@ -339,7 +347,9 @@ impl World {
         }
         match wish {
             // What was asked for may have left, or gone out, in the same round.
-            Wish::Retry { .. } => promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}"),
+            Wish::Retry { .. } | Wish::Discard { .. } => {
+                promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
+            }
             Wish::Edit { id, .. } => {
                 promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
                 if ok {
@@ -368,7 +378,7 @@ impl World {
                 promise!(ok, "protocol", "{reply}");
                 (self.model.paused, self.model.maybe_paused) = (false, false);
             }
-            Wish::RetryMatching { .. } | Wish::Flush | Wish::Look => {
+            Wish::RetryMatching { .. } | Wish::Release | Wish::Flush | Wish::Look => {
                 promise!(ok || code == "not_found", "protocol", "{wish:?} got {reply}");
             }
         }
@@ -384,8 +394,12 @@ impl World {
         }
     }
 
-    /// A fresh budget for everybody.
+    /// A fresh budget for everybody, also for those who were held.
     pub(crate) fn retry_all(&mut self) {
+        let line = json!({"op": "release", "filter": {"status": "held"}});
+        self.wish(line, Socket::Admin, Wish::Release);
+        self.round();
+        self.calm_for(MINUTE);
         let line = json!({"op": "retry", "all": true, "reset": true});
         self.wish(line, Socket::Admin, Wish::RetryMatching { reset: true });
         self.round();

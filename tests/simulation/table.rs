@@ -7,7 +7,7 @@
 use crate::edits::Edited;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A row of `sync_failures`, as far as the model knows better.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,13 @@ fn row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
 
 /// A read-only look at the file.
 #[derive(Debug)]
-pub(crate) struct Table(Connection);
+pub(crate) struct Table(Connection, PathBuf);
 
 impl Table {
     pub(crate) fn open(file: &Path) -> Self {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self(Connection::open_with_flags(file, flags).expect("the file can be read"))
+        let archive = file.with_file_name("archive");
+        Self(Connection::open_with_flags(file, flags).expect("the file can be read"), archive)
     }
 
     pub(crate) fn row(&self, seq: i64) -> Option<Row> {
@@ -97,6 +98,26 @@ impl Table {
     /// Lines of the audit.
     pub(crate) fn audited(&self) -> i64 {
         self.0.query_row("SELECT COUNT(*) FROM audit_log", [], |row| row.get(0)).expect("a count")
+    }
+
+    /// Behind this line of the audit: each line's number, what was done to whom, and when.
+    pub(crate) fn audit_behind(&self, line: i64) -> Vec<(i64, String, String, String)> {
+        let sql =
+            "SELECT id, operation, failure_id, at FROM audit_log WHERE id > ?1 AND failure_id IS NOT NULL ORDER BY id";
+        let mut statement = self.0.prepare_cached(sql).expect("SQL");
+        let rows = statement.query_map([line], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+    }
+
+    /// Is there a whole line in the archive that says that it left then?
+    pub(crate) fn is_archived(&self, id: &str, at: &str) -> bool {
+        let month = self.1.join(format!("{}.jsonl", &at[..7]));
+        let text = std::fs::read(month).unwrap_or_default();
+        let left_at = format!("{}Z", at.replace(' ', "T"));
+        text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).any(|line| {
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+            line["id"] == id && line["left_at"] == left_at
+        })
     }
 
     /// Does the audit say behind so many lines that a person had this failure sent again?

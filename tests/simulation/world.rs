@@ -112,7 +112,7 @@ pub(crate) struct World {
     /// Milliseconds since the beginning; what the terminal's clock says is another matter.
     pub(crate) time: i64,
     clock_error: i64,
-    queue: BTreeMap<(i64, u64), Happening>,
+    pub(crate) queue: BTreeMap<(i64, u64), Happening>,
     queued: u64,
     pub(crate) life: Option<Life>,
     lives: u32,
@@ -220,7 +220,7 @@ impl World {
             self.calm_for(10 * MINUTE);
         }
         self.calm_for(5 * HOUR);
-        let idle = self.next_time().is_none() || self.model.only_needs_persons(&self.upstream);
+        let idle = self.only_cleans_up() || self.model.only_needs_persons(&self.upstream);
         promise!(idle, "I6", "after good hours something is still planned: {:?}", self.life);
     }
 
@@ -432,6 +432,7 @@ impl World {
         self.trace.add(|| format!("started at agent time {} wall {wall}", agent_time.as_millis()));
         self.tell_free_space();
         self.adopt();
+        self.see_departures();
         self.with_table(Model::compare_all);
     }
 
@@ -487,8 +488,10 @@ impl World {
 fn configure(dir: PathBuf, random: &mut Rng) -> Config {
     let scheme = if random.bool() { "http" } else { "https" };
     let most = if random.u8(0..4) == 0 { "\n[limits]\nmax_failures = 40\n" } else { "" };
+    // In some lives what needs a person leaves within the day.
+    let retention = if random.bool() { "[retention]\nmax_age = \"12h\"\n" } else { "" };
     let text = format!(
-        "[agent]\nterminal_id = \"till-07\"\n[upstream.hq]\nurl = \"{scheme}://hq.example/sync\"\ninsecure = true\n{most}"
+        "[agent]\nterminal_id = \"till-07\"\n[upstream.hq]\nurl = \"{scheme}://hq.example/sync\"\ninsecure = true\n{most}{retention}"
     );
     let around = Surroundings { root: true, ..Surroundings::default() };
     let config = Config::load(Some(("simulation", &text)), &Overrides::default(), &around);

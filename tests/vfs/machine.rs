@@ -223,6 +223,29 @@ impl Machine {
         }
     }
 
+    /// So many bytes are to be added to a file beside SQLite's, and synced: how many of them are there
+    /// for good, and the error. What a later power cut would leave of an append that failed, and was
+    /// never synced, is decided at once.
+    pub(crate) fn append(&mut self, length: usize) -> (usize, Option<io::Error>) {
+        let failed = || Some(io::Error::other("injected: the archive's disk failed"));
+        let full = || Some(io::Error::from(io::ErrorKind::StorageFull));
+        match self.fault(Deed::Write) {
+            Ok(None) => {}
+            Ok(Some(Fault::Full)) => return (0, full()),
+            Ok(Some(Fault::Short)) => return (length / 2, full()),
+            _ => return (self.some_of(length), failed()),
+        }
+        match self.fault(Deed::Sync) {
+            Ok(None) => (length, None),
+            Ok(Some(Fault::SyncReached)) => (length, failed()),
+            _ => (self.some_of(length), failed()),
+        }
+    }
+
+    fn some_of(&mut self, length: usize) -> usize {
+        self.random.as_mut().map_or(length / 2, |random| random.usize(0..=length))
+    }
+
     fn sync_file(&mut self, inode: Inode) -> Result<(), Failure> {
         let Some(fault) = self.fault(Deed::Sync)? else {
             self.happens(Op::Sync { inode });

@@ -20,6 +20,20 @@ pub struct Limits {
     pub max_database: u64,
     /// Bytes that must be free on the file system for a recording.
     pub min_free_disk: u64,
+    /// What a card number in a payload or an error leads to.
+    pub card_numbers: CardNumbers,
+}
+
+/// What a card number in a payload or an error leads to (`spec/04`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CardNumbers {
+    /// A line in the log; the failure is recorded.
+    #[default]
+    Warn,
+    /// `bad_request`; nothing is recorded.
+    Refuse,
+    /// Nobody looks.
+    Off,
 }
 
 impl Default for Limits {
@@ -31,6 +45,7 @@ impl Default for Limits {
             max_failures: 1_000_000,
             max_database: 1 << 30,
             min_free_disk: 64 << 20,
+            card_numbers: CardNumbers::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration as values: what is in force, checked, with every default filled in.
 //!
 //! [`Config::load`] puts the layers together (flag or environment, file, default). The file is
-//! walked by `read`, [`upstream`] and [`route`] with the tools of `table`, which say what is wrong
+//! walked by `read`, [`upstream`], [`route`] and [`sections`] with the tools of `table`, which say what is wrong
 //! with it, all at once and with its place; [`problem`] is how that looks; [`value`] reads durations,
 //! sizes and URLs, [`template`] paths and bodies.
 //!
@@ -11,6 +11,7 @@
 pub mod problem;
 mod read;
 pub mod route;
+pub mod sections;
 mod table;
 pub mod template;
 pub mod upstream;
@@ -19,6 +20,7 @@ pub mod value;
 use crate::limits::Limits;
 use problem::{Place, Problem};
 pub use route::Route;
+pub use sections::{Alerts, Heartbeat, Metrics, Retention};
 use std::path::PathBuf;
 use std::time::Duration;
 use table::Document;
@@ -35,8 +37,16 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`; none: everything goes to the only upstream, as an envelope.
     pub routes: Vec<Route>,
+    /// The section `[retention]`.
+    pub retention: Retention,
+    /// The section `[alerts]`.
+    pub alerts: Alerts,
+    /// The section `[heartbeat]`.
+    pub heartbeat: Heartbeat,
     /// The section `[limits]`.
     pub limits: Limits,
+    /// The section `[metrics]`.
+    pub metrics: Metrics,
 }
 
 /// The section `[agent]`.

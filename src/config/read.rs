@@ -2,7 +2,7 @@
 
 use super::table::{Document, Table};
 use super::{Agent, Config, Retry, Surroundings};
-use crate::limits::Limits;
+use crate::limits::{CardNumbers, Limits};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ impl Document<'_> {
         let mut root = self.root();
         let [agent, retry, upstream, limits] =
             ["agent", "retry", "upstream", "limits"].map(|key| root.table(key, self));
+        let [retention, alerts, heartbeat, metrics] =
+            ["retention", "alerts", "heartbeat", "metrics"].map(|key| root.table(key, self));
         let routes = root.tables("route", self);
         let upstreams = self.upstreams(upstream);
         let config = Config {
@@ -21,7 +23,11 @@ impl Document<'_> {
             retry: self.retry(retry),
             routes: self.routes(routes, &upstreams),
             upstreams,
+            retention: self.retention(retention),
+            alerts: self.alerts(alerts),
+            heartbeat: self.heartbeat(heartbeat),
             limits: self.limits(limits),
+            metrics: self.metrics(metrics),
         };
         root.finish(self);
         config
@@ -89,6 +95,8 @@ impl Document<'_> {
         if let Some(bytes) = section.size("min_free_disk", 0..=(1 << 43), self) {
             limits.min_free_disk = bytes;
         }
+        let words = [("warn", CardNumbers::Warn), ("refuse", CardNumbers::Refuse), ("off", CardNumbers::Off)];
+        limits.card_numbers = section.choice("card_numbers", &words, self).unwrap_or_default();
         section.finish(self);
         limits
     }

@@ -154,6 +154,19 @@ impl<'t> Table<'t> {
         within(key, value, bounds, span, document)
     }
 
+    /// A duration that takes the place of a default.
+    pub(super) fn duration_into(
+        &mut self,
+        key: &str,
+        place: &mut Duration,
+        bounds: &RangeInclusive<Duration>,
+        document: &mut Document,
+    ) {
+        if let Some(value) = self.duration(key, bounds, document) {
+            *place = value;
+        }
+    }
+
     pub(super) fn size(&mut self, key: &str, bounds: RangeInclusive<u64>, document: &mut Document) -> Option<u64> {
         let (value, span) = self.read(key, document, size)?;
         if bounds.contains(&value) {
@@ -217,6 +230,11 @@ impl<'t> Table<'t> {
 
     /// A number from 0 to 1.
     pub(super) fn share(&mut self, key: &str, document: &mut Document) -> Option<f64> {
+        self.decimal(key, 0.0..=1.0, document)
+    }
+
+    /// A number, whole or not.
+    pub(super) fn decimal(&mut self, key: &str, bounds: RangeInclusive<f64>, document: &mut Document) -> Option<f64> {
         let value = self.take(key)?;
         let number: Option<f64> = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
@@ -224,9 +242,10 @@ impl<'t> Table<'t> {
             _ => None,
         };
         match number {
-            Some(share) if (0.0..=1.0).contains(&share) => Some(share),
+            Some(number) if bounds.contains(&number) => Some(number),
             _ => {
-                document.report(Place::Span(value.span()), format!("{key}: expected a number from 0 to 1"));
+                let expected = format!("{key}: expected a number from {} to {}", bounds.start(), bounds.end());
+                document.report(Place::Span(value.span()), expected);
                 None
             }
         }
@@ -279,6 +298,11 @@ impl<'t> Table<'t> {
 
     /// A list of texts.
     pub(super) fn texts(&mut self, key: &str, document: &mut Document) -> Option<Vec<String>> {
+        self.words(key, document).map(|(texts, _)| texts)
+    }
+
+    /// A list of texts and where it stands.
+    pub(super) fn words(&mut self, key: &str, document: &mut Document) -> Option<(Vec<String>, Range<usize>)> {
         let value = self.take(key)?;
         let texts = value.get_ref().as_array().and_then(|items| {
             items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
@@ -286,7 +310,7 @@ impl<'t> Table<'t> {
         if texts.is_none() {
             document.report(Place::Span(value.span()), format!("{key}: expected a list of texts in quotes"));
         }
-        texts
+        texts.map(|texts| (texts, value.span()))
     }
 
     /// A list of HTTP statuses; absent: none.

@@ -87,6 +87,10 @@ pub enum Question {
     Unsent,
     /// `health`
     Health,
+    /// `alerts`
+    Alerts,
+    /// How many counted tries live failures have on average, for the agent itself.
+    MeanRetries,
     /// `history` of one failure, live or gone.
     History(FailureName),
     /// The numbers of the failures that a bulk operation means, in chunks.

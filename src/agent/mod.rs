@@ -25,9 +25,11 @@
 //! - `operations`: what people ask for.
 //! - [`questions`]: what is only read.
 //! - `upkeep`: work in chunks, between the rounds of others.
+//! - [`alerting`]: what people are told of.
 //! - `adopting`: what the store has become when it was opened.
 
 mod adopting;
+pub mod alerting;
 mod claiming;
 pub mod events;
 mod filing;
@@ -49,12 +51,13 @@ use crate::policy::upstream::{Pace, Upstream};
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
 use crate::store::open::OpenError;
-use crate::store::quarantine::Quarantined;
 use crate::store::{Room, Store, StoreError};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
+pub use alerting::Telling;
+use alerting::Watch;
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
@@ -142,6 +145,8 @@ struct Round {
     room: Option<Room>,
     /// The chunk of upkeep that was done.
     chunk: Option<Chunk>,
+    /// Alerts were stored with it.
+    keeps_alerts: bool,
     /// Something was deleted, so there may be pages to give back.
     deleted: bool,
 }
@@ -169,8 +174,7 @@ pub struct Agent {
     round: Round,
     disk_free: Option<u64>,
     log_size: u64,
-    /// What was quarantined of late, and when that was found.
-    quarantined: VecDeque<(AgentTime, Quarantined)>,
+    watch: Watch,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -211,7 +215,7 @@ impl Agent {
             round: Round::default(),
             disk_free: None,
             log_size: 0,
-            quarantined: VecDeque::new(),
+            watch: Watch::new(&config.alerts, &config.heartbeat),
             stopping: false,
             next: Some(now.agent),
         };
@@ -232,6 +236,7 @@ impl Agent {
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),
+            Event::MeanRetries(mean) => self.watch.mean_is(mean),
             Event::Damaged(error) => self.settle.met(now.agent, &error),
             Event::DiskFree(bytes) => {
                 self.disk_free = Some(bytes);
@@ -261,9 +266,11 @@ impl Agent {
     pub fn finish_round(&mut self, now: Moment) -> Vec<Effect> {
         let before = self.turn_gates(now);
         self.keep_lines(now);
+        let telling = self.judge_alerts(now);
         let committed = self.commit(now);
         let round = std::mem::take(&mut self.round);
         self.chunk_ended(round.chunk, committed.is_ok());
+        self.alerts_kept(round.keeps_alerts, committed.is_ok());
         let rejection = match committed {
             Ok(()) => {
                 self.land(&round.outcomes);
@@ -277,6 +284,7 @@ impl Agent {
             }
         };
         let mut effects = Vec::with_capacity(round.replies.len());
+        effects.extend(telling.map(|telling| Effect::Tell(Box::new(telling))));
         self.answer(now, round.replies, rejection.as_ref(), &mut effects);
         self.schedule(now, &mut effects);
         effects
@@ -339,6 +347,7 @@ impl Agent {
             Ok(Request::Get(name)) => (Pending::Get { name, view, reference: kept() }, Flow::Go),
             Ok(Request::Unsent) => (ask(question::Question::Unsent), Flow::Wait),
             Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
+            Ok(Request::Alerts) => (ask(question::Question::Alerts), Flow::Wait),
             Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
             Ok(Request::History(name)) => (ask(question::Question::History(name)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {

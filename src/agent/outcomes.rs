@@ -44,7 +44,7 @@ pub(super) struct Outcome {
     tries: Vec<Tried>,
     verdict: Verdict,
     http_status: Option<u16>,
-    judgement: Judgement,
+    pub(super) judgement: Judgement,
     /// May it have arrived?
     unsure: bool,
 }
@@ -75,6 +75,10 @@ impl Agent {
             }
         }
         report(&self.lines[outcome.upstream].config.name, &outcome);
+        self.watch.stir();
+        if outcome.judgement.decision.counts() {
+            self.watch.counted(now.agent, &outcome.failure.entity_type, &outcome.failure.entity_id);
+        }
         if self.settle.refusal().is_some() {
             self.unsettled.push(outcome);
             return;

@@ -63,6 +63,8 @@ pub enum Command {
     Try(TryArgs),
     /// What is waiting, what is stuck, what to do next
     Status,
+    /// What is wrong now, and what was in the last 24 hours
+    Alerts,
     /// Failures that are not delivered
     List(ListArgs),
     /// One failure: why it is where it is, and all tries

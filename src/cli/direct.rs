@@ -30,6 +30,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(Request::List(query)) => Question::List(query),
         Ok(Request::History(name)) => Question::History(name),
         Ok(Request::Get(name)) => Question::Get(name),
+        Ok(Request::Alerts) => Question::Alerts,
         Ok(Request::Health) => Question::Health,
         Ok(Request::Unsent) => Question::Unsent,
         Ok(_) => return Ok(None),
@@ -44,7 +45,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let inquiry = Inquiry { client: ClientId(0), question, view: View::Admin, reference: None, facts };
     match answer(&reader, &inquiry) {
         Answer::Line(line) | Answer::Damaged(line, _) => Ok(Some(line)),
-        Answer::Selected(_) => Ok(None),
+        Answer::Selected(_) | Answer::MeanRetries(_) => Ok(None),
     }
 }
 
@@ -69,7 +70,7 @@ pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>
     let replies = effects.into_iter().filter_map(|effect| match effect {
         Effect::Reply { line, .. } => Some(line),
         // Nothing is sent: the upstream is not met before a probe, and this process makes none.
-        Effect::Ask(_) | Effect::Send(_) | Effect::Probe { .. } => None,
+        Effect::Ask(_) | Effect::Tell(_) | Effect::Send(_) | Effect::Probe { .. } => None,
     });
     let replies = replies.collect();
     agent.close().map_err(|error| fails(&error))?;

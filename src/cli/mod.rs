@@ -3,6 +3,7 @@
 //! Answers go to standard output, everything else to standard error. [`client`] speaks to the
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
+pub mod alerts;
 pub mod args;
 pub mod client;
 pub mod demo;
@@ -87,6 +88,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Record(args)) => record::run(global, args),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
+        Some(Command::Alerts) => alerts::run(global),
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Show(args)) => show::run(global, args),
         Some(Command::Retry(args)) => operate::many(global, &args.bulk, Many::Retry { reset: args.reset }),

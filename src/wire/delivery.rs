@@ -93,7 +93,8 @@ pub fn verification(failure: &Failure, upstream: &Upstream, verify: &Verify) -> 
 }
 
 /// What goes with every request to an upstream.
-fn credentials(upstream: &Upstream) -> Vec<(String, HeaderValue)> {
+#[must_use]
+pub fn credentials(upstream: &Upstream) -> Vec<(String, HeaderValue)> {
     let mut headers = vec![("User-Agent".to_owned(), HeaderValue::Text(USER_AGENT.to_owned()))];
     match &upstream.credentials.authorization {
         Authorization::None => {}

@@ -37,6 +37,7 @@ pub enum Request<'a> {
     Get(FailureName),
     Unsent,
     Health,
+    Alerts,
     List(ListQuery),
     History(FailureName),
     Bulk(Bulk),
@@ -47,7 +48,7 @@ pub enum Request<'a> {
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 9] = ["list", "history", "alerts", "retry", "hold", "release", "flush", "pause", "resume"];
 
 /// Reads a line.
 #[must_use]
@@ -72,6 +73,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "get" => named(fields).map(Request::Get),
         "unsent" => fields.finish(&[]).map(|()| Request::Unsent),
         "health" => fields.finish(&[]).map(|()| Request::Health),
+        "alerts" => fields.finish(&[]).map(|()| Request::Alerts),
         "list" => list(fields).map(Request::List),
         "history" => named(fields).map(Request::History),
         "retry" => {

@@ -101,6 +101,8 @@ pub(crate) enum Waiting {
 pub(crate) struct Life {
     pub(crate) agent: Agent,
     pub(crate) number: u32,
+    /// When each kind of alert was told last, in agent time.
+    pub(crate) told: BTreeMap<String, i64>,
     /// Agent time at its start, and the world's.
     began: (AgentTime, i64),
 }
@@ -426,9 +428,10 @@ impl World {
         let agent_time = store.ledger().resumed(wall);
         promise!(agent_time >= store.ledger().at.agent, "clock", "agent time has gone back");
         let now = Moment { agent: agent_time, wall };
-        let agent = Agent::start(store, &self.config, self.random.u64(..), now).expect("the agent starts");
+        let mut agent = Agent::start(store, &self.config, self.random.u64(..), now).expect("the agent starts");
+        agent.keep_watch(now);
         self.lives += 1;
-        self.life = Some(Life { agent, number: self.lives, began: (agent_time, self.time) });
+        self.life = Some(Life { agent, number: self.lives, told: BTreeMap::new(), began: (agent_time, self.time) });
         self.trace.add(|| format!("started at agent time {} wall {wall}", agent_time.as_millis()));
         self.tell_free_space();
         self.adopt();

@@ -263,6 +263,7 @@ impl Salvage {
                     row.insert(into)?;
                 }
             }
+            Table::Alerts => drop(row.insert(into)?),
             Table::Agent => self.agent = Some(row),
             Table::Failures => {}
         }

@@ -72,6 +72,8 @@ pub(super) struct Watch {
     looked_at: Option<AgentTime>,
     retries: Retries,
     next_beat: Option<AgentTime>,
+    /// What the round is to tell.
+    telling: Option<Box<Telling>>,
 }
 
 /// The mean of counted tries.
@@ -102,6 +104,7 @@ impl Watch {
             looked_at: None,
             retries: Retries { stirred: true, ..Retries::default() },
             next_beat: None,
+            telling: None,
         }
     }
 
@@ -178,11 +181,11 @@ impl Watch {
 
     /// When to look again, if nothing happens before.
     fn next_look(&self) -> Option<AgentTime> {
-        let active = self.board.any_active();
         let many = self.board.is_active(Kind::ManyFailures, "");
         let rule = self.rules.many_failures;
         [
-            self.looked_at.map(|last| last.after(ALERT_LOOK)).filter(|_| active),
+            self.looked_at.map(|last| last.after(ALERT_LOOK)).filter(|_| self.board.any_lasts()),
+            self.board.next_end_at(),
             self.asks_at(),
             self.recorded.under_at(looking::few(rule.count), rule.window).filter(|_| many),
         ]
@@ -223,8 +226,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Judges, and stores what has changed with the open round; what is to be told behind it.
-    pub(super) fn judge_alerts(&mut self, now: Moment) -> Option<Telling> {
+    /// Judges, and stores what has changed with the open round; what is to be told comes behind it.
+    pub(super) fn judge_alerts(&mut self, now: Moment) {
         if self.watch.kept_since.is_some() {
             self.look(now);
         }
@@ -239,7 +242,7 @@ impl Agent {
             report(alert);
         }
         if !watches || (!turned && notices.is_empty() && self.watch.filed) {
-            return None;
+            return;
         }
         self.watch.filed = true;
         let sender = Sender {
@@ -247,11 +250,12 @@ impl Agent {
             store_id: self.store_id.as_deref(),
             version: env!("CARGO_PKG_VERSION"),
         };
-        Some(Telling {
+        let telling = Telling {
             reply: reply::ok(&AlertsReply::of(&self.watch.shown), None),
             present: present(sender, now.wall, &self.watch.shown),
             notices: notices.iter().map(|told| notice(sender, now.wall, told)).collect(),
-        })
+        };
+        self.watch.telling = Some(Box::new(telling));
     }
 
     /// Stores what has changed; not while outcomes need what room there is.
@@ -277,9 +281,10 @@ impl Agent {
         self.watch.round_ended(committed);
     }
 
-    /// Questions of the agent's own, and when to come back.
+    /// What is to be told, questions of the agent's own, and when to come back.
     pub(super) fn watch_on(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Option<AgentTime> {
         self.watch.kept_since?;
+        effects.extend(self.watch.telling.take().map(Effect::Tell));
         let own = |client, question, facts| {
             Effect::Ask(Box::new(Inquiry { client, question, view: View::Admin, reference: None, facts }))
         };

@@ -266,7 +266,6 @@ impl Agent {
     pub fn finish_round(&mut self, now: Moment) -> Vec<Effect> {
         let before = self.turn_gates(now);
         self.keep_lines(now);
-        let telling = self.judge_alerts(now);
         let committed = self.commit(now);
         let round = std::mem::take(&mut self.round);
         self.chunk_ended(round.chunk, committed.is_ok());
@@ -284,13 +283,13 @@ impl Agent {
             }
         };
         let mut effects = Vec::with_capacity(round.replies.len());
-        effects.extend(telling.map(|telling| Effect::Tell(Box::new(telling))));
         self.answer(now, round.replies, rejection.as_ref(), &mut effects);
         self.schedule(now, &mut effects);
         effects
     }
 
     fn commit(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.judge_alerts(now);
         if let Some(error) = self.round.failed.take() {
             self.store.rollback();
             return Err(error);

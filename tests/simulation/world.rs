@@ -213,7 +213,8 @@ impl World {
         self.with_table(Model::compare_all);
     }
 
-    /// Lives on, and goes on selling: what the upstream accepts shows what is the records' fault. Then
+    /// Lives on for more than a day, so that no alert is left of what happened in the bad time, and goes on
+    /// selling: what the upstream accepts shows what is the records' fault. Then
     /// nothing is planned any more, for an agent with nothing to do wakes for nothing; unless all that
     /// is left is poisoned, when there is nothing left to show that it is not the upstream.
     pub(crate) fn settle_down(&mut self) {
@@ -221,7 +222,7 @@ impl World {
             self.sell();
             self.calm_for(10 * MINUTE);
         }
-        self.calm_for(5 * HOUR);
+        self.calm_for(30 * HOUR);
         let idle = self.next_time().is_none() || self.model.only_needs_persons(&self.upstream);
         promise!(idle, "I6", "after good hours something is still planned: {:?}", self.life);
     }

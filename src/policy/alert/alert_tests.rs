@@ -75,6 +75,22 @@ fn a_restart_neither_repeats_a_notice_nor_loses_one() {
     assert_eq!(told(&mut board, 3600).len(), 1, "its end was never told");
 }
 
+/// Found by the simulation: switched off for a day, its end was told at the next start, and forgotten with
+/// the alert itself; so its kind spoke again within the hour.
+#[test]
+fn an_end_that_is_told_a_day_late_counts_as_spoken() {
+    let mut board = Board::default();
+    fire(&mut board, 0, Kind::UpstreamOffline, "hq");
+    told(&mut board, 0);
+    board.clear(at(60), Kind::UpstreamOffline, "hq");
+    let (mut board, start) = (restarted(&board), 2 * ALERT_TOLD_FOR.as_secs());
+    assert_eq!(told(&mut board, start).len(), 1);
+    board.tidy(at(start + 60));
+    fire(&mut board, start + 61, Kind::UpstreamOffline, "hq");
+    assert_eq!(told(&mut board, start + 61), []);
+    assert_eq!(told(&mut board, start + 3600).len(), 1);
+}
+
 #[test]
 fn what_ended_is_shown_for_a_day_and_a_happening_stands_for_one() {
     let day = ALERT_TOLD_FOR.as_secs();

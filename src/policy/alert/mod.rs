@@ -184,7 +184,11 @@ impl Board {
             ended.extend(done.map(|pinned| (*kind, pinned.alert.subject.clone())));
             let gone = &mut self.gone;
             all.retain(|subject, pinned| {
-                let stays = pinned.alert.active || pinned.alert.untold || !over(&pinned.alert);
+                let alert = &pinned.alert;
+                // What spoke of late stays, or nobody would know that it did: an end may be told a day
+                // later, by an agent that was switched off meanwhile.
+                let spoke = alert.told_at.is_some_and(|at| now.agent.since(at) < NOTICE_GAP);
+                let stays = alert.active || alert.untold || spoke || !over(alert);
                 if !stays {
                     gone.push((*kind, subject.clone()));
                 }
@@ -230,10 +234,17 @@ impl Board {
         self.kinds.get(&kind).and_then(|all| all.get(subject)).is_some_and(|pinned| pinned.alert.active)
     }
 
-    /// Is any?
+    /// Is any that lasts for as long as something is so?
     #[must_use]
-    pub fn any_active(&self) -> bool {
-        self.alerts().any(|alert| alert.active)
+    pub fn any_lasts(&self) -> bool {
+        self.alerts().any(|alert| alert.active && !alert.kind.is_happening())
+    }
+
+    /// When the day of a happening ends.
+    #[must_use]
+    pub fn next_end_at(&self) -> Option<AgentTime> {
+        let stand = self.alerts().filter(|alert| alert.active && alert.kind.is_happening());
+        stand.map(|alert| alert.changed_at.after(ALERT_TOLD_FOR)).min()
     }
 
     /// The subjects of a kind that are active.

@@ -250,7 +250,12 @@ fn a_clock_that_differs_from_the_upstreams_is_told() {
 #[test]
 fn a_low_disk_and_a_full_quota_are_told() {
     let upstream = Upstream::willing();
-    let agent = Agent::start(&Plan { limits: "min_free_disk = \"4096GiB\"", ..Plan::to(upstream.url()) });
+    let stat = rustix::fs::statvfs(&std::env::temp_dir()).expect("a file system");
+    // Enough to record, and less than twice that.
+    let least = stat.f_bavail * stat.f_frsize / 4 * 3 / 1024;
+    let limits = format!("min_free_disk = \"{least}KiB\"").leak();
+    let agent = Agent::start(&Plan { limits, ..Plan::to(upstream.url()) });
+    assert_eq!(agent.call(&record("s-1", &json!({})))["ok"], true);
     let alert = wait_alert(&agent, "disk_low", true);
     assert!(alert["message"].as_str().is_some_and(|text| text.contains("bytes are free")), "{alert}");
     let health = agent.call(&json!({"op": "health"}));

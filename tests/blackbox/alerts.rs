@@ -250,7 +250,7 @@ fn a_clock_that_differs_from_the_upstreams_is_told() {
 #[test]
 fn a_low_disk_and_a_full_quota_are_told() {
     let upstream = Upstream::willing();
-    let stat = rustix::fs::statvfs(&std::env::temp_dir()).expect("a file system");
+    let stat = rustix::fs::statvfs(std::env::temp_dir()).expect("a file system");
     // Enough to record, and less than twice that.
     let least = stat.f_bavail * stat.f_frsize / 4 * 3 / 1024;
     let limits = format!("min_free_disk = \"{least}KiB\"").leak();

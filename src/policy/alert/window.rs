@@ -3,8 +3,8 @@
 
 use crate::limits::REMEMBERED_HAPPENINGS;
 use crate::moment::AgentTime;
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// The last so many happenings: enough to tell whether there were more than a threshold, not how many
@@ -61,7 +61,7 @@ impl Recent {
 }
 
 /// An entity, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityTag(u64);
 
 impl EntityTag {
@@ -79,7 +79,8 @@ impl EntityTag {
 #[derive(Clone, Debug, Default)]
 pub struct Entities {
     log: VecDeque<(AgentTime, EntityTag)>,
-    counts: BTreeMap<EntityTag, u32>,
+    /// Nobody goes through it, so its order decides nothing.
+    counts: HashMap<EntityTag, u32, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl Entities {

@@ -138,6 +138,23 @@ pub const LARGE_LOG: u64 = 64 << 20;
 /// … and at which recording is refused.
 pub const MAX_LOG: u64 = 256 << 20;
 
+/// Alerts of one kind that have their own place; one more stands for all others.
+pub const ALERTS_OF_A_KIND: usize = 100;
+/// A kind of alert speaks at most once in this time (`spec/03`).
+pub const NOTICE_GAP: Duration = Duration::from_secs(3600);
+/// How long an alert that has ended is shown (`spec/07`), and a happening stands.
+pub const ALERT_TOLD_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How often alerts are judged while one is active and nothing happens (`spec/03`).
+pub const ALERT_LOOK: Duration = Duration::from_secs(60);
+/// How long an upstream has to be failing before somebody is told (`spec/03`).
+pub const FAILING_FOR: Duration = Duration::from_secs(300);
+/// An upstream's clock and ours may differ by so much.
+pub const CLOCK_TOLERANCE_MS: u64 = 300_000;
+/// Records and counted tries, of all entities, among which one that fails again and again is looked for.
+pub const REMEMBERED_HAPPENINGS: usize = 16_384;
+/// How long the program that is told of alerts may take.
+pub const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Cuts a text to at most `max` bytes, at a character boundary, and says so with `…`.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> String {

@@ -150,6 +150,10 @@ pub enum Question {
     Unsent,
     /// `health`
     Health,
+    /// `alerts`
+    Alerts,
+    /// How many counted tries live failures have on average, for the agent itself.
+    MeanRetries,
     /// `metrics`
     Metrics,
     /// `history`

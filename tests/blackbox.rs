@@ -8,6 +8,8 @@
 
 mod support;
 
+#[path = "blackbox/alerts.rs"]
+mod alerts;
 #[path = "blackbox/answers.rs"]
 mod answers;
 #[path = "blackbox/backup.rs"]

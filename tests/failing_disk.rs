@@ -39,7 +39,8 @@ impl Bench {
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
         let settings = StoreSettings::new(dir.path(), &Limits::default());
         let store = Store::open(settings, now.wall).expect("a new store");
-        let agent = Agent::start(store, &config.expect("a right configuration"), 1, now).expect("it starts");
+        let mut agent = Agent::start(store, &config.expect("a right configuration"), 1, now).expect("it starts");
+        agent.keep_watch(now);
         let mut bench = Self { agent, now, dir };
         let effects = bench.round();
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Probe { .. })), "{effects:?}");
@@ -63,7 +64,7 @@ impl Bench {
             match effect {
                 Effect::Reply { line, .. } => reply = serde_json::from_slice(&line).expect("JSON"),
                 Effect::Send(dispatch) => sent.push(*dispatch),
-                Effect::Ask(_) | Effect::Probe { .. } => {}
+                Effect::Ask(_) | Effect::Tell(_) | Effect::Probe { .. } => {}
             }
         }
         (reply, sent)

@@ -7,24 +7,20 @@
 use super::Agent;
 use super::upkeep::Upkeep;
 use crate::ids::Seq;
-use crate::moment::{AgentTime, Moment};
+use crate::moment::Moment;
+use crate::policy::alert::Kind;
 use crate::store::StoreError;
 use crate::store::quarantine::Quarantined;
-use std::time::Duration;
-
-/// How long `health` speaks of a quarantine.
-const TOLD_FOR: Duration = Duration::from_hours(24);
-/// Of how many at most.
-const MOST_TOLD: usize = 5;
 
 impl Agent {
     /// Takes the store as it is now.
     pub(super) fn adopt(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.adopt_alerts()?;
         for quarantined in self.store.take_quarantined() {
-            self.quarantined.push_back((now.agent, quarantined));
-        }
-        while self.quarantined.len() > MOST_TOLD {
-            self.quarantined.pop_front();
+            let kind = if quarantined.replaced { Kind::DatabaseReplaced } else { Kind::DatabaseCorrupt };
+            let name = quarantined.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let words = (in_words(&quarantined, &name), quarantined.tally.lost);
+            self.watch.happen(now, kind, &name, words);
         }
         for line in &mut self.lines {
             line.stored.clear();
@@ -43,9 +39,9 @@ impl Agent {
         let mended = match self.store.strangers_wrote() {
             Ok(false) => return,
             Ok(true) => {
-                log::warn!(
-                    "event=foreign_write message=\"another program has written to the database; only the agent may\""
-                );
+                let message = "another program has written to the database; only the agent may";
+                log::warn!("event=foreign_write message={message:?}");
+                self.watch.happen(now, Kind::DatabaseForeignWrite, "", (message.to_owned(), 0));
                 self.adopt(now)
             }
             Err(error) => Err(error),
@@ -56,16 +52,10 @@ impl Agent {
             Err(error) => self.settle.failed(now.agent, &error),
         }
     }
-
-    /// What `health` says of quarantines: each in words, and how many were lost.
-    pub(super) fn told_quarantines(&self, now: AgentTime) -> Vec<(String, u64)> {
-        let recent = self.quarantined.iter().filter(|(at, _)| now.since(*at) < TOLD_FOR);
-        recent.map(|(_, quarantined)| (in_words(quarantined), quarantined.tally.lost)).collect()
-    }
 }
 
-fn in_words(quarantined: &Quarantined) -> String {
-    let name = quarantined.path.file_name().unwrap_or_default().to_string_lossy();
+fn in_words(quarantined: &Quarantined, name: &str) -> String {
     let tally = quarantined.tally;
-    format!("the database went to quarantine/{name}: {} failures salvaged, {} lost", tally.salvaged, tally.lost)
+    let why = if quarantined.replaced { "was deleted or replaced, what it held" } else { "was damaged, it" };
+    format!("the database {why} went to quarantine/{name}: {} failures salvaged, {} lost", tally.salvaged, tally.lost)
 }

@@ -48,6 +48,7 @@ impl Agent {
         if !self.unbuilt.is_empty() {
             next.push(now.agent);
         }
+        next.extend(self.watch_on(now, effects));
         self.next = next.into_iter().min();
     }
 

@@ -134,6 +134,7 @@ impl Agent {
             changes.as_deref(),
         )?;
         let (seq, next) = self.store.edit(failure, now, &filing::filed(&dossier), &edited)?;
+        self.watch.stir();
         self.promote(now, next)?;
         self.forget_front();
         let fields = EditReply {

@@ -1,5 +1,6 @@
 //! What goes into the agent and what comes out of it: the whole of its contact with the world.
 
+use super::alerting::Telling;
 use super::questions::Facts;
 use crate::ids::Seq;
 use crate::moment::WallTime;
@@ -17,6 +18,13 @@ use std::time::Duration;
 /// A client, as the driver names it; replies come back under the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
+
+impl ClientId {
+    /// Nobody: the agent asks for itself.
+    pub const AGENT: Self = Self(u64::MAX);
+    /// Nobody: the answer is the next sign of life.
+    pub const HEARTBEAT: Self = Self(u64::MAX - 1);
+}
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +81,8 @@ pub enum Event<'a> {
         /// The next numbers, fewer than asked for at the end; or why it could not.
         found: Result<Vec<Seq>, StoreError>,
     },
+    /// The reader has found how many counted tries live failures have on average.
+    MeanRetries(f64),
     /// The file was found damaged by somebody who only reads it.
     Damaged(StoreError),
     /// The free space of the file system.
@@ -104,6 +114,8 @@ pub enum Effect {
         /// With its end.
         line: Vec<u8>,
     },
+    /// Tell people of alerts.
+    Tell(Box<Telling>),
     /// Have the reader answer.
     Ask(Box<Inquiry>),
     /// Send a request.

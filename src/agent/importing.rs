@@ -100,6 +100,7 @@ impl Agent {
             (Some(given), KeyIs::Free) => self.store.take_key_back(uid, given, &row.id, &digest)?,
             _ => {}
         }
+        self.watch.stir();
         let by = actor(peer, &import.by);
         self.store.audit(now.wall, &by, "import", Some(&row.id), import.by.reason.as_deref())?;
         Ok(Brought::In(seq))

@@ -359,9 +359,15 @@ impl Agent {
                 agent.store.audit(now.wall, actor, how.operation(), Some(&failure.id), reason.as_deref())?;
                 let next = agent.store.remove(failure, *how, now.wall)?;
                 agent.promote(now, next)?;
+                match how {
+                    Leaving::Cleaned => agent.counting.counters.cleaned(&failure.entity_type),
+                    Leaving::Discarded => agent.counting.counters.discarded(&failure.entity_type),
+                    Leaving::Delivered => {}
+                }
                 let (id, seq, how) = (&failure.id, failure.seq, how.as_str());
                 log::info!("event={how} id={id} seq={seq}");
             }
+            agent.watch.stir();
             agent.round.deleted = true;
             Ok(())
         })

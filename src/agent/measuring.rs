@@ -81,7 +81,7 @@ impl Agent {
             now: now.agent,
             counters: Some(counters),
             lines: stands.collect(),
-            alerts: Vec::new(),
+            alerts: self.watch.shown().iter().map(|alert| (alert.kind.as_str(), alert.active)).collect(),
             disk_free: self.disk_free,
         }
     }

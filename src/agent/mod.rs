@@ -28,10 +28,12 @@
 //!   on the way.
 //! - `leaving`: what leaves undelivered, by a person's word or by `cleaning`, the clean-up.
 //! - `upkeep`: work in chunks, between the rounds of others.
+//! - [`alerting`]: what people are told of.
 //! - `adopting`: what the store has become when it was opened.
 
 mod accounts;
 mod adopting;
+pub mod alerting;
 mod claiming;
 mod cleaning;
 mod editing;
@@ -58,12 +60,13 @@ use crate::policy::upstream::{Pace, Upstream};
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
 use crate::store::open::OpenError;
-use crate::store::quarantine::Quarantined;
 use crate::store::{Room, Store, StoreError};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
+pub use alerting::Telling;
+use alerting::Watch;
 use cleaning::CleaningPlan;
 pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use leaving::Exodus;
@@ -156,6 +159,8 @@ struct Round {
     chunk: Option<Chunk>,
     /// What has left a chunk of failures; `true`: that was all of it.
     exodus: Option<(Exodus, bool)>,
+    /// Alerts were stored with it.
+    keeps_alerts: bool,
     /// Something was deleted, so there may be pages to give back.
     deleted: bool,
 }
@@ -186,9 +191,8 @@ pub struct Agent {
     round: Round,
     disk_free: Option<u64>,
     log_size: u64,
-    /// What was quarantined of late, and when that was found.
-    quarantined: VecDeque<(AgentTime, Quarantined)>,
     counting: Counting,
+    watch: Watch,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -232,8 +236,8 @@ impl Agent {
             round: Round::default(),
             disk_free: None,
             log_size: 0,
-            quarantined: VecDeque::new(),
             counting: Counting::default(),
+            watch: Watch::new(&config.alerts, &config.heartbeat),
             stopping: false,
             next: Some(now.agent),
         };
@@ -254,6 +258,7 @@ impl Agent {
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),
+            Event::MeanRetries(mean) => self.watch.mean_is(mean),
             Event::Damaged(error) => self.settle.met(now.agent, &error),
             Event::DiskFree(bytes) => {
                 self.disk_free = Some(bytes);
@@ -289,6 +294,7 @@ impl Agent {
         let committed = self.commit(now);
         let mut round = std::mem::take(&mut self.round);
         self.chunk_ended(round.chunk.take(), committed.is_ok());
+        self.alerts_kept(round.keeps_alerts, committed.is_ok());
         self.count_round(&round.outcomes, committed.is_ok());
         let rejection = match committed {
             Ok(()) => {
@@ -310,6 +316,7 @@ impl Agent {
     }
 
     fn commit(&mut self, now: Moment) -> Result<(), StoreError> {
+        self.judge_alerts(now);
         if let Some(error) = self.round.failed.take() {
             self.store.rollback();
             return Err(error);
@@ -366,6 +373,7 @@ impl Agent {
             Ok(Request::Get(name)) => (Pending::Get { name, view, reference: kept() }, Flow::Go),
             Ok(Request::Unsent) => (ask(question::Question::Unsent), Flow::Wait),
             Ok(Request::Health) => (ask(question::Question::Health), Flow::Wait),
+            Ok(Request::Alerts) => (ask(question::Question::Alerts), Flow::Wait),
             Ok(Request::List(query)) => (ask(question::Question::List(query)), Flow::Wait),
             Ok(Request::Metrics) => (ask(question::Question::Metrics), Flow::Wait),
             Ok(Request::History(query)) => (ask(question::Question::History(query)), Flow::Wait),

@@ -173,6 +173,7 @@ impl Agent {
     }
 
     fn act_on(&mut self, now: Moment, campaign: &mut Campaign, seqs: &[Seq]) -> Result<(), StoreError> {
+        self.watch.stir();
         for seq in seqs {
             let Some(failure) = self.store.by_seq(*seq)? else { continue };
             campaign.tally.matched += 1;

@@ -75,6 +75,10 @@ impl Agent {
             }
         }
         report(&self.lines[outcome.upstream].config.name, &outcome);
+        self.watch.stir();
+        if outcome.judgement.decision.counts() {
+            self.watch.counted(now.agent, &outcome.failure.entity_type, &outcome.failure.entity_id);
+        }
         if self.settle.refusal().is_some() {
             self.unsettled.push(outcome);
             return;

@@ -8,12 +8,14 @@ use super::{Agent, Inquiry, accounts, measuring};
 use crate::figures::Known;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
+use crate::policy::alert::{Alert, Kind};
 use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
 use crate::store::reader::{Counts, Reader};
 use crate::store::rows::{Found, Looked};
+use crate::wire::alerts::AlertsReply;
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
     self, FailureView, Got, Health, Hello, Listed, MetricsReply, TypeCount, UnsentReply, UpstreamView,
@@ -21,6 +23,7 @@ use crate::wire::reply::{
 use crate::wire::request::{ADMIN_OPS, APP_OPS, Socket};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What only the agent knows: memory, not table.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +46,8 @@ pub struct Facts {
     pub refusing: Option<String>,
     /// For the metrics alone; the other questions need none of it.
     pub known: Option<Box<Known>>,
-    /// Quarantines of late: in words, and how many were lost.
-    pub quarantines: Vec<(String, u64)>,
+    /// What people are told of.
+    pub alerts: Arc<Vec<Alert>>,
 }
 
 impl Facts {
@@ -57,6 +60,7 @@ impl Facts {
             upstreams: stored.iter().map(|(name, state)| upstream_view(name, state, now)).collect(),
             last_delivery_at,
             known: Some(Box::new(measuring::known_without_agent(now.agent, &stored))),
+            alerts: Arc::new(reader.alerts()?),
             ..Self::default()
         })
     }
@@ -118,7 +122,7 @@ impl Agent {
             disk_free: self.disk_free,
             clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
-            quarantines: self.told_quarantines(now.agent),
+            alerts: self.watch.shown(),
             known: None,
         }
     }
@@ -183,6 +187,8 @@ pub enum Answer {
     Line(Vec<u8>),
     /// The next numbers of a bulk operation.
     Selected(Result<Vec<Seq>, StoreError>),
+    /// How many counted tries live failures have on average.
+    MeanRetries(f64),
     /// The client's reply, and why the file must be opened anew.
     Damaged(Vec<u8>, StoreError),
 }
@@ -230,6 +236,11 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
         Question::Metrics => {
             measuring::text(reader, &inquiry.facts).map(|text| reply::ok(&MetricsReply { text }, reference))
         }
+        Question::Alerts => Ok(reply::ok(&AlertsReply::of(&inquiry.facts.alerts), reference)),
+        Question::MeanRetries => match reader.mean_retries() {
+            Ok(mean) => return Answer::MeanRetries(mean),
+            Err(error) => Err(error),
+        },
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
         Question::History(query) => accounts::history(reader, query, reference),
         Question::Statistics(since) => {
@@ -251,10 +262,14 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         reasons.push(format!("{critical} need a person"));
     }
     reasons.extend(facts.refusing.clone());
-    let quarantines = |lossy: bool| facts.quarantines.iter().filter(move |(_, lost)| (*lost > 0) == lossy);
-    reasons.extend(quarantines(true).map(|(words, _)| words.clone()));
+    // Those that need a person stand there already, as they are now.
+    let told = |alert: &&Alert| alert.active && alert.kind != Kind::CriticalFailures;
+    let alerts = |grave: bool| facts.alerts.iter().filter(told).filter(move |alert| alert.kind.is_grave() == grave);
+    let words = |alert: &Alert| format!("{}: {}", alert.kind.as_str(), alert.message);
+    reasons.extend(alerts(true).map(words));
     let grave = !reasons.is_empty();
-    reasons.extend(quarantines(false).map(|(words, _)| words.clone()));
+    reasons.extend(alerts(false).map(words));
+    let lost = |alert: &&Alert| matches!(alert.kind, Kind::DatabaseCorrupt | Kind::DatabaseReplaced);
     if held > 0 {
         reasons.push(format!("{held} held"));
     }
@@ -278,6 +293,6 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         database_bytes: reader.database_bytes()?,
         disk_free_bytes: facts.disk_free,
         clock_skew_ms: facts.clock_skew_ms,
-        lost: Some(facts.quarantines.iter().map(|(_, lost)| lost).sum()).filter(|lost| *lost > 0),
+        lost: Some(alerts(true).filter(lost).map(|alert| alert.amount).sum()).filter(|lost| *lost > 0),
     })
 }

@@ -162,6 +162,10 @@ impl Agent {
             store_id: self.store_id.as_deref(),
         };
         let seq = self.store.insert(now, new, &placed)?;
+        self.watch.recorded(now.agent, &new.entity_type, &new.entity_id);
+        if status == Status::Critical {
+            self.watch.stir();
+        }
         if let (Some(key), Some(digest)) = (&new.idempotency_key, digest) {
             self.store.keep_key(peer.uid, key, &id, digest)?;
         }
@@ -179,7 +183,7 @@ impl Agent {
     }
 }
 
-fn no_room(room: Room, limits: &Limits) -> Rejection {
+pub(super) fn no_room(room: Room, limits: &Limits) -> Rejection {
     let message = match room {
         Room::TooMany => format!("{} failures are waiting, limits.max_failures", limits.max_failures),
         _ => format!("the database has reached {} bytes, limits.max_database", limits.max_database),

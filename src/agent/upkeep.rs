@@ -94,6 +94,7 @@ impl Agent {
         }
         self.plan_lines(now);
         let Some(done) = self.upkeep.pop_front() else { return };
+        self.watch.stir();
         match self.write(|agent| agent.do_chunk(now, &done)) {
             Ok((left, next_chance)) => self.round.chunk = Some(Chunk { done, left, next_chance }),
             // The round knows why; the chunk is done again.

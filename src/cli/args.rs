@@ -71,6 +71,8 @@ pub enum Command {
     Try(TryArgs),
     /// What is waiting, what is stuck, what to do next
     Status,
+    /// What is wrong now, and what was in the last 24 hours
+    Alerts,
     /// Failures that are not delivered
     List(ListArgs),
     /// Bring failures in: export or archive lines, or rows of the server-side table

@@ -31,6 +31,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(Request::History(query)) => Question::History(query),
         Ok(Request::Stats { since }) => Question::statistics(since, wall()),
         Ok(Request::Get(name)) => Question::Get(name),
+        Ok(Request::Alerts) => Question::Alerts,
         Ok(Request::Health) => Question::Health,
         Ok(Request::Metrics) => Question::Metrics,
         Ok(Request::Unsent) => Question::Unsent,
@@ -46,7 +47,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let inquiry = Inquiry { client: ClientId(0), question, view: View::Admin, reference: None, facts };
     match answer(&reader, &inquiry) {
         Answer::Line(line) | Answer::Damaged(line, _) => Ok(Some(line)),
-        Answer::Selected(_) => Ok(None),
+        Answer::Selected(_) | Answer::MeanRetries(_) => Ok(None),
     }
 }
 
@@ -102,7 +103,7 @@ fn replies(agent: &mut Agent, now: Moment) -> Vec<Vec<u8>> {
     let replies = agent.finish_round(now).into_iter().filter_map(|effect| match effect {
         Effect::Reply { line, .. } => Some(line),
         // Nothing is sent: the upstream is not met before a probe, and this process makes none.
-        Effect::Ask(_) | Effect::Send(_) | Effect::Probe { .. } => None,
+        Effect::Ask(_) | Effect::Tell(_) | Effect::Send(_) | Effect::Probe { .. } => None,
     });
     replies.collect()
 }

@@ -3,6 +3,7 @@
 //! Answers go to standard output, everything else to standard error. [`client`] speaks to the
 //! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
 
+pub mod alerts;
 pub mod args;
 pub mod backup;
 pub mod check;
@@ -111,6 +112,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Man(args)) => manual::pages(args),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
+        Some(Command::Alerts) => alerts::run(global),
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Backup(args)) => backup::run(global, args),
         Some(Command::Check(args)) => check::run(global, args),

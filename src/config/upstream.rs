@@ -216,7 +216,8 @@ impl Meaning {
 
 impl Upstream {
     /// An upstream with this URL and everything else by default.
-    pub(super) fn with_url(name: &str, url: &str) -> Self {
+    #[must_use]
+    pub fn with_url(name: &str, url: &str) -> Self {
         Self {
             name: name.to_owned(),
             url: url.to_owned(),

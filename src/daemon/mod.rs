@@ -12,6 +12,7 @@ mod serve;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::io::clock::{Clock, since_boot, wall};
+use crate::io::herald::Herald;
 use crate::io::listen::{ListenError, Listener};
 use crate::io::{system, textfile};
 use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
@@ -65,10 +66,11 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     let (reading, door) = (store.settings().clone(), store.door());
     let leaving = door.clone();
     let seed = system::seed().map_err(system("reading random bytes"))?;
-    let agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
+    let mut agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
+    agent.keep_watch(clock.now());
+    let told = (&config.limits, Herald::new(config));
     announce(config);
-    let mut server =
-        Server::new(agent, clock, reading, door, &config.limits, stop).map_err(system("starting the loop"))?;
+    let mut server = Server::new(agent, clock, reading, door, told, stop).map_err(system("starting the loop"))?;
     if let Some(file) = &config.metrics.textfile {
         textfile::start(&config.agent.admin_socket, file).map_err(system("starting a thread"))?;
     }

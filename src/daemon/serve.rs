@@ -9,6 +9,7 @@ use crate::agent::{Agent, ClientId, Effect, Event, Flow};
 use crate::io::checker;
 use crate::io::clock::{Clock, since_boot};
 use crate::io::conn::{Conn, next_line};
+use crate::io::herald::Herald;
 use crate::io::inbox::{Inbox, Outbox, inbox};
 use crate::io::link;
 use crate::io::listen::Listener;
@@ -57,6 +58,7 @@ pub(super) struct Server {
     inbox: Inbox<Message>,
     senders: Vec<Senders<Message>>,
     reader: ReaderThread,
+    herald: Herald,
     stop: UnixStream,
     /// `None` where the system does not tell of links; probes find out by themselves then.
     link: Option<OwnedFd>,
@@ -82,7 +84,7 @@ impl Server {
         clock: Clock,
         settings: StoreSettings,
         door: Door,
-        limits: &Limits,
+        (limits, herald): (&Limits, Herald),
         stop: UnixStream,
     ) -> io::Result<Self> {
         let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
@@ -95,6 +97,7 @@ impl Server {
             senders: senders.collect(),
             disk: Watched { dir: settings.dir.clone(), log_file: settings.log_file(), looked: None },
             reader: ReaderThread::start(settings, door, outbox, Message::Answer)?,
+            herald,
             agent,
             clock,
             poller: Poller::new()?,
@@ -229,6 +232,12 @@ impl Server {
                     self.agent.handle(now, report.event);
                 }
                 Message::Damaged(error) => drop(self.agent.handle(now, Event::Damaged(error))),
+                Message::Answer((inquiry, Answer::Line(line))) if inquiry.client == ClientId::HEARTBEAT => {
+                    self.herald.beat(&line);
+                }
+                Message::Answer((_, Answer::MeanRetries(mean))) => {
+                    self.agent.handle(now, Event::MeanRetries(mean));
+                }
                 Message::Answer((inquiry, Answer::Line(line))) => {
                     self.crowd.reply(inquiry.client, &line);
                 }
@@ -268,6 +277,7 @@ impl Server {
                     self.crowd.reply(client, &line);
                 }
                 Effect::Send(dispatch) => self.senders[dispatch.upstream].send(*dispatch),
+                Effect::Tell(telling) => self.herald.tell(*telling),
                 Effect::Probe { upstream } => self.senders[upstream].probe(),
                 Effect::Ask(inquiry) => {
                     if let Err(back) = self.reader.ask(inquiry) {

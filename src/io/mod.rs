@@ -8,12 +8,15 @@
 //!   and probes to an upstream, on threads.
 //! - [`reader`]: long questions, on a thread; [`checker`]: a look for damage, on another.
 //! - [`textfile`]: the metrics as a file, on a thread.
+//! - [`herald`]: tells of alerts and gives signs of life, on threads; [`program`]: runs the program that
+//!   is told.
 //! - [`link`]: the kernel's word that the line has changed.
 //! - [`system`]: signals, disk, limits, users; [`notify`]: the service manager.
 
 pub mod checker;
 pub mod clock;
 pub mod conn;
+pub mod herald;
 pub mod http;
 pub mod inbox;
 pub mod link;
@@ -21,6 +24,7 @@ pub mod listen;
 pub mod login;
 pub mod notify;
 pub mod poller;
+pub mod program;
 pub mod reader;
 pub mod resolve;
 pub mod secrets;

@@ -107,6 +107,18 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// Did the try cost a retry?
+    #[must_use]
+    pub fn counts(self) -> bool {
+        match self {
+            Self::Counted { .. } => true,
+            Self::NeedsPerson { counted, .. } => counted,
+            Self::Accepted | Self::Uncounted { .. } => false,
+        }
+    }
+}
+
 /// See the file's head. `now` is when the try ended.
 pub fn judge(end: &Try, upstream: &mut Upstream, rules: Rules, now: Moment, random: &mut fastrand::Rng) -> Judgement {
     let was_shut = upstream.is_shut();

@@ -11,13 +11,16 @@
 //! - [`backoff`]: when is a failure due? [`retention`]: when may it be cleaned up?
 //! - [`upstream`]: may anything be sent now, and is it time to probe? It joins [`pause`] and
 //!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows.
+//! - [`alert`]: what are people told of, and when? [`heartbeat`]: when is the next sign of life?
 
+pub mod alert;
 pub mod backoff;
 pub mod canary;
 pub mod class;
 pub mod condition;
 pub mod dossier;
 pub mod evidence;
+pub mod heartbeat;
 pub mod judge;
 pub mod pause;
 pub mod probe;

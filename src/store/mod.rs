@@ -5,13 +5,14 @@
 //! read before its commit must not be acted on in the outside world before that.
 //!
 //! Each file here holds one table's statements beside the one function that runs each:
-//! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`ledger`] (the agent's own row);
+//! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`alerts`], [`ledger`] (the agent's own row);
 //! [`retention`] is what the clean-up asks and takes away, [`archive`] where it goes;
 //! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
 //! read-only side for questions that may take long.
 //!
 //! It decides nothing about delivery and knows no clock: `now` comes in.
 
+pub mod alerts;
 pub mod archive;
 pub mod attempts;
 pub mod audit;

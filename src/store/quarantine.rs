@@ -32,6 +32,8 @@ const FILE: &str = "sync_failures.db";
 const PARTS: [&str; 3] = ["sync_failures.db-journal", "sync_failures.db-wal", FILE];
 /// Says of a quarantine that its rows are in the present file, and how many.
 const DONE: &str = "salvaged";
+/// Says of a quarantine that its file was sound, and taken away by somebody else.
+const REPLACED: &str = "replaced";
 
 /// A quarantine whose readable rows are live again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct Quarantined {
     pub path: PathBuf,
     /// What came of it.
     pub tally: Tally,
+    /// The file was not damaged: somebody deleted or replaced it.
+    pub replaced: bool,
 }
 
 /// Moves the database away, with everything that belongs to it. No connection of this process has it
@@ -59,6 +63,8 @@ pub(super) fn copy(settings: &StoreSettings, connection: &Connection, now: WallT
         let into = file.to_string_lossy();
         let copied = connection.execute("VACUUM INTO ?1", [&into]);
         copied.map_err(|why| OpenError::sqlite("copying what was deleted to", &file, why))?;
+        let said = place.join(REPLACED);
+        fs::write(&said, "").map_err(|why| OpenError::io("writing", &said, why))?;
         (settings.disk.evict)(&file).map_err(|why| OpenError::io("syncing", &file, why))
     });
     if let Err(error) = copied {
@@ -135,7 +141,8 @@ impl Recovery {
         let path = path.clone();
         self.under_way = None;
         say_done(settings, &path, tally)?;
-        Ok(Some(Quarantined { path, tally }))
+        let replaced = path.join(REPLACED).exists();
+        Ok(Some(Quarantined { path, tally, replaced }))
     }
 }
 

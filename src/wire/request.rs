@@ -42,6 +42,7 @@ pub enum Request<'a> {
     Get(FailureName),
     Unsent,
     Health,
+    Alerts,
     List(ListQuery),
     Metrics,
     History(HistoryQuery),
@@ -59,8 +60,8 @@ pub enum Request<'a> {
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
 pub const ADMIN_OPS: &[&str] = &[
-    "list", "history", "stats", "metrics", "retry", "hold", "release", "discard", "edit", "flush", "pause", "resume",
-    "cleanup", "import",
+    "list", "history", "stats", "alerts", "metrics", "retry", "hold", "release", "discard", "edit", "flush", "pause",
+    "resume", "cleanup", "import",
 ];
 
 /// Reads a line.
@@ -86,6 +87,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "get" => named(fields).map(Request::Get),
         "unsent" => fields.finish(&[]).map(|()| Request::Unsent),
         "health" => fields.finish(&[]).map(|()| Request::Health),
+        "alerts" => fields.finish(&[]).map(|()| Request::Alerts),
         "list" => list(fields).map(Request::List),
         "history" => history(fields).map(Request::History),
         "stats" => statistics(fields).map(|since| Request::Stats { since }),

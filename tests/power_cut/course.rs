@@ -332,7 +332,7 @@ impl<'a> Course<'a> {
                         agent.handle(self.now, Event::Probed { upstream, end, date: None });
                     }
                 }
-                Effect::Ask(_) => {}
+                Effect::Ask(_) | Effect::Tell(_) => {}
             }
         }
     }
@@ -429,7 +429,9 @@ impl<'a> Course<'a> {
     fn try_start(&mut self) -> Option<Agent> {
         let store = Store::open(self.settings.clone(), self.now.wall).ok()?;
         self.now.agent = store.ledger().resumed(self.now.wall);
-        Agent::start(store, self.config, self.random.u64(..), self.now).ok()
+        let mut agent = Agent::start(store, self.config, self.random.u64(..), self.now).ok()?;
+        agent.keep_watch(self.now);
+        Some(agent)
     }
 
     /// Applications repeat what they got no answer for.

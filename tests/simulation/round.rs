@@ -10,7 +10,7 @@ use crate::upstream::header;
 use crate::vfs::machine::on;
 use crate::world::{HOUR, Happening, MINUTE, SECOND, Waiting, World};
 use resyncd::agent::questions::{Answer, answer};
-use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind};
+use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind, Telling};
 use resyncd::policy::class::{Ending, Target};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
@@ -161,6 +161,9 @@ impl World {
         match answer(&reader, inquiry) {
             Answer::Line(line) => self.told(inquiry.client, &line),
             Answer::Damaged(_, error) => panic!("disk: {error}"),
+            Answer::MeanRetries(mean) => {
+                self.life.as_mut().expect("an agent").agent.handle(now, Event::MeanRetries(mean));
+            }
             Answer::Selected(found) => {
                 let seqs: Vec<i64> = found.as_ref().expect("a selection").iter().map(|seq| seq.0).collect();
                 let wish =
@@ -215,6 +218,7 @@ impl World {
         let life = self.life.as_ref().expect("it runs").number;
         match effect {
             Effect::Reply { client, line } => self.told(client, &line),
+            Effect::Tell(telling) => self.hear(&telling),
             Effect::Ask(inquiry) => {
                 let after = self.random.i64(0..200);
                 self.plan(after, Happening::Question { life, inquiry });
@@ -259,6 +263,19 @@ impl World {
             }
         }
         self.plan(fate.ends_after, Happening::Tried { life, seq: dispatch.seq.0, fate: Box::new(fate) });
+    }
+
+    /// 03: a kind of alert speaks at most once an hour.
+    fn hear(&mut self, telling: &Telling) {
+        let now = self.now().agent.as_millis();
+        let told = &mut self.life.as_mut().expect("it runs").told;
+        for notice in &telling.notices {
+            let notice: Value = serde_json::from_slice(notice).expect("a notice is JSON");
+            let kind = notice["kind"].as_str().expect("a kind").to_owned();
+            let last = told.insert(kind, now);
+            promise!(last.is_none_or(|last| now - last >= HOUR), "alerts", "two notices within an hour: {notice}");
+            self.trace.add(|| format!("told {notice}"));
+        }
     }
 
     /// People's retries that this round has made true: the agent says so, delivered or not.

@@ -8,22 +8,24 @@
 //! What is handed to the agent and what comes back is in [`crate::round`].
 
 use crate::disk::Disk;
-use crate::model::{Known, Model};
+use crate::model::Model;
 use crate::people::Wish;
 use crate::table::{Table, break_commits};
-use crate::tills::{Tills, Told};
+use crate::tills::Tills;
 use crate::trace::Trace;
 use crate::upstream::{Fate, Upstream};
-use crate::vfs::machine::{Machine, on};
 use fastrand::Rng;
 use resyncd::agent::{Agent, ClientId, Inquiry};
 use resyncd::config::{Config, Overrides, Surroundings};
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::store::{Store, StoreSettings};
+use resyncd::store::StoreSettings;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+#[path = "lives.rs"]
+mod lives;
 
 pub(crate) const SECOND: i64 = 1000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -101,6 +103,8 @@ pub(crate) enum Waiting {
 pub(crate) struct Life {
     pub(crate) agent: Agent,
     pub(crate) number: u32,
+    /// When each kind of alert was told last, in agent time.
+    pub(crate) told: BTreeMap<String, i64>,
     /// Agent time at its start, and the world's.
     began: (AgentTime, i64),
 }
@@ -211,7 +215,8 @@ impl World {
         self.with_table(Model::compare_all);
     }
 
-    /// Lives on, and goes on selling: what the upstream accepts shows what is the records' fault. Then
+    /// Lives on for more than a day, so that no alert is left of what happened in the bad time, and goes on
+    /// selling: what the upstream accepts shows what is the records' fault. Then
     /// nothing is planned any more, for an agent with nothing to do wakes for nothing; unless all that
     /// is left is poisoned, when there is nothing left to show that it is not the upstream.
     pub(crate) fn settle_down(&mut self) {
@@ -219,7 +224,7 @@ impl World {
             self.sell();
             self.calm_for(10 * MINUTE);
         }
-        self.calm_for(5 * HOUR);
+        self.calm_for(30 * HOUR);
         let idle = self.only_cleans_up() || self.model.only_needs_persons(&self.upstream);
         promise!(idle, "I6", "after good hours something is still planned: {:?}", self.life);
     }
@@ -373,85 +378,6 @@ impl World {
         }
         if self.calm && std::mem::take(&mut self.disk_low) {
             self.tell_free_space();
-        }
-    }
-
-    // ---- death and life
-
-    /// Kills the agent once in `often` times; was it killed, or not there before?
-    pub(crate) fn kill_perhaps(&mut self, often: u32) -> bool {
-        if self.life.is_some() && !self.calm && self.random.u32(0..often) == 0 {
-            let troubled = self.time <= self.troubled_until;
-            self.kill();
-            self.killed_between_rounds(troubled);
-        }
-        self.life.is_none()
-    }
-
-    /// The agent dies now, or has died within its round; the power may go as well.
-    pub(crate) fn kill(&mut self) {
-        self.trace.add(|| "killed".to_owned());
-        self.table = None;
-        on(Machine::kill);
-        drop(self.life.take());
-        on(Machine::revive);
-        if self.disk.power_goes(&mut self.random) {
-            self.trace.add(|| "power cut".to_owned());
-        }
-        self.buried();
-        let down = [SECOND, SECOND, MINUTE, MINUTE, MINUTE, HOUR, HOUR, 8 * HOUR, 8 * HOUR, 5 * DAY];
-        let most = self.random.choice(down).expect("a time");
-        self.plan_within(most, Happening::Start);
-    }
-
-    /// The agent has gone: what nobody has got from it is lost.
-    pub(crate) fn buried(&mut self) {
-        self.table = None;
-        self.stopping = false;
-        for (_, waits) in std::mem::take(&mut self.waiting).into_values().flatten() {
-            if let Waiting::Record(n) = waits {
-                self.tills.lost(n);
-            }
-        }
-        self.repair_disk();
-        // Of its requests that are on their way, some still arrive.
-        let random = &mut self.random;
-        self.queue.retain(|_, happening| !matches!(happening, Happening::Taken { .. }) || random.bool());
-    }
-
-    fn start(&mut self) {
-        let wall = self.wall();
-        let store = Store::open(self.settings.clone(), wall).expect("the store opens after every kill");
-        self.decide_last_round();
-        let agent_time = store.ledger().resumed(wall);
-        promise!(agent_time >= store.ledger().at.agent, "clock", "agent time has gone back");
-        let now = Moment { agent: agent_time, wall };
-        let agent = Agent::start(store, &self.config, self.random.u64(..), now).expect("the agent starts");
-        self.lives += 1;
-        self.life = Some(Life { agent, number: self.lives, began: (agent_time, self.time) });
-        self.trace.add(|| format!("started at agent time {} wall {wall}", agent_time.as_millis()));
-        self.tell_free_space();
-        self.adopt();
-        self.see_departures();
-        self.with_table(Model::compare_all);
-    }
-
-    /// Finds in the file what was recorded without anybody being told.
-    pub(crate) fn adopt(&mut self) {
-        for row in self.with_table(|_, table| table.rows()) {
-            if self.model.known.contains_key(&row.seq) {
-                continue;
-            }
-            let found = self.tills.by_payload(row.payload.as_deref());
-            let submission = found.map(|n| &mut self.tills.submissions[n]);
-            let Some(submission) = submission.filter(|it| it.told == Told::Nothing && it.faulty.is_none()) else {
-                panic!("I2: nobody can have recorded {row:?}, or it was rejected: {found:?}");
-            };
-            submission.told = Told::Recorded(row.seq);
-            let key = submission.key.as_deref();
-            let known = Known::new(&row.id, &submission.order, &submission.raw, key, &submission.entity_id);
-            self.model.learn(row.seq, known);
-            self.trace.add(|| format!("recorded, and nobody was told: {}", row.seq));
         }
     }
 

@@ -171,6 +171,7 @@ impl Upstream {
             reason.clone_into(&mut offline.reason);
         }
         self.live.met = true;
+        self.unanswered(now.agent);
         self.plan_probe(now.agent, pace, random);
         self.settle(now);
     }

@@ -16,10 +16,11 @@
 //! The parts have files of their own, each a small machine: [`Pause`] and [`Throttle`] (how fast),
 //! [`Prober`] and [`Canary`] (when to look), [`Evidence`] (what answers have shown). This file joins
 //! them and answers questions; what happens to an upstream is in [`tries`] (requests and their ends)
-//! and [`line`] (probes, opening and shutting, people). What a try's end means for its *failure* is
+//! and [`line`] (probes, opening and shutting, people); what people are told of it, in `silence`. What a try's end means for its *failure* is
 //! decided by [`judge`](super::judge). What survives a restart is serialised, [`Live`] is not.
 
 mod line;
+mod silence;
 pub(in crate::policy) mod tries;
 
 pub use crate::config::upstream::Ordering;
@@ -31,6 +32,7 @@ use crate::policy::pause::Pause;
 use crate::policy::probe::Prober;
 use crate::policy::throttle::Throttle;
 use serde::{Deserialize, Serialize};
+use silence::Silence;
 use std::time::Duration;
 
 /// What an upstream's configuration says about its pace.
@@ -86,6 +88,9 @@ pub struct Upstream {
     pub sweeping: bool,
     /// Critical failures that have a second chance left.
     pub chances: Chances,
+    /// Since its last acceptance it was tried in vain, or nobody answered.
+    #[serde(default)]
+    silence: Option<Silence>,
     #[serde(skip)]
     live: Live,
 }
@@ -145,6 +150,7 @@ impl Upstream {
             opened_seq: 0,
             sweeping: false,
             chances: Chances::None,
+            silence: None,
             live: Live::default(),
         }
     }

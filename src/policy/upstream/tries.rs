@@ -61,6 +61,9 @@ impl Upstream {
         if *contact != Contact::Answered {
             self.live.last_fault = Some(error.clone());
         }
+        if *class != Class::Delivered {
+            self.tried_in_vain(now.agent);
+        }
         self.evidence.sample(*class, end.attempt);
     }
 
@@ -75,6 +78,7 @@ impl Upstream {
         random: &mut fastrand::Rng,
     ) {
         self.last_delivery_at = Some(now.wall);
+        self.rest();
         self.throttle.accepted();
         let renewed = self.evidence.accept(badly);
         if renewed || self.chances == Chances::Waiting {

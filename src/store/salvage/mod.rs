@@ -269,6 +269,7 @@ impl Salvage {
                     row.insert(into)?;
                 }
             }
+            Table::Alerts => drop(row.insert(into)?),
             Table::Agent => self.agent = Some(row),
             Table::Failures => {}
         }

@@ -17,6 +17,7 @@ pub(super) enum Table {
     Keys,
     Upstreams,
     Agent,
+    Alerts,
 }
 
 impl Table {
@@ -28,6 +29,7 @@ impl Table {
             Self::Keys => "idempotency_keys",
             Self::Upstreams => "upstreams",
             Self::Agent => "agent",
+            Self::Alerts => "alerts",
         }
     }
 
@@ -39,6 +41,7 @@ impl Table {
             Self::Audit => 11,
             Self::Keys | Self::Agent => 6,
             Self::Upstreams => 4,
+            Self::Alerts => 10,
         }
     }
 
@@ -56,6 +59,7 @@ impl Table {
                 Self::Keys => integer(0) && text(1) && text(2) && matches!(column(3), Some(Value::Blob(_))),
                 Self::Upstreams => text(0) && text(1),
                 Self::Agent => is_row_number(0) && (1..5).all(integer),
+                Self::Alerts => text(0) && integer(2) && text(3) && text(5) && integer(7),
             }
     }
 }
@@ -79,10 +83,10 @@ struct Column {
 impl Tables {
     /// Of a file with the present schema.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
-        use Table::{Agent, Attempts, Audit, Failures, Keys, Upstreams};
+        use Table::{Agent, Alerts, Attempts, Audit, Failures, Keys, Upstreams};
         let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1) ORDER BY cid")?;
         let mut tables = Vec::new();
-        for table in [Failures, Attempts, Audit, Keys, Upstreams, Agent] {
+        for table in [Failures, Attempts, Audit, Keys, Upstreams, Agent, Alerts] {
             let columns = statement
                 .query_map([table.name()], |row| Ok(Column { name: row.get(0)?, declared: row.get(1)? }))?
                 .collect::<rusqlite::Result<_>>()?;

@@ -1,0 +1,45 @@
+//! `alerts`: what is wrong now, and what was of late.
+
+use super::Failure;
+use super::args::Global;
+use super::render::{Tone, ago, harmless};
+use super::session::Session;
+use crate::io::clock::wall;
+use crate::moment::WallTime;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// Runs the command.
+pub fn run(global: &Global) -> Result<(), Failure> {
+    let session = Session::new(global)?;
+    let reply = session.ask(&json!({"op": "alerts"}))?.value;
+    let alerts = reply["alerts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut out = io::stdout().lock();
+    if session.json {
+        return Ok(alerts.iter().try_for_each(|alert| writeln!(out, "{alert}"))?);
+    }
+    let active = alerts.iter().filter(|alert| alert["active"] == true).count();
+    if active == 0 {
+        let text = if alerts.is_empty() { "No alerts, now or in the last 24 hours." } else { "No alert is active." };
+        writeln!(out, "{}", session.screen.paint(Tone::Good, text))?;
+    }
+    if alerts.is_empty() {
+        return Ok(());
+    }
+    let now = wall();
+    let rows: Vec<Vec<String>> = alerts.iter().map(|alert| row(alert, now)).collect();
+    session.screen.table(&mut out, &["ALERT", "OF", "STATE", "WHAT"], &rows)?;
+    Ok(())
+}
+
+fn row(alert: &Value, now: WallTime) -> Vec<String> {
+    let text = |name: &str| harmless(alert[name].as_str().unwrap_or_default());
+    let time = |name: &str| alert[name].as_str().and_then(WallTime::parse).map(|at| ago(at, now)).unwrap_or_default();
+    let state = if alert["active"] == true {
+        format!("since {}", time("since"))
+    } else {
+        format!("ended {}", time("cleared_at"))
+    };
+    let subject = if alert["subject"].is_null() { "this terminal".to_owned() } else { text("subject") };
+    vec![text("kind"), subject, state, text("message")]
+}

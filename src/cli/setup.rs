@@ -4,7 +4,7 @@ use super::Failure;
 use super::args::{Global, RunArgs};
 use crate::access::standing;
 use crate::config::problem::Problem;
-use crate::config::{Config, Overrides, Surroundings};
+use crate::config::{Config, Origins, Overrides, Surroundings};
 use crate::daemon;
 use std::env;
 use std::fs;
@@ -13,20 +13,47 @@ use std::path::{Path, PathBuf};
 
 /// Read when no file is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/resyncd/resyncd.toml";
+/// The directory beside the file whose `*.toml` are read as well.
+const PIECES: &str = "resyncd.d";
 
 /// The configuration in force.
 pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
-    let (file, text) = if let Some(file) = &global.config {
-        (file.clone(), Some(read(file)?))
-    } else {
-        let file = PathBuf::from(DEFAULT_FILE);
-        let text = if file.exists() { Some(read(&file)?) } else { None };
-        (file, text)
-    };
-    let name = file.display().to_string();
-    let overrides = overrides(global, run);
-    Config::load(text.as_deref().map(|text| (name.as_str(), text)), &overrides, &surroundings())
+    config_and_origins(global, run).map(|(config, _)| config)
+}
+
+/// The same, and which file sets what.
+pub fn config_and_origins(global: &Global, run: &RunArgs) -> Result<(Config, Origins), Failure> {
+    let files = files(global)?;
+    let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    Config::load_files(&named, &overrides(global, run), &surroundings())
         .map_err(|problems| Failure::Usage(tell(&problems)))
+}
+
+/// The file, where there is one, and the pieces beside it, each with its name and text.
+fn files(global: &Global) -> Result<Vec<(String, String)>, Failure> {
+    let main = global.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let mut paths = pieces(&main.with_file_name(PIECES))?;
+    if global.config.is_some() || main.exists() {
+        paths.insert(0, main);
+    }
+    paths.iter().map(|path| Ok((path.display().to_string(), read(path)?))).collect()
+}
+
+/// `resyncd.d/*.toml`, in order of name. No such directory: no pieces.
+fn pieces(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error: io::Error| {
+        let how = standing(dir, error.kind());
+        Failure::Usage(format!("reading the configuration {}: {error}{how}", dir.display()))
+    };
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    paths.sort();
+    Ok(paths)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

@@ -40,6 +40,8 @@ mod line;
 mod operations;
 #[path = "blackbox/payloads.rs"]
 mod payloads;
+#[path = "blackbox/reloading.rs"]
+mod reloading;
 #[path = "blackbox/requests.rs"]
 mod requests;
 #[path = "blackbox/routes.rs"]

@@ -28,7 +28,7 @@ impl Agent {
     pub(super) fn schedule(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let mut next: Vec<AgentTime> = self.settle.next().into_iter().chain(self.upkeep_due(now.agent)).collect();
         if !self.stopping && !self.moves() && self.unsettled.is_empty() && self.settle.refusal().is_none() {
-            for index in 0..self.lines.len() {
+            for index in (0..self.lines.len()).filter(|index| !self.yields(*index)).collect::<Vec<_>>() {
                 match self.serve(now, index, effects) {
                     Ok(look) => next.extend(look.deadlines),
                     Err(error) => {

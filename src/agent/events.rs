@@ -1,6 +1,8 @@
 //! What goes into the agent and what comes out of it: the whole of its contact with the world.
 
 use super::questions::Facts;
+use crate::config::Config;
+use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::WallTime;
 use crate::policy::class::Ending;
@@ -81,6 +83,13 @@ pub enum Event<'a> {
     LinkChanged,
     /// The wall clock made a step.
     ClockStepped,
+    /// The configuration's files were read, because a client or a signal asked for it.
+    Reread {
+        /// Who waits for a reply.
+        asker: Option<Asker>,
+        /// What they say, or all that is wrong with them.
+        found: Result<Box<Config>, Vec<Problem>>,
+    },
     /// No new work from now on.
     Stop,
 }
@@ -104,6 +113,24 @@ pub enum Effect {
         /// Which.
         upstream: usize,
     },
+    /// Read the configuration's files, and hand in what they say.
+    Reread(Asker),
+    /// Another configuration is in force.
+    Reconfigured {
+        /// The whole of it.
+        config: Box<Config>,
+        /// The upstreams whose senders are to be new: another configuration has this number.
+        renewed: Vec<usize>,
+    },
+}
+
+/// A client that waits for its reply beyond the round.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who.
+    pub client: ClientId,
+    /// What comes back in the reply.
+    pub reference: Option<Box<RawValue>>,
 }
 
 /// A question for the reader.

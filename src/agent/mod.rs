@@ -26,6 +26,7 @@
 //! - [`questions`]: what is only read.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - `adopting`: what the store has become when it was opened.
+//! - `reloading`: a changed configuration comes into force.
 
 mod adopting;
 mod claiming;
@@ -35,6 +36,7 @@ mod operations;
 mod outcomes;
 pub mod questions;
 mod recording;
+mod reloading;
 mod routing;
 mod settling;
 mod upkeep;
@@ -55,9 +57,10 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
-pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
+pub use events::{Asker, ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
+use reloading::Reload;
 use serde_json::value::RawValue;
 use settling::Settling;
 use std::collections::{BTreeMap, VecDeque};
@@ -83,27 +86,29 @@ struct Line {
 impl Line {
     /// The configured ones, each from where it stood.
     fn all(store: &Store, config: &Config, now: Moment) -> Result<Vec<Self>, StoreError> {
-        let line = |upstream: &UpstreamConfig| {
-            let known = store.upstream(&upstream.name)?;
-            let mut state = known.unwrap_or_else(|| Upstream::new(now));
-            state.start(now);
-            Ok(Self {
-                pace: Pace {
-                    concurrency: upstream.concurrency,
-                    max_pause: upstream.max_pause,
-                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
-                    probe_idle: upstream.probe.idle,
-                    ordering: upstream.ordering,
-                },
-                target: Target::of(&upstream.url),
-                config: upstream.clone(),
-                state,
-                stored: String::new(),
-                front: Seq(0),
-                next_chance: None,
-            })
-        };
+        let line = |upstream: &UpstreamConfig| Ok(Self::new(upstream, store.upstream(&upstream.name)?, now));
         config.upstreams.iter().map(line).collect()
+    }
+
+    /// One that is met anew, from where it stood.
+    fn new(upstream: &UpstreamConfig, known: Option<Upstream>, now: Moment) -> Self {
+        let mut state = known.unwrap_or_else(|| Upstream::new(now));
+        state.start(now);
+        Self {
+            pace: Pace {
+                concurrency: upstream.concurrency,
+                max_pause: upstream.max_pause,
+                min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
+                probe_idle: upstream.probe.idle,
+                ordering: upstream.ordering,
+            },
+            target: Target::of(&upstream.url),
+            config: upstream.clone(),
+            state,
+            stored: String::new(),
+            front: Seq(0),
+            next_chance: None,
+        }
     }
 
     /// How heads are marked, as it is stored.
@@ -127,6 +132,8 @@ enum Pending {
     Get { name: FailureName, view: View, reference: Option<Box<RawValue>> },
     /// A question for the reader, who sees what is committed.
     Ask { question: question::Question, view: View, reference: Option<Box<RawValue>> },
+    /// The configuration's files, which the driver reads.
+    Reload { reference: Option<Box<RawValue>> },
 }
 
 /// What has happened since the last commit.
@@ -171,6 +178,12 @@ pub struct Agent {
     log_size: u64,
     /// What was quarantined of late, and when that was found.
     quarantined: VecDeque<(AgentTime, Quarantined)>,
+    /// What is in force.
+    config: Config,
+    /// What comes into force when the requests that it concerns have ended.
+    reload: Option<Reload>,
+    /// What `health` says of a changed configuration that was wrong.
+    refused_reload: Option<String>,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -212,6 +225,9 @@ impl Agent {
             disk_free: None,
             log_size: 0,
             quarantined: VecDeque::new(),
+            config: config.clone(),
+            reload: None,
+            refused_reload: None,
             stopping: false,
             next: Some(now.agent),
         };
@@ -244,6 +260,7 @@ impl Agent {
                 }
             }
             Event::ClockStepped => self.lines.iter_mut().for_each(|line| line.state.clock_stepped(now.agent)),
+            Event::Reread { asker, found } => self.reread(asker, found),
             Event::Stop => self.stopping = true,
         }
         Flow::Go
@@ -278,6 +295,7 @@ impl Agent {
         };
         let mut effects = Vec::with_capacity(round.replies.len());
         self.answer(now, round.replies, rejection.as_ref(), &mut effects);
+        self.take_over(now, &mut effects);
         self.schedule(now, &mut effects);
         effects
     }
@@ -350,6 +368,7 @@ impl Agent {
             Ok(Request::Resume { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Resume, reference), Flow::Go)
             }
+            Ok(Request::Reload(by)) => (self.reload(now, peer, &by, reference), Flow::Wait),
         };
         self.round.replies.push((client, pending));
         flow
@@ -366,13 +385,19 @@ impl Agent {
         for (client, pending) in replies {
             let line = match (pending, failed) {
                 (Pending::Ready(line) | Pending::Stored { line, .. }, None) | (Pending::Ready(line), Some(_)) => line,
-                (Pending::Stored { reference, .. }, Some(rejection)) => reply::error(rejection, reference.as_deref()),
+                (Pending::Stored { reference, .. } | Pending::Reload { reference }, Some(rejection)) => {
+                    reply::error(rejection, reference.as_deref())
+                }
                 (Pending::Get { name, view, reference }, _) => {
                     let found = self.store.look(&name);
                     if let Err(error) = &found {
                         self.settle.met(now.agent, error);
                     }
                     self.get(now, &name, view, found, reference.as_deref())
+                }
+                (Pending::Reload { reference }, None) => {
+                    effects.push(Effect::Reread(Asker { client, reference }));
+                    continue;
                 }
                 (Pending::Ask { question, view, reference }, _) => {
                     let facts = self.facts(now);

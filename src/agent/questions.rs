@@ -43,6 +43,8 @@ pub struct Facts {
     pub refusing: Option<String>,
     /// Quarantines of late: in words, and how many were lost.
     pub quarantines: Vec<(String, u64)>,
+    /// Why a changed configuration is not in force.
+    pub refused_reload: Option<String>,
 }
 
 impl Facts {
@@ -116,6 +118,7 @@ impl Agent {
             clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
             quarantines: self.told_quarantines(now.agent),
+            refused_reload: self.refused_reload.clone(),
         }
     }
 
@@ -240,6 +243,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     if held > 0 {
         reasons.push(format!("{held} held"));
     }
+    reasons.extend(facts.refused_reload.clone());
     let shut = |upstream: &&UpstreamView| matches!(upstream.state, "paused" | "offline" | "blocked" | "failing");
     reasons.extend(facts.upstreams.iter().filter(shut).map(|upstream| format!("{} {}", upstream.name, upstream.state)));
     let state = match (grave, reasons.is_empty()) {

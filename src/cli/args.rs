@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::reload::ReloadArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -80,13 +81,15 @@ pub enum Command {
     Pause(UpstreamArgs),
     /// End a pause and try at once
     Resume(UpstreamArgs),
+    /// Take over a changed configuration without a restart
+    Reload(ReloadArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 /// `run`
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// Where the database is
     #[arg(long, value_name = "DIR")]

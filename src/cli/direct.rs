@@ -69,7 +69,9 @@ pub fn record(config: &Config, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>
     let replies = effects.into_iter().filter_map(|effect| match effect {
         Effect::Reply { line, .. } => Some(line),
         // Nothing is sent: the upstream is not met before a probe, and this process makes none.
-        Effect::Ask(_) | Effect::Send(_) | Effect::Probe { .. } => None,
+        Effect::Ask(_) | Effect::Send(_) | Effect::Probe { .. } | Effect::Reread(_) | Effect::Reconfigured { .. } => {
+            None
+        }
     });
     let replies = replies.collect();
     agent.close().map_err(|error| fails(&error))?;

@@ -10,6 +10,7 @@ pub mod direct;
 pub mod list;
 pub mod operate;
 pub mod record;
+pub mod reload;
 pub mod render;
 pub mod session;
 pub mod setup;
@@ -95,6 +96,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Flush(args)) => operate::flush(global, args),
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
+        Some(Command::Reload(args)) => reload::run(global, args),
         Some(Command::Config(ConfigCommand::Check)) => check_config(global),
     }
 }

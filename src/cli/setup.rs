@@ -23,28 +23,46 @@ pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
 
 /// The same, and which file sets what.
 pub fn config_and_origins(global: &Global, run: &RunArgs) -> Result<(Config, Origins), Failure> {
+    load(global, run).map_err(|problems| Failure::Usage(tell(&problems)))
+}
+
+/// Enough of a wrong configuration to find a running agent by.
+#[must_use]
+pub fn readable(global: &Global) -> Option<Config> {
+    let files = files(global).ok()?;
+    let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (config, ..) = Config::read_files(&named, &overrides(global, &RunArgs::default()), &surroundings());
+    Some(config)
+}
+
+/// The same as the configuration in force, or all that is wrong.
+fn load(global: &Global, run: &RunArgs) -> Result<(Config, Origins), Vec<Problem>> {
     let files = files(global)?;
     let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     Config::load_files(&named, &overrides(global, run), &surroundings())
-        .map_err(|problems| Failure::Usage(tell(&problems)))
 }
 
 /// The file, where there is one, and the pieces beside it, each with its name and text.
-fn files(global: &Global) -> Result<Vec<(String, String)>, Failure> {
+fn files(global: &Global) -> Result<Vec<(String, String)>, Vec<Problem>> {
     let main = global.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-    let mut paths = pieces(&main.with_file_name(PIECES))?;
+    let mut paths = pieces(&main.with_file_name(PIECES)).map_err(|problem| vec![problem])?;
     if global.config.is_some() || main.exists() {
         paths.insert(0, main);
     }
-    paths.iter().map(|path| Ok((path.display().to_string(), read(path)?))).collect()
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for path in &paths {
+        match fs::read_to_string(path) {
+            Ok(text) => files.push((path.display().to_string(), text)),
+            Err(error) => problems.push(unread(path, &error)),
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
 }
 
 /// `resyncd.d/*.toml`, in order of name. No such directory: no pieces.
-fn pieces(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: io::Error| {
-        let how = standing(dir, error.kind());
-        Failure::Usage(format!("reading the configuration {}: {error}{how}", dir.display()))
-    };
+fn pieces(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let failed = |error: io::Error| unread(dir, &error);
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
@@ -56,11 +74,13 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| {
-        let how = standing(file, error.kind());
-        Failure::Usage(format!("reading the configuration {}: {error}{how}", file.display()))
-    })
+fn unread(path: &Path, error: &io::Error) -> Problem {
+    let how = standing(path, error.kind());
+    Problem {
+        place: format!("reading the configuration {}", path.display()),
+        message: format!("{error}{how}"),
+        excerpt: None,
+    }
 }
 
 fn tell(problems: &[Problem]) -> String {
@@ -100,7 +120,9 @@ fn surroundings() -> Surroundings {
 pub fn daemon(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let config = config(global, args)?;
     start_log(&config.agent.log)?;
-    daemon::run(&config).map_err(|error| Failure::Failed(error.to_string()))
+    let again = (global.clone(), args.clone());
+    let read_again = move || load(&again.0, &again.1).map(|(config, _)| config);
+    daemon::run(&config, Box::new(read_again)).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// One line an event on standard error. Under journald it begins with the priority, and the time is

@@ -139,12 +139,24 @@ impl Config {
         overrides: &Overrides,
         around: &Surroundings,
     ) -> Result<(Self, Origins), Vec<Problem>> {
+        let (config, origins, problems) = Self::read_files(files, overrides, around);
+        if problems.is_empty() { Ok((config, origins)) } else { Err(problems) }
+    }
+
+    /// The same with whatever is wrong beside it: where a value could not be read its default stands.
+    /// Good enough to find a running agent by, for nothing else.
+    #[must_use]
+    pub fn read_files(
+        files: &[(&str, &str)],
+        overrides: &Overrides,
+        around: &Surroundings,
+    ) -> (Self, Origins, Vec<Problem>) {
         let mut document = Document::parse(files);
         let origins = document.origins();
         let mut config = document.config(around);
         apply(&mut config, overrides, &mut document);
         check_sockets(&config.agent, &mut document);
-        document.finish(config).map(|config| (config, origins))
+        (config, origins, document.problems)
     }
 }
 

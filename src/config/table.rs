@@ -2,9 +2,8 @@
 //! wrong, or left over, can be shown to a person.
 //!
 //! Reading goes on after a problem, so that all of them are told at once; a value that could not be
-//! read keeps its default until [`Document::finish`] refuses the whole.
+//! read keeps its default until `Config::load` refuses the whole.
 
-use super::Config;
 use super::problem::{Place, Problem};
 use super::sources::Source;
 use super::value::{duration, size, url};
@@ -23,11 +22,6 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// The configuration, or all that is wrong with it.
-    pub(super) fn finish(self, config: Config) -> Result<Config, Vec<Problem>> {
-        if self.problems.is_empty() { Ok(config) } else { Err(self.problems) }
-    }
-
     /// The whole file as a table.
     pub(super) fn root(&mut self) -> Table<'t> {
         Table { name: String::new(), entries: std::mem::take(&mut self.root), known: Vec::new() }

@@ -1,7 +1,7 @@
 //! A request of the socket protocol: what a line asks for (`spec/02`).
 
 use super::fields::{Code, Fields, Rejection, missing, string};
-use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
+use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, signed, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
 use crate::policy::backoff::own_try;
@@ -42,12 +42,13 @@ pub enum Request<'a> {
     Bulk(Bulk),
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
+    Reload(Signature),
 }
 
 /// Operations of the app socket, and of the admin socket beside them.
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
-pub const ADMIN_OPS: [&str; 8] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume"];
+pub const ADMIN_OPS: [&str; 9] = ["list", "history", "retry", "hold", "release", "flush", "pause", "resume", "reload"];
 
 /// Reads a line.
 #[must_use]
@@ -82,6 +83,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "release" => bulk(fields, Deed::Release).map(Request::Bulk),
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
+        "reload" => signed(fields).map(Request::Reload),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
         _ => {
             let known = if socket == Socket::App {

@@ -12,6 +12,8 @@ mod support;
 mod answers;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
+#[path = "blackbox/configuration.rs"]
+mod configuration;
 #[path = "blackbox/credentials.rs"]
 mod credentials;
 #[path = "blackbox/damage.rs"]

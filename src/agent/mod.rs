@@ -20,6 +20,7 @@
 //!
 //! - [`events`]: what goes in and what comes out.
 //! - `recording`: one record, from the request to its place in the table.
+//! - `cards`: card numbers in what is recorded.
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for.
@@ -29,6 +30,7 @@
 //! - `reloading`: a changed configuration comes into force.
 
 mod adopting;
+mod cards;
 mod claiming;
 pub mod events;
 mod filing;
@@ -57,6 +59,7 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Signature;
 use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
+use cards::CardWarnings;
 pub use events::{Asker, ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
@@ -178,6 +181,7 @@ pub struct Agent {
     log_size: u64,
     /// What was quarantined of late, and when that was found.
     quarantined: VecDeque<(AgentTime, Quarantined)>,
+    card_warnings: CardWarnings,
     /// What is in force.
     config: Config,
     /// What comes into force when the requests that it concerns have ended.
@@ -225,6 +229,7 @@ impl Agent {
             disk_free: None,
             log_size: 0,
             quarantined: VecDeque::new(),
+            card_warnings: CardWarnings::default(),
             config: config.clone(),
             reload: None,
             refused_reload: None,
@@ -295,7 +300,6 @@ impl Agent {
         };
         let mut effects = Vec::with_capacity(round.replies.len());
         self.answer(now, round.replies, rejection.as_ref(), &mut effects);
-        self.take_over(now, &mut effects);
         self.schedule(now, &mut effects);
         effects
     }

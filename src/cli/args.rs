@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is in the commands.
 
+use super::config::ConfigCommand;
 use super::reload::ReloadArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -280,11 +281,4 @@ pub struct UpstreamArgs {
     /// Who, for the audit
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-}
-
-/// `config`
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Say what is wrong with it, without starting
-    Check,
 }

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod client;
+pub mod config;
 pub mod demo;
 pub mod direct;
 pub mod list;
@@ -20,7 +21,7 @@ pub mod trial;
 pub mod words;
 
 use crate::io::system;
-use args::{Cli, Command, ConfigCommand, RunArgs};
+use args::{Cli, Command};
 use operate::Many;
 use std::fmt;
 use std::io::Write;
@@ -97,23 +98,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
         Some(Command::Reload(args)) => reload::run(global, args),
-        Some(Command::Config(ConfigCommand::Check)) => check_config(global),
+        Some(Command::Config(command)) => config::run(global, command),
     }
-}
-
-/// `config check`
-fn check_config(global: &args::Global) -> Result<(), Failure> {
-    let config = setup::config(global, &RunArgs::default())?;
-    if !global.quiet {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "The configuration is right.")?;
-        match (&config.upstreams[..], config.routes.len()) {
-            ([], _) => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
-            ([one], 0) => writeln!(out, "Everything is delivered to {}, {}.", one.name, one.url)?,
-            (several, routes) => writeln!(out, "Upstreams: {}. Routes: {routes}.", several.len())?,
-        }
-    }
-    Ok(())
 }
 
 /// Says on standard error why a command ended as it did. With `--json` an error of the agent was

@@ -87,7 +87,9 @@ fn tell(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn overrides(global: &Global, run: &RunArgs) -> Overrides {
+/// What flags and environment say.
+#[must_use]
+pub fn overrides(global: &Global, run: &RunArgs) -> Overrides {
     let path = |flag: &Option<PathBuf>, name, variable| match flag {
         Some(path) => Some((path.clone(), name)),
         None => env::var_os(variable).filter(|value| !value.is_empty()).map(|value| (PathBuf::from(value), variable)),

@@ -12,6 +12,7 @@ pub mod problem;
 mod read;
 pub mod route;
 pub mod sections;
+pub mod shown;
 mod sources;
 mod table;
 pub mod template;
@@ -120,6 +121,8 @@ pub struct Overrides {
 
 /// The name of the upstream that a URL alone defines.
 pub const DEFAULT_UPSTREAM: &str = "default";
+/// The packaged file: it explains every key and sets the defaults.
+pub const EXAMPLE: &str = include_str!("../../packaging/resyncd.toml");
 /// The longest path that a socket's address holds (`sun_path` less its end).
 pub const MAX_SOCKET_PATH: usize = 107;
 

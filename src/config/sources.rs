@@ -137,7 +137,8 @@ impl<'t> Document<'t> {
 
     fn note(&self, table: &DeTable, path: &str, origins: &mut Origins) {
         for (key, value) in table {
-            let key = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            let key = bare(key.get_ref());
+            let key = if path.is_empty() { key } else { format!("{path}.{key}") };
             match value.get_ref() {
                 DeValue::Table(inner) => self.note(inner, &key, origins),
                 DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
@@ -151,6 +152,17 @@ impl<'t> Document<'t> {
             }
         }
     }
+}
+
+/// A key as it may stand in TOML: without quotes, or in them.
+pub(super) fn bare(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain { key.to_owned() } else { quoted(key) }
+}
+
+/// A JSON string is a TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn moved(span: Range<usize>, by: usize) -> Range<usize> {

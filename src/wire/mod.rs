@@ -3,6 +3,7 @@
 //!
 //! Everything that comes from outside is parsed here once, into types that cannot be wrong inside.
 
+pub mod card;
 pub mod delivery;
 pub mod envelope;
 pub mod fields;

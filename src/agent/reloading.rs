@@ -107,6 +107,14 @@ impl Agent {
 
     /// The changed configuration comes into force, when nothing that it concerns is under way.
     pub(super) fn take_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.stopping {
+            let askers = self.reload.take().map(|reload| reload.askers).unwrap_or_default();
+            let rejection = Rejection::new(Code::ShuttingDown, "the agent is stopping; its next start reads the files");
+            effects.extend(askers.into_iter().map(|Asker { client, reference }| Effect::Reply {
+                client,
+                line: reply::error(&rejection, reference.as_deref()),
+            }));
+        }
         if self.reload.is_none() || self.settle.refusal().is_some() || !self.unsettled.is_empty() {
             return;
         }

@@ -249,6 +249,25 @@ fn an_end_in_the_middle_of_a_reload_loses_nothing() {
     assert_eq!(new.deliveries()[0].key(), old.deliveries()[0].key(), "the same key under both");
 }
 
+/// Each request gets its one reply, also that of a reload which a stop overtakes.
+#[test]
+fn a_reload_that_a_stop_overtakes_is_told_so() {
+    let (old, gate) = gated();
+    let mut agent = Agent::start(&Plan::impatient(old.url()));
+    let id = id_of(&agent.call(&record_now("s-1")));
+    old.wait_deliveries(1);
+    agent.configure(&Plan { upstream: "timeout = \"9s\"", ..Plan::impatient(old.url()) });
+    let mut admin = agent.admin();
+    admin.line(RELOAD);
+    assert_eq!(agent.call(&json!({"op": "health"}))["ok"], true, "a round later");
+    agent.signal(Signal::TERM);
+    assert_eq!(code(&admin.reply()), "shutting_down");
+    gate.open();
+    assert_eq!(agent.wait_for_exit().code(), Some(0));
+    agent.up();
+    agent.wait_gone(&id);
+}
+
 /// One till that never rests, and a technician who never stops changing: another address, another
 /// name, other routes, another order. Nothing is lost, nothing goes twice, no entity is overtaken.
 #[test]

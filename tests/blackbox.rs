@@ -18,6 +18,8 @@ mod backup;
 mod check;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
+#[path = "blackbox/configuration.rs"]
+mod configuration;
 #[path = "blackbox/credentials.rs"]
 mod credentials;
 #[path = "blackbox/damage.rs"]
@@ -58,6 +60,8 @@ mod metrics;
 mod operations;
 #[path = "blackbox/payloads.rs"]
 mod payloads;
+#[path = "blackbox/reloading.rs"]
+mod reloading;
 #[path = "blackbox/requests.rs"]
 mod requests;
 #[path = "blackbox/routes.rs"]

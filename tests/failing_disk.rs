@@ -64,7 +64,11 @@ impl Bench {
             match effect {
                 Effect::Reply { line, .. } => reply = serde_json::from_slice(&line).expect("JSON"),
                 Effect::Send(dispatch) => sent.push(*dispatch),
-                Effect::Ask(_) | Effect::Tell(_) | Effect::Probe { .. } => {}
+                Effect::Ask(_)
+                | Effect::Tell(_)
+                | Effect::Probe { .. }
+                | Effect::Reread(_)
+                | Effect::Reconfigured { .. } => {}
             }
         }
         (reply, sent)

@@ -24,8 +24,10 @@ struct Look {
 }
 
 impl Agent {
-    /// Claims what may be sent now, probes, and says when to come back.
+    /// Claims what may be sent now, probes, and says when to come back; by the configuration that is in
+    /// force from now on.
     pub(super) fn schedule(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.take_over(now, effects);
         let mut next: Vec<AgentTime> = self
             .settle
             .next()
@@ -34,7 +36,7 @@ impl Agent {
             .chain(self.leaving_due(now.agent))
             .collect();
         if !self.stopping && !self.moves() && self.unsettled.is_empty() && self.settle.refusal().is_none() {
-            for index in 0..self.lines.len() {
+            for index in (0..self.lines.len()).filter(|index| !self.yields(*index)).collect::<Vec<_>>() {
                 match self.serve(now, index, effects) {
                     Ok(look) => next.extend(look.deadlines),
                     Err(error) => {

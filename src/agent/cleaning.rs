@@ -115,6 +115,12 @@ impl Agent {
         self.cleaning.next
     }
 
+    /// The interval has changed: one that is now too far away comes sooner.
+    pub(super) fn clean_up_within_the_interval(&mut self, now: Moment) {
+        let at = now.agent.after(self.retention.interval).max(self.cleaning.known.not_before.unwrap_or(now.agent));
+        self.cleaning.next = self.cleaning.next.min(at);
+    }
+
     /// What a jump of the clock has put off stays put off: it goes with the first round, which makes
     /// the jump a part of agent time.
     pub(super) fn keep_cleaning(&mut self) {

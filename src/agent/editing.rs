@@ -49,6 +49,10 @@ impl Agent {
             if let Some(rejection) = self.uneditable(&failure, edit) {
                 return Err(rejection);
             }
+            let payload = edit.payload.as_ref().map(|(text, _)| text.as_ref());
+            if let Some(rejection) = self.card_refused(now, peer, &failure.entity_type, payload, "") {
+                return Err(rejection);
+            }
             self.write(|agent| agent.do_edit(now, peer, &failure, edit, reference))
         });
         match done {

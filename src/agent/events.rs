@@ -2,6 +2,8 @@
 
 use super::alerting::Telling;
 use super::questions::Facts;
+use crate::config::Config;
+use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::WallTime;
 use crate::policy::class::Ending;
@@ -100,6 +102,13 @@ pub enum Event<'a> {
         /// How many of the replies were which errors.
         rejected: BTreeMap<Code, u64>,
     },
+    /// The configuration's files were read, because a client or a signal asked for it.
+    Reread {
+        /// Who waits for a reply.
+        asker: Option<Asker>,
+        /// What they say, or all that is wrong with them.
+        found: Result<Box<Config>, Vec<Problem>>,
+    },
     /// No new work from now on.
     Stop,
 }
@@ -125,6 +134,24 @@ pub enum Effect {
         /// Which.
         upstream: usize,
     },
+    /// Read the configuration's files, and hand in what they say.
+    Reread(Asker),
+    /// Another configuration is in force.
+    Reconfigured {
+        /// The whole of it.
+        config: Box<Config>,
+        /// The upstreams whose senders are to be new: another configuration has this number.
+        renewed: Vec<usize>,
+    },
+}
+
+/// A client that waits for its reply beyond the round.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who.
+    pub client: ClientId,
+    /// What comes back in the reply.
+    pub reference: Option<Box<RawValue>>,
 }
 
 /// A question for the reader.

@@ -54,7 +54,7 @@ impl Agent {
         import: &Import,
         reference: Option<&RawValue>,
     ) -> Pending {
-        let done = match self.refusing() {
+        let done = match self.refusing().or_else(|| self.card_in(now, peer, &import.row.new)) {
             Some(rejection) => Err(rejection),
             None => self.write(|agent| agent.bring_in(now, peer, import)),
         };

@@ -20,7 +20,7 @@
 //!
 //! - [`events`]: what goes in and what comes out.
 //! - `recording`: one record, from the request to its place in the table; `importing`: one that comes
-//!   from elsewhere.
+//!   from elsewhere; `cards`: card numbers in them.
 //! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for; `editing`: what they change.
@@ -30,10 +30,12 @@
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - [`alerting`]: what people are told of.
 //! - `adopting`: what the store has become when it was opened.
+//! - `reloading`: a changed configuration comes into force.
 
 mod accounts;
 mod adopting;
 pub mod alerting;
+mod cards;
 mod claiming;
 mod cleaning;
 mod editing;
@@ -46,6 +48,7 @@ mod operations;
 mod outcomes;
 pub mod questions;
 mod recording;
+mod reloading;
 mod routing;
 mod settling;
 mod upkeep;
@@ -67,12 +70,14 @@ use crate::wire::reply;
 use crate::wire::request::{self, Request, Socket};
 pub use alerting::Telling;
 use alerting::Watch;
+use cards::CardWarnings;
 use cleaning::CleaningPlan;
-pub use events::{ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
+pub use events::{Asker, ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use leaving::Exodus;
 use measuring::Counting;
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
+use reloading::Reload;
 use serde_json::value::RawValue;
 use settling::Settling;
 use std::collections::{BTreeMap, VecDeque};
@@ -98,27 +103,29 @@ struct Line {
 impl Line {
     /// The configured ones, each from where it stood.
     fn all(store: &Store, config: &Config, now: Moment) -> Result<Vec<Self>, StoreError> {
-        let line = |upstream: &UpstreamConfig| {
-            let known = store.upstream(&upstream.name)?;
-            let mut state = known.unwrap_or_else(|| Upstream::new(now));
-            state.start(now);
-            Ok(Self {
-                pace: Pace {
-                    concurrency: upstream.concurrency,
-                    max_pause: upstream.max_pause,
-                    min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
-                    probe_idle: upstream.probe.idle,
-                    ordering: upstream.ordering,
-                },
-                target: Target::of(&upstream.url),
-                config: upstream.clone(),
-                state,
-                stored: String::new(),
-                front: Seq(0),
-                next_chance: None,
-            })
-        };
+        let line = |upstream: &UpstreamConfig| Ok(Self::new(upstream, store.upstream(&upstream.name)?, now));
         config.upstreams.iter().map(line).collect()
+    }
+
+    /// One that is met anew, from where it stood.
+    fn new(upstream: &UpstreamConfig, known: Option<Upstream>, now: Moment) -> Self {
+        let mut state = known.unwrap_or_else(|| Upstream::new(now));
+        state.start(now);
+        Self {
+            pace: Pace {
+                concurrency: upstream.concurrency,
+                max_pause: upstream.max_pause,
+                min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
+                probe_idle: upstream.probe.idle,
+                ordering: upstream.ordering,
+            },
+            target: Target::of(&upstream.url),
+            config: upstream.clone(),
+            state,
+            stored: String::new(),
+            front: Seq(0),
+            next_chance: None,
+        }
     }
 
     /// How heads are marked, as it is stored.
@@ -142,6 +149,8 @@ enum Pending {
     Get { name: FailureName, view: View, reference: Option<Box<RawValue>> },
     /// A question for the reader, who sees what is committed.
     Ask { question: question::Question, view: View, reference: Option<Box<RawValue>> },
+    /// The configuration's files, which the driver reads.
+    Reload { reference: Option<Box<RawValue>> },
 }
 
 /// What has happened since the last commit.
@@ -193,6 +202,13 @@ pub struct Agent {
     log_size: u64,
     counting: Counting,
     watch: Watch,
+    card_warnings: CardWarnings,
+    /// What is in force.
+    config: Config,
+    /// What comes into force when the requests that it concerns have ended.
+    reload: Option<Reload>,
+    /// What `health` says of a changed configuration that was wrong.
+    refused_reload: Option<String>,
     stopping: bool,
     next: Option<AgentTime>,
 }
@@ -238,6 +254,10 @@ impl Agent {
             log_size: 0,
             counting: Counting::default(),
             watch: Watch::new(&config.alerts, &config.heartbeat),
+            card_warnings: CardWarnings::default(),
+            config: config.clone(),
+            reload: None,
+            refused_reload: None,
             stopping: false,
             next: Some(now.agent),
         };
@@ -272,6 +292,7 @@ impl Agent {
             }
             Event::ClockStepped => self.lines.iter_mut().for_each(|line| line.state.clock_stepped(now.agent)),
             Event::Answered { took, rejected } => self.answered(took, rejected),
+            Event::Reread { asker, found } => self.reread(asker, found),
             Event::Stop => self.stopping = true,
         }
         Flow::Go
@@ -391,6 +412,7 @@ impl Agent {
             Ok(Request::Resume { upstream, by }) => {
                 (self.gate(now, peer, &by, upstream.as_deref(), Gate::Resume, reference), Flow::Go)
             }
+            Ok(Request::Reload(by)) => (self.reload(now, peer, &by, reference), Flow::Wait),
         };
         self.round.replies.push((client, pending));
         flow
@@ -407,13 +429,19 @@ impl Agent {
         for (client, pending) in replies {
             let line = match (pending, failed) {
                 (Pending::Ready(line) | Pending::Stored { line, .. }, None) | (Pending::Ready(line), Some(_)) => line,
-                (Pending::Stored { reference, .. }, Some(rejection)) => reply::error(rejection, reference.as_deref()),
+                (Pending::Stored { reference, .. } | Pending::Reload { reference }, Some(rejection)) => {
+                    reply::error(rejection, reference.as_deref())
+                }
                 (Pending::Get { name, view, reference }, _) => {
                     let found = self.store.look(&name);
                     if let Err(error) = &found {
                         self.settle.met(now.agent, error);
                     }
                     self.get(now, &name, view, found, reference.as_deref())
+                }
+                (Pending::Reload { reference }, None) => {
+                    effects.push(Effect::Reread(Asker { client, reference }));
+                    continue;
                 }
                 (Pending::Ask { question, view, reference }, _) => {
                     let facts = self.facts_for(&question, now);

@@ -133,7 +133,7 @@ impl Agent {
             }
             (Deed::Release, Status::Pending) => Some("is not held"),
             (Deed::Retry { .. } | Deed::Release, Status::Critical) if failure.upstream.is_none() => {
-                Some("has no route; add one to the configuration and restart the agent")
+                Some("has no route; add one to the configuration and reload it: resyncd reload")
             }
             _ => None,
         }

@@ -48,6 +48,8 @@ pub struct Facts {
     pub known: Option<Box<Known>>,
     /// What people are told of.
     pub alerts: Arc<Vec<Alert>>,
+    /// Why a changed configuration is not in force.
+    pub refused_reload: Option<String>,
 }
 
 impl Facts {
@@ -124,6 +126,7 @@ impl Agent {
             refusing: self.refusing().map(|rejection| rejection.message),
             alerts: self.watch.shown(),
             known: None,
+            refused_reload: self.refused_reload.clone(),
         }
     }
 
@@ -273,6 +276,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     if held > 0 {
         reasons.push(format!("{held} held"));
     }
+    reasons.extend(facts.refused_reload.clone());
     let shut = |upstream: &&UpstreamView| matches!(upstream.state, "paused" | "offline" | "blocked" | "failing");
     reasons.extend(facts.upstreams.iter().filter(shut).map(|upstream| format!("{} {}", upstream.name, upstream.state)));
     let state = match (grave, reasons.is_empty()) {

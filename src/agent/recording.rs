@@ -33,7 +33,7 @@ impl Agent {
         new: &NewFailure,
         reference: Option<&RawValue>,
     ) -> Pending {
-        let done = match self.refusing() {
+        let done = match self.refusing().or_else(|| self.card_in(now, peer, new)) {
             Some(rejection) => Err(rejection),
             None => self.write(|agent| agent.take(now, peer, new)),
         };

@@ -3,10 +3,12 @@
 use super::backup::BackupArgs;
 use super::check::CheckArgs;
 use super::cleanup::CleanupArgs;
+use super::config::ConfigCommand;
 use super::discard::DiscardArgs;
 use super::edit::EditArgs;
 use super::export::ExportArgs;
 use super::history::HistoryArgs;
+use super::reload::ReloadArgs;
 use super::statistics::StatsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -118,13 +120,15 @@ pub enum Command {
     Completions(super::manual::CompletionsArgs),
     /// Write the manual pages into a directory
     Man(super::manual::ManArgs),
+    /// Take over a changed configuration without a restart
+    Reload(ReloadArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 /// `run`
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
     /// Where the database is
     #[arg(long, value_name = "DIR")]
@@ -315,11 +319,4 @@ pub struct UpstreamArgs {
     /// Who, for the audit
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-}
-
-/// `config`
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Say what is wrong with it, without starting
-    Check,
 }

@@ -103,7 +103,12 @@ fn replies(agent: &mut Agent, now: Moment) -> Vec<Vec<u8>> {
     let replies = agent.finish_round(now).into_iter().filter_map(|effect| match effect {
         Effect::Reply { line, .. } => Some(line),
         // Nothing is sent: the upstream is not met before a probe, and this process makes none.
-        Effect::Ask(_) | Effect::Tell(_) | Effect::Send(_) | Effect::Probe { .. } => None,
+        Effect::Ask(_)
+        | Effect::Tell(_)
+        | Effect::Send(_)
+        | Effect::Probe { .. }
+        | Effect::Reread(_)
+        | Effect::Reconfigured { .. } => None,
     });
     replies.collect()
 }

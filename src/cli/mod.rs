@@ -11,6 +11,7 @@ pub mod choose;
 pub mod cleanup;
 pub mod client;
 mod closing;
+pub mod config;
 pub mod demo;
 mod diff;
 pub mod direct;
@@ -26,6 +27,7 @@ pub mod manual;
 pub mod metrics;
 pub mod operate;
 pub mod record;
+pub mod reload;
 pub mod render;
 pub mod session;
 pub mod setup;
@@ -38,7 +40,7 @@ pub mod trial;
 pub mod words;
 
 use crate::io::system;
-use args::{Cli, Command, ConfigCommand, RunArgs};
+use args::{Cli, Command};
 use operate::Many;
 use std::fmt;
 use std::io::Write;
@@ -132,23 +134,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Pause(args)) => operate::gate(global, args, "pause"),
         Some(Command::Resume(args)) => operate::gate(global, args, "resume"),
         Some(Command::Export(args)) => export::run(global, args),
-        Some(Command::Config(ConfigCommand::Check)) => check_config(global),
+        Some(Command::Reload(args)) => reload::run(global, args),
+        Some(Command::Config(command)) => config::run(global, command),
     }
-}
-
-/// `config check`
-fn check_config(global: &args::Global) -> Result<(), Failure> {
-    let config = setup::config(global, &RunArgs::default())?;
-    if !global.quiet {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "The configuration is right.")?;
-        match (&config.upstreams[..], config.routes.len()) {
-            ([], _) => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
-            ([one], 0) => writeln!(out, "Everything is delivered to {}, {}.", one.name, one.url)?,
-            (several, routes) => writeln!(out, "Upstreams: {}. Routes: {routes}.", several.len())?,
-        }
-    }
-    Ok(())
 }
 
 /// Says on standard error why a command ended as it did. With `--json` an error of the agent was

@@ -8,7 +8,7 @@ use super::{Failure, direct, setup};
 use crate::config::Config;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -35,16 +35,34 @@ pub struct Reply {
 }
 
 impl Session {
-    /// Reads the configuration.
+    /// Reads the configuration. A wrong one may be good enough to ask the running agent, in which an
+    /// earlier one is in force; standard error says so.
     pub fn new(global: &Global) -> Result<Self, Failure> {
+        let wrong = match Self::strict(global) {
+            Err(Failure::Usage(wrong)) => wrong,
+            other => return other,
+        };
+        let there = |config: &Config| {
+            let tried = [(&config.agent.admin_socket, Door::Admin), (&config.agent.socket, Door::App)];
+            tried.iter().any(|(path, door)| !matches!(Client::connect(path, *door), Err(NoAgent::NotRunning(_))))
+        };
+        let Some(config) = setup::readable(global).filter(there) else {
+            return Err(Failure::Usage(wrong));
+        };
+        let said = "the configuration is wrong (see: resyncd config check); the agent goes on with an earlier one";
+        // Standard error may be closed; there is nowhere left to say so.
+        let _ = writeln!(io::stderr(), "resyncd: {said}");
+        Ok(Self::with(config, global))
+    }
+
+    /// Reads the configuration, which has to be right.
+    pub fn strict(global: &Global) -> Result<Self, Failure> {
         let config = setup::config(global, &RunArgs::default())?;
-        Ok(Self {
-            config,
-            screen: Screen::new(global),
-            json: global.json,
-            quiet: global.quiet,
-            asking: RefCell::new(None),
-        })
+        Ok(Self::with(config, global))
+    }
+
+    fn with(config: Config, global: &Global) -> Self {
+        Self { config, screen: Screen::new(global), json: global.json, quiet: global.quiet, asking: RefCell::new(None) }
     }
 
     /// Asks what only reads; without an agent the store is opened.

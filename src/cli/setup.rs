@@ -4,7 +4,7 @@ use super::Failure;
 use super::args::{Global, RunArgs};
 use crate::access::standing;
 use crate::config::problem::Problem;
-use crate::config::{Config, Overrides, Surroundings};
+use crate::config::{Config, Origins, Overrides, Surroundings};
 use crate::daemon;
 use std::env;
 use std::fs;
@@ -13,34 +13,83 @@ use std::path::{Path, PathBuf};
 
 /// Read when no file is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/resyncd/resyncd.toml";
+/// The directory beside the file whose `*.toml` are read as well.
+const PIECES: &str = "resyncd.d";
 
 /// The configuration in force.
 pub fn config(global: &Global, run: &RunArgs) -> Result<Config, Failure> {
-    let (file, text) = if let Some(file) = &global.config {
-        (file.clone(), Some(read(file)?))
-    } else {
-        let file = PathBuf::from(DEFAULT_FILE);
-        let text = if file.exists() { Some(read(&file)?) } else { None };
-        (file, text)
-    };
-    let name = file.display().to_string();
-    let overrides = overrides(global, run);
-    Config::load(text.as_deref().map(|text| (name.as_str(), text)), &overrides, &surroundings())
-        .map_err(|problems| Failure::Usage(tell(&problems)))
+    config_and_origins(global, run).map(|(config, _)| config)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| {
-        let how = standing(file, error.kind());
-        Failure::Usage(format!("reading the configuration {}: {error}{how}", file.display()))
-    })
+/// The same, and which file sets what.
+pub fn config_and_origins(global: &Global, run: &RunArgs) -> Result<(Config, Origins), Failure> {
+    load(global, run).map_err(|problems| Failure::Usage(tell(&problems)))
+}
+
+/// Enough of a wrong configuration to find a running agent by.
+#[must_use]
+pub fn readable(global: &Global) -> Option<Config> {
+    let files = files(global).ok()?;
+    let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (config, ..) = Config::read_files(&named, &overrides(global, &RunArgs::default()), &surroundings());
+    Some(config)
+}
+
+/// The same as the configuration in force, or all that is wrong.
+fn load(global: &Global, run: &RunArgs) -> Result<(Config, Origins), Vec<Problem>> {
+    let files = files(global)?;
+    let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    Config::load_files(&named, &overrides(global, run), &surroundings())
+}
+
+/// The file, where there is one, and the pieces beside it, each with its name and text.
+fn files(global: &Global) -> Result<Vec<(String, String)>, Vec<Problem>> {
+    let main = global.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let mut paths = pieces(&main.with_file_name(PIECES)).map_err(|problem| vec![problem])?;
+    if global.config.is_some() || main.exists() {
+        paths.insert(0, main);
+    }
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for path in &paths {
+        match fs::read_to_string(path) {
+            Ok(text) => files.push((path.display().to_string(), text)),
+            Err(error) => problems.push(unread(path, &error)),
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
+}
+
+/// `resyncd.d/*.toml`, in order of name. No such directory: no pieces.
+fn pieces(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let failed = |error: io::Error| unread(dir, &error);
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    paths.sort();
+    Ok(paths)
+}
+
+fn unread(path: &Path, error: &io::Error) -> Problem {
+    let how = standing(path, error.kind());
+    Problem {
+        place: format!("reading the configuration {}", path.display()),
+        message: format!("{error}{how}"),
+        excerpt: None,
+    }
 }
 
 fn tell(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn overrides(global: &Global, run: &RunArgs) -> Overrides {
+/// What flags and environment say.
+#[must_use]
+pub fn overrides(global: &Global, run: &RunArgs) -> Overrides {
     let path = |flag: &Option<PathBuf>, name, variable| match flag {
         Some(path) => Some((path.clone(), name)),
         None => env::var_os(variable).filter(|value| !value.is_empty()).map(|value| (PathBuf::from(value), variable)),
@@ -73,7 +122,9 @@ fn surroundings() -> Surroundings {
 pub fn daemon(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let config = config(global, args)?;
     start_log(&config.agent.log)?;
-    daemon::run(&config).map_err(|error| Failure::Failed(error.to_string()))
+    let again = (global.clone(), args.clone());
+    let read_again = move || load(&again.0, &again.1).map(|(config, _)| config);
+    daemon::run(&config, Box::new(read_again)).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// One line an event on standard error. Under journald it begins with the priority, and the time is

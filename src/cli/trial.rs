@@ -20,7 +20,7 @@ use std::io::{self, Write};
 
 /// Runs the command.
 pub fn run(global: &Global, args: &TryArgs) -> Result<(), Failure> {
-    let session = Session::new(global)?;
+    let session = Session::strict(global)?;
     let failure = imagined(&session, args)?;
     let (upstream, route) = way(&session, &failure)?;
     let built = request(&failure, upstream, route)

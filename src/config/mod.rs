@@ -1,9 +1,9 @@
 //! The configuration as values: what is in force, checked, with every default filled in.
 //!
-//! [`Config::load`] puts the layers together (flag or environment, file, default). The file is
-//! walked by `read`, [`upstream`], [`route`] and [`sections`] with the tools of `table`, which say what is wrong
-//! with it, all at once and with its place; [`problem`] is how that looks; [`value`] reads durations,
-//! sizes and URLs, [`template`] paths and bodies.
+//! [`Config::load`] puts the layers together (flag or environment, files, default). The files become
+//! one document in `sources`; it is walked by `read`, [`upstream`], [`route`] and [`sections`] with
+//! the tools of `table`, which say what is wrong with it, all at once and with its place; [`problem`]
+//! is how that looks; [`value`] reads durations, sizes and URLs, [`template`] paths and bodies.
 //!
 //! It reads no file and no environment itself: the text and the surroundings come in, so that the
 //! same function serves the daemon, `config check` and the tests.
@@ -12,6 +12,8 @@ pub mod problem;
 mod read;
 pub mod route;
 pub mod sections;
+pub mod shown;
+mod sources;
 mod table;
 pub mod template;
 pub mod upstream;
@@ -21,6 +23,7 @@ use crate::limits::Limits;
 use problem::{Place, Problem};
 pub use route::Route;
 pub use sections::{Alerts, Heartbeat, Metrics, Retention};
+pub use sources::Origins;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::Document;
@@ -118,22 +121,45 @@ pub struct Overrides {
 
 /// The name of the upstream that a URL alone defines.
 pub const DEFAULT_UPSTREAM: &str = "default";
+/// The packaged file: it explains every key and sets the defaults.
+pub const EXAMPLE: &str = include_str!("../../packaging/resyncd.toml");
 /// The longest path that a socket's address holds (`sun_path` less its end).
 pub const MAX_SOCKET_PATH: usize = 107;
 
 impl Config {
-    /// Puts the layers together. `file` is the file's name, for messages, and its text.
+    /// Puts the layers together, of one file or none: its name, for messages, and its text.
     pub fn load(
         file: Option<(&str, &str)>,
         overrides: &Overrides,
         around: &Surroundings,
     ) -> Result<Self, Vec<Problem>> {
-        let (name, text) = file.unwrap_or(("", ""));
-        let mut document = Document::parse(name, text);
+        Self::load_files(file.as_slice(), overrides, around).map(|(config, _)| config)
+    }
+
+    /// Puts the layers together, of several files, the main one first; also which of them sets what.
+    pub fn load_files(
+        files: &[(&str, &str)],
+        overrides: &Overrides,
+        around: &Surroundings,
+    ) -> Result<(Self, Origins), Vec<Problem>> {
+        let (config, origins, problems) = Self::read_files(files, overrides, around);
+        if problems.is_empty() { Ok((config, origins)) } else { Err(problems) }
+    }
+
+    /// The same with whatever is wrong beside it: where a value could not be read its default stands.
+    /// Good enough to find a running agent by, for nothing else.
+    #[must_use]
+    pub fn read_files(
+        files: &[(&str, &str)],
+        overrides: &Overrides,
+        around: &Surroundings,
+    ) -> (Self, Origins, Vec<Problem>) {
+        let mut document = Document::parse(files);
+        let origins = document.origins();
         let mut config = document.config(around);
         apply(&mut config, overrides, &mut document);
         check_sockets(&config.agent, &mut document);
-        document.finish(config)
+        (config, origins, document.problems)
     }
 }
 

@@ -42,7 +42,7 @@ impl Problem {
         match place {
             Place::Given(name) | Place::Key(name) => Self { place: name.to_owned(), message, excerpt: None },
             Place::Span(span) => {
-                let excerpt = excerpt(text, span);
+                let excerpt = Excerpt::of(text, span);
                 let place = format!("{file}:{}:{}", excerpt.line, excerpt.columns.start + 1);
                 Self { place, message, excerpt: Some(excerpt) }
             }
@@ -50,18 +50,21 @@ impl Problem {
     }
 }
 
-fn excerpt(text: &str, span: Range<usize>) -> Excerpt {
-    let start = text.floor_char_boundary(span.start.min(text.len()));
-    let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
-    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    let chars = |range: Range<usize>| text[range].chars().count();
-    let first = chars(line_start..start);
-    let width = chars(start..end.min(line_end)).max(1);
-    Excerpt {
-        line: text[..line_start].matches('\n').count() + 1,
-        text: text[line_start..line_end].trim_end().to_owned(),
-        columns: first..first + width,
+impl Excerpt {
+    /// The line that these bytes stand in.
+    pub(super) fn of(text: &str, span: Range<usize>) -> Self {
+        let start = text.floor_char_boundary(span.start.min(text.len()));
+        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let chars = |range: Range<usize>| text[range].chars().count();
+        let first = chars(line_start..start);
+        let width = chars(start..end.min(line_end)).max(1);
+        Self {
+            line: text[..line_start].matches('\n').count() + 1,
+            text: text[line_start..line_end].trim_end().to_owned(),
+            columns: first..first + width,
+        }
     }
 }
 

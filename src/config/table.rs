@@ -1,11 +1,11 @@
-//! The walker: a TOML file whose entries are taken one by one, each with its place, so that whatever
-//! is wrong, or left over, can be shown to a person.
+//! The walker: TOML whose entries are taken one by one, each with its place, so that whatever is
+//! wrong, or left over, can be shown to a person.
 //!
 //! Reading goes on after a problem, so that all of them are told at once; a value that could not be
-//! read keeps its default until [`Document::finish`] refuses the whole.
+//! read keeps its default until `Config::load` refuses the whole.
 
-use super::Config;
 use super::problem::{Place, Problem};
+use super::sources::Source;
 use super::value::{duration, size, url};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -13,36 +13,15 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A file that is being read, and what is wrong with it so far.
-#[derive(Debug)]
+/// The files that are being read, and what is wrong with them so far.
+#[derive(Debug, Default)]
 pub(super) struct Document<'t> {
-    file: &'t str,
-    text: &'t str,
-    root: DeTable<'t>,
-    problems: Vec<Problem>,
+    pub(super) sources: Vec<Source<'t>>,
+    pub(super) root: DeTable<'t>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'t> Document<'t> {
-    /// Parses the text; what is no TOML is reported.
-    pub(super) fn parse(file: &'t str, text: &'t str) -> Self {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        let mut document = Self { file, text, root: root.into_inner(), problems: Vec::new() };
-        for error in errors {
-            let span = error.span().unwrap_or(0..0);
-            document.report(Place::Span(span), error.message().to_owned());
-        }
-        document
-    }
-
-    pub(super) fn report(&mut self, place: Place, message: String) {
-        self.problems.push(Problem::new(self.file, self.text, place, message));
-    }
-
-    /// The configuration, or all that is wrong with it.
-    pub(super) fn finish(self, config: Config) -> Result<Config, Vec<Problem>> {
-        if self.problems.is_empty() { Ok(config) } else { Err(self.problems) }
-    }
-
     /// The whole file as a table.
     pub(super) fn root(&mut self) -> Table<'t> {
         Table { name: String::new(), entries: std::mem::take(&mut self.root), known: Vec::new() }

@@ -2,6 +2,8 @@
 //! `{"order":{payload},"key":{key:string}}`. Parsed once, at the door, so that a misspelt placeholder
 //! is a problem of the configuration and not of a sale at night.
 
+use std::fmt;
+
 /// A template, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(pub Vec<Piece>);
@@ -99,6 +101,26 @@ impl Template {
             pieces.push(Piece::Literal(literal));
         }
         Ok(Self(pieces))
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Literal(text) => f.write_str(text),
+            Piece::Secret(name) => write!(f, "{{secret:{name}}}"),
+            Piece::Value(value, form) => {
+                let name = VALUES.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
+                let form = match form {
+                    Form::Raw => "",
+                    Form::Lower => ":lower",
+                    Form::JsonString => ":string",
+                    Form::Xml => ":xml",
+                };
+                write!(f, "{{{name}{form}}}")
+            }
+        })
     }
 }
 

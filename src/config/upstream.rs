@@ -208,6 +208,15 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Is(class) => class.as_str(),
+            Self::Login => "login",
+        }
+    }
+
     fn all() -> Vec<(&'static str, Self)> {
         let classes = Class::ALL.into_iter().map(|class| (class.as_str(), Self::Is(class)));
         classes.chain([("login", Self::Login)]).collect()

@@ -11,8 +11,8 @@ mod serve;
 
 use crate::agent::Agent;
 use crate::config::Config;
+use crate::config::problem::Problem;
 use crate::io::clock::{Clock, since_boot, wall};
-use crate::io::herald::Herald;
 use crate::io::listen::{ListenError, Listener};
 use crate::io::{system, textfile};
 use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
@@ -20,7 +20,7 @@ use crate::store::door::{Door, Shut};
 use crate::store::open::OpenError;
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::wire::request::Socket;
-use serve::Server;
+use serve::{Server, Signals};
 use std::fmt;
 use std::io;
 use std::thread;
@@ -52,11 +52,17 @@ impl fmt::Display for DaemonError {
 
 impl std::error::Error for DaemonError {}
 
+/// Reads the configuration again, from where it was read at the start.
+pub type ReadConfig = Box<dyn Fn() -> Result<Config, Vec<Problem>>>;
+
 /// Runs until a signal ends it.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
+pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
     let system = |doing| move |error| DaemonError::System(doing, error);
     system::raise_descriptors();
-    let stop = system::stop_signals().map_err(system("registering signals"))?;
+    let signals = Signals {
+        stop: system::stop_signals().map_err(system("registering signals"))?,
+        reload: system::reload_signal().map_err(system("registering signals"))?,
+    };
     let store = open_store(config)?;
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
     let bind = |path, socket| Listener::bind(path, socket).map_err(DaemonError::Listen);
@@ -68,9 +74,9 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let mut agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
     agent.keep_watch(clock.now());
-    let told = (&config.limits, Herald::new(config));
     announce(config);
-    let mut server = Server::new(agent, clock, reading, door, told, stop).map_err(system("starting the loop"))?;
+    let mut server =
+        Server::new(agent, clock, reading, door, config, signals, read_again).map_err(system("starting the loop"))?;
     if let Some(file) = &config.metrics.textfile {
         textfile::start(&config.agent.admin_socket, file).map_err(system("starting a thread"))?;
     }

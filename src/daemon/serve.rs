@@ -3,9 +3,11 @@
 //! Group commit falls out of it: whatever has come while the last round was being synced is in the
 //! next one. There is no timer, no lock and no queue between a client and the disk.
 
+use super::ReadConfig;
 use super::crowd::{Crowd, FIRST_CLIENT, Handed};
 use crate::agent::questions::Answer;
-use crate::agent::{Agent, ClientId, Effect, Event, Flow};
+use crate::agent::{Agent, Asker, ClientId, Effect, Event, Flow};
+use crate::config::Config;
 use crate::io::checker;
 use crate::io::clock::{Clock, since_boot};
 use crate::io::conn::{Conn, next_line};
@@ -18,7 +20,7 @@ use crate::io::poller::{Interest, Poller, Ready};
 use crate::io::reader::{ReaderThread, Reply};
 use crate::io::sender::{Report, Senders};
 use crate::io::system::{disk_free, file_size};
-use crate::limits::{Limits, STOP_PATIENCE};
+use crate::limits::STOP_PATIENCE;
 use crate::moment::{AgentTime, Moment};
 use crate::store::door::Door;
 use crate::store::{StoreError, StoreSettings};
@@ -36,6 +38,7 @@ const ADMIN: u64 = 1;
 const INBOX: u64 = 2;
 const STOP: u64 = 3;
 const LINK: u64 = 4;
+const RELOAD: u64 = 5;
 
 /// Lines of one client that a round takes at most, so that a flood shares the round with others.
 const LINES_A_ROUND: usize = 512;
@@ -57,9 +60,13 @@ pub(super) struct Server {
     crowd: Crowd,
     inbox: Inbox<Message>,
     senders: Vec<Senders<Message>>,
+    /// How many senders there ever were.
+    serial: u64,
+    outbox: Outbox<Message>,
     reader: ReaderThread,
     herald: Herald,
-    stop: UnixStream,
+    signals: Signals,
+    read_again: ReadConfig,
     /// `None` where the system does not tell of links; probes find out by themselves then.
     link: Option<OwnedFd>,
     /// Wall time less agent time, as it was last seen.
@@ -69,6 +76,12 @@ pub(super) struct Server {
     buffer: Vec<u8>,
     max_line: usize,
     disk: Watched,
+}
+
+/// Streams that become readable when a signal has come.
+pub(super) struct Signals {
+    pub(super) stop: UnixStream,
+    pub(super) reload: UnixStream,
 }
 
 /// What is looked at on the disk, and when it was last looked at.
@@ -84,33 +97,37 @@ impl Server {
         clock: Clock,
         settings: StoreSettings,
         door: Door,
-        (limits, herald): (&Limits, Herald),
-        stop: UnixStream,
+        config: &Config,
+        signals: Signals,
+        read_again: ReadConfig,
     ) -> io::Result<Self> {
         let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
         let refused = |error: &io::Error| log::info!("event=no_link_events error={:?}", error.to_string());
         let link = link::watch().inspect_err(refused).ok();
         checker::start(settings.clone(), door.clone(), outbox.clone(), Message::Damaged)?;
-        let senders = agent.upstreams().enumerate();
-        let senders = senders.map(|(index, upstream)| Senders::new(index, upstream, outbox.clone(), Message::Report));
-        Ok(Self {
-            senders: senders.collect(),
+        let mut server = Self {
+            senders: Vec::new(),
+            serial: 0,
+            outbox: outbox.clone(),
             disk: Watched { dir: settings.dir.clone(), log_file: settings.log_file(), looked: None },
             reader: ReaderThread::start(settings, door, outbox, Message::Answer)?,
-            herald,
+            herald: Herald::new(config),
             agent,
             clock,
             poller: Poller::new()?,
-            crowd: Crowd::new(limits),
+            crowd: Crowd::new(&config.limits),
             inbox,
-            stop,
+            signals,
+            read_again,
             link,
             drift_ms: drift(clock.now()),
             manager: Manager::from_environment(clock.now().agent),
             stopping_since: None,
             buffer: vec![0; 64 << 10],
-            max_line: limits.max_line,
-        })
+            max_line: config.limits.max_line,
+        };
+        server.renew_senders(config, &[]);
+        Ok(server)
     }
 
     /// Serves until a signal and the end of what was under way.
@@ -119,7 +136,8 @@ impl Server {
         self.poller.add(&listeners[0], APP, read)?;
         self.poller.add(&listeners[1], ADMIN, read)?;
         self.poller.add(self.inbox.bell(), INBOX, read)?;
-        self.poller.add(&self.stop, STOP, read)?;
+        self.poller.add(&self.signals.stop, STOP, read)?;
+        self.poller.add(&self.signals.reload, RELOAD, read)?;
         if let Some(link) = &self.link {
             self.poller.add(link, LINK, read)?;
         }
@@ -172,6 +190,10 @@ impl Server {
             ADMIN => self.crowd.accept(&listeners[1], Socket::Admin, &self.poller, now.agent),
             INBOX => self.take_messages(now),
             STOP => self.begin_stop(now, listeners)?,
+            RELOAD => {
+                let _ = self.signals.reload.read(&mut [0; 16]);
+                self.reread(now, None);
+            }
             LINK => {
                 if self.link.as_ref().is_some_and(link::changed) {
                     self.agent.handle(now, Event::LinkChanged);
@@ -225,6 +247,8 @@ impl Server {
     fn take_messages(&mut self, now: Moment) {
         for message in self.inbox.take() {
             match message {
+                // The end of a probe that was sent under another configuration says nothing.
+                Message::Report(report) if !self.senders.get(report.upstream).is_some_and(|now| now.sent(&report)) => {}
                 Message::Report(report) => {
                     if let Event::Tried { .. } = &report.event {
                         self.senders[report.upstream].done();
@@ -254,7 +278,7 @@ impl Server {
 
     fn begin_stop(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
         // The signal's byte says nothing more than that it came.
-        let _ = self.stop.read(&mut [0; 16]);
+        let _ = self.signals.stop.read(&mut [0; 16]);
         if self.stopping_since.is_none() {
             log::info!("event=stopping in_flight={}", self.agent.in_flight());
             self.manager.stopping();
@@ -267,9 +291,22 @@ impl Server {
         Ok(())
     }
 
-    /// Commits what has come, and carries out what follows.
+    /// Commits what has come, and carries out what follows; what that brings is another round.
     fn round(&mut self) {
+        loop {
+            let askers = self.one_round();
+            if askers.is_empty() {
+                return;
+            }
+            let now = self.clock.now();
+            askers.into_iter().for_each(|asker| self.reread(now, Some(asker)));
+        }
+    }
+
+    /// One round; who wants the configuration to be read again.
+    fn one_round(&mut self) -> Vec<Asker> {
         let now = self.clock.now();
+        let mut rereads = Vec::new();
         self.agent.tick(now);
         for effect in self.agent.finish_round(now) {
             match effect {
@@ -279,6 +316,11 @@ impl Server {
                 Effect::Send(dispatch) => self.senders[dispatch.upstream].send(*dispatch),
                 Effect::Tell(telling) => self.herald.tell(*telling),
                 Effect::Probe { upstream } => self.senders[upstream].probe(),
+                Effect::Reread(asker) => rereads.push(asker),
+                Effect::Reconfigured { config, renewed } => {
+                    self.renew_senders(&config, &renewed);
+                    self.herald = Herald::new(&config);
+                }
                 Effect::Ask(inquiry) => {
                     if let Err(back) = self.reader.ask(inquiry) {
                         let rejection = Rejection::new(Code::Busy, "too many questions at once; ask again shortly");
@@ -290,6 +332,26 @@ impl Server {
         }
         for client in self.crowd.settle(&self.poller, now.agent) {
             self.agent.client_gone(client);
+        }
+        rereads
+    }
+
+    /// Reads the configuration's files again. They are small, and on a local disk.
+    fn reread(&mut self, now: Moment, asker: Option<Asker>) {
+        let found = (self.read_again)().map(Box::new);
+        self.agent.handle(now, Event::Reread { asker, found });
+    }
+
+    /// Senders for all upstreams; those that are not renewed keep theirs, with connections and sessions.
+    fn renew_senders(&mut self, config: &Config, renewed: &[usize]) {
+        let mut before: Vec<Option<Senders<Message>>> =
+            std::mem::take(&mut self.senders).into_iter().map(Some).collect();
+        for (index, upstream) in config.upstreams.iter().enumerate() {
+            let kept = before.get_mut(index).and_then(Option::take).filter(|_| !renewed.contains(&index));
+            self.serial += 1;
+            let senders = kept
+                .unwrap_or_else(|| Senders::new(index, self.serial, upstream, self.outbox.clone(), Message::Report));
+            self.senders.push(senders);
         }
     }
 

@@ -24,6 +24,8 @@ use std::time::Duration;
 pub struct Report {
     /// To whose threads it belongs.
     pub upstream: usize,
+    /// To which of them, when there were others before.
+    pub serial: u64,
     /// What has happened.
     pub event: Event<'static>,
 }
@@ -35,6 +37,7 @@ const STACK: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Senders<T> {
     index: usize,
+    serial: u64,
     upstream: Upstream,
     messenger: Arc<Messenger>,
     prober: Arc<Exchange>,
@@ -47,13 +50,14 @@ pub struct Senders<T> {
 }
 
 impl<T: Send + 'static> Senders<T> {
-    /// Threads start when there is work for them.
+    /// Threads start when there is work for them. `serial`: a number that no senders had before.
     #[must_use]
-    pub fn new(index: usize, upstream: &Upstream, outbox: Outbox<T>, wrap: fn(Report) -> T) -> Self {
+    pub fn new(index: usize, serial: u64, upstream: &Upstream, outbox: Outbox<T>, wrap: fn(Report) -> T) -> Self {
         let (work, waiting) = channel();
         let resolver = CachingResolver::default();
         Self {
             index,
+            serial,
             upstream: upstream.clone(),
             messenger: Arc::new(Messenger::new(upstream, resolver.clone())),
             prober: Arc::new(Exchange::for_probes(upstream, resolver)),
@@ -73,11 +77,17 @@ impl<T: Send + 'static> Senders<T> {
             let ending = Ending::NotSent(LineFault::NoConnection, "no thread could be started".into());
             let step = Step { kind: StepKind::Deliver, ending, took: Duration::ZERO };
             let event = Event::Tried { seq: dispatch.seq, steps: vec![step] };
-            self.outbox.send((self.wrap)(Report { upstream: self.index, event }));
+            self.outbox.send((self.wrap)(Report { upstream: self.index, serial: self.serial, event }));
             return;
         }
         // The receiver lives as long as this does.
         let _ = self.work.send(dispatch);
+    }
+
+    /// Is it a report of these, not of threads that were here before?
+    #[must_use]
+    pub fn sent(&self, report: &Report) -> bool {
+        self.serial == report.serial
     }
 
     /// A report of one of these threads has come.
@@ -88,10 +98,10 @@ impl<T: Send + 'static> Senders<T> {
     fn hire(&mut self) -> bool {
         let (messenger, waiting, outbox) =
             (Arc::clone(&self.messenger), Arc::clone(&self.waiting), self.outbox.clone());
-        let (index, wrap) = (self.index, self.wrap);
+        let (index, serial, wrap) = (self.index, self.serial, self.wrap);
         let thread = thread::Builder::new().name(format!("sender-{}", self.upstream.name)).stack_size(STACK);
         let hired = thread.spawn(move || {
-            let tell = |event| outbox.send(wrap(Report { upstream: index, event }));
+            let tell = |event| outbox.send(wrap(Report { upstream: index, serial, event }));
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(dispatch) = next else { return };
@@ -110,9 +120,10 @@ impl<T: Send + 'static> Senders<T> {
     pub fn probe(&self) {
         let (prober, messenger) = (Arc::clone(&self.prober), Arc::clone(&self.messenger));
         let (probe, outbox) = (self.upstream.probe.clone(), self.outbox.clone());
-        let (index, wrap) = (self.index, self.wrap);
-        let report =
-            move |end, date| wrap(Report { upstream: index, event: Event::Probed { upstream: index, end, date } });
+        let (index, serial, wrap) = (self.index, self.serial, self.wrap);
+        let report = move |end, date| {
+            wrap(Report { upstream: index, serial, event: Event::Probed { upstream: index, end, date } })
+        };
         let thread = thread::Builder::new().name(format!("probe-{}", self.upstream.name)).stack_size(STACK);
         let started = thread.spawn(move || {
             let begun = since_boot();

@@ -4,7 +4,7 @@ use crate::agent::Peer;
 use rustix::fd::AsFd;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -23,6 +23,14 @@ pub fn stop_signals() -> io::Result<UnixStream> {
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
         signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
     }
+    ours.set_nonblocking(true)?;
+    Ok(ours)
+}
+
+/// A stream that becomes readable when a signal asks to read the configuration again.
+pub fn reload_signal() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
     ours.set_nonblocking(true)?;
     Ok(ours)
 }

@@ -4,6 +4,7 @@
 //! Everything that comes from outside is parsed here once, into types that cannot be wrong inside.
 
 pub mod alerts;
+pub mod card;
 pub mod delivery;
 pub mod edit;
 pub mod envelope;

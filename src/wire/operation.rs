@@ -174,6 +174,13 @@ pub(super) fn upstream(mut fields: Fields) -> Result<(Option<String>, Signature)
     Ok((upstream, by))
 }
 
+/// An operation of which nothing is said but by whom and why.
+pub(super) fn signed(mut fields: Fields) -> Result<Signature, Rejection> {
+    let by = signature(&mut fields)?;
+    fields.finish(&["reason", "by"])?;
+    Ok(by)
+}
+
 pub(super) fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
     let mut text = |name: &str| -> Result<Option<String>, Rejection> {
         match fields.text(name)? {

@@ -273,6 +273,14 @@ pub struct Upstreams {
     pub upstreams: Vec<String>,
 }
 
+/// The reply to `reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields of spec/07")]
+pub struct Reloaded {
+    pub changed: Vec<String>,
+    pub needs_restart: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

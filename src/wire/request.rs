@@ -5,7 +5,7 @@ use super::fields::{Code, Fields, Rejection, missing, string};
 use super::history::{history, statistics};
 use super::import::{Import, import};
 use super::leaving::{CleanUp, Discard, clean_up, discard};
-use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, upstream};
+use super::operation::{Bulk, Deed, Signature, bulk, flush, list, named, signed, upstream};
 use crate::ids::FailureName;
 use crate::limits::{Limits, MAX_ERROR, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME, cut};
 use crate::moment::WallTime;
@@ -54,6 +54,7 @@ pub enum Request<'a> {
     Pause { upstream: Option<String>, by: Signature },
     Resume { upstream: Option<String>, by: Signature },
     Import(Box<Import<'a>>),
+    Reload(Signature),
 }
 
 /// Operations of the app socket, and of the admin socket beside them.
@@ -61,7 +62,7 @@ pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
 pub const ADMIN_OPS: &[&str] = &[
     "list", "history", "stats", "alerts", "metrics", "retry", "hold", "release", "discard", "edit", "flush", "pause",
-    "resume", "cleanup", "import",
+    "resume", "cleanup", "import", "reload",
 ];
 
 /// Reads a line.
@@ -104,6 +105,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "flush" => flush(fields).map(Request::Bulk),
         "pause" => upstream(fields).map(|(upstream, by)| Request::Pause { upstream, by }),
         "import" => import(fields, limits).map(|import| Request::Import(Box::new(import))),
+        "reload" => signed(fields).map(Request::Reload),
         "resume" => upstream(fields).map(|(upstream, by)| Request::Resume { upstream, by }),
         _ => {
             let known =

@@ -332,7 +332,7 @@ impl<'a> Course<'a> {
                         agent.handle(self.now, Event::Probed { upstream, end, date: None });
                     }
                 }
-                Effect::Ask(_) | Effect::Tell(_) => {}
+                Effect::Ask(_) | Effect::Tell(_) | Effect::Reread(_) | Effect::Reconfigured { .. } => {}
             }
         }
     }

@@ -235,6 +235,8 @@ impl World {
                 self.plan(after, Happening::Probed { life, end });
                 self.meanwhile(4, after, Happening::OneMoreSale);
             }
+            // Nobody changes the configuration here.
+            Effect::Reread(_) | Effect::Reconfigured { .. } => {}
         }
     }
 

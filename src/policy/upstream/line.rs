@@ -104,6 +104,13 @@ impl Upstream {
         }
     }
 
+    /// Its configuration has changed, and it was met anew. What shut it may have been mended by that.
+    pub fn changed(&mut self, now: Moment, random: &mut fastrand::Rng) {
+        if self.is_shut() && !self.is_offline() {
+            self.canary.arm(now.agent, Need::Shut, random);
+        }
+    }
+
     // ---- opening and shutting
 
     /// Somebody of the upstream answered.

@@ -55,7 +55,8 @@
 //!
 //! `<state_dir>/sync_failures.db` (the table of the same name, the history of tries, the audit, the
 //! keys, where the upstreams stand, the agent's own row), `lock`, `ballast` (room held back for a full
-//! disk), `quarantine/` (a directory for each damaged database; [`store::quarantine`]).
+//! disk), `quarantine/` (a directory for each damaged database; [`store::quarantine`]), `archive/` (a file
+//! a month of what left undelivered; [`store::archive`]), `alert.json` (what people are told of).
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

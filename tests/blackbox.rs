@@ -56,6 +56,8 @@ mod lifecycle;
 mod line;
 #[path = "blackbox/metrics.rs"]
 mod metrics;
+#[path = "blackbox/million.rs"]
+mod million;
 #[path = "blackbox/operations.rs"]
 mod operations;
 #[path = "blackbox/payloads.rs"]

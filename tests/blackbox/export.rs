@@ -2,9 +2,7 @@
 
 use super::command_line::{out, resyncd};
 use crate::support::{Agent, Plan, id_of, lines, record};
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::process::{Command, Stdio};
 
 fn exported(agent: &Agent, more: &[&str]) -> Vec<Value> {
     let output = resyncd(agent, &[&["export"], more].concat());
@@ -56,42 +54,4 @@ fn an_export_goes_over_many_pages() {
     app.half_close();
     assert!(app.rest().iter().all(|reply| reply["ok"] == true));
     assert_eq!(seqs(&exported(&agent, &[])), (1..=2500).collect::<Vec<i64>>());
-}
-
-/// 1,000,000 rows, by its peak of memory. Slow to fill, so it is asked for: `--ignored`.
-#[test]
-#[ignore = "a million rows; for the measurement"]
-fn a_million_failures_are_exported_with_flat_memory() {
-    let mut agent = Agent::start(&Plan::default());
-    id_of(&agent.call(&record("s-0", &json!({"payload": "x".repeat(200)}))));
-    assert!(agent.stop().success());
-    let database = Connection::open(agent.database()).expect("the file");
-    let more = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, retry_count, \
-                created_at, updated_at, seq, recorded_at, terminal_id, head, uncounted) \
-                SELECT id || n.value, entity_type, entity_id || n.value, action, error, payload, payload_kind, retry_count, \
-                created_at, updated_at, seq + n.value, recorded_at, terminal_id, head, uncounted \
-                FROM sync_failures, generate(n)";
-    let more = more.replace(
-        "generate(n)",
-        "(WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < 999999) SELECT value FROM c) AS n",
-    );
-    database.execute(&more, []).expect("many rows");
-    database.execute("UPDATE agent SET live = 1000000, next_seq = 1000001", []).expect("the agent's row");
-    drop(database);
-    agent.up();
-    for with_daemon in [true, false] {
-        if !with_daemon {
-            assert!(agent.stop().success());
-        }
-        let mut command = Command::new("/usr/bin/time");
-        command.args(["-f", "%M KiB %e s", env!("CARGO_BIN_EXE_resyncd"), "export"]);
-        command.env("RESYNCD_CONFIG", agent.state_dir().with_file_name("resyncd.toml"));
-        let output = command.stdin(Stdio::null()).output().expect("time is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.stdout.split(|byte| *byte == b'\n').count(), 1_000_001);
-        let figures = String::from_utf8_lossy(&output.stderr).into_owned();
-        eprintln!("export of a million, daemon {with_daemon}: {figures}");
-        let kib: u64 = figures.split(' ').next().and_then(|text| text.trim().parse().ok()).expect("a number");
-        assert!(kib < 64 << 10, "{kib} KiB at its peak");
-    }
 }

@@ -1,16 +1,12 @@
 //! `import`: failures from elsewhere, as lines (`spec/01`, `spec/02`, `spec/07`).
 
-use super::command_line::{out, resyncd, resyncd_reading};
+use super::command_line::{out, resyncd, resyncd_reading, told};
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record};
 use serde_json::{Value, json};
 use std::process::Output;
 
 fn import(agent: &Agent, lines: &str, more: &[&str]) -> Output {
     resyncd_reading(agent, &[&["import", "-", "--yes"], more].concat(), lines)
-}
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn row(id: &str, more: &Value) -> Value {
@@ -120,6 +116,24 @@ fn a_void_line_of_our_own_archive_needs_force() {
         import(&agent, &elsewhere.to_string(), &[]).status.success(),
         "what another one archived is the operator's word"
     );
+}
+
+/// 03: what was discarded by mistake comes back from the archive, once, under its own key.
+#[test]
+fn what_was_discarded_comes_back_from_the_archive() {
+    let agent = Agent::start(&Plan::default());
+    let id = id_of(&agent.call(&record("s-1", &json!({"payload": {"n": 1}, "idempotency_key": "app-1"}))));
+    let gone = resyncd(&agent, &["discard", &id, "--reason", "the wrong one"]);
+    assert!(gone.status.success(), "{}", told(&gone));
+    assert!(agent.failure(&id).is_none());
+    let months = std::fs::read_dir(agent.state_dir().join("archive")).expect("an archive");
+    let archive = months.map(|month| month.expect("a month").path()).next().expect("a file");
+    let lines = std::fs::read_to_string(archive).expect("it can be read");
+    assert_eq!(out(&import(&agent, &lines, &[])), "1 imported, 0 were here already.\n");
+    assert_eq!(agent.failure(&id).expect("it is back")["idempotency_key"], "app-1");
+    let again = agent.call(&record("s-1", &json!({"payload": {"n": 1}, "idempotency_key": "app-1"})));
+    assert_eq!((&again["id"], &again["duplicate"]), (&json!(id), &json!(true)), "its key is its own again");
+    assert_eq!(out(&import(&agent, &lines, &[])), "0 imported, 1 were here already.\n");
 }
 
 /// The same key with other content is a conflict, with the same content it is here already.

@@ -78,6 +78,14 @@ impl Client {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("a reply is JSON: {error}: {text}"))
     }
 
+    /// Has a reply come?
+    pub(crate) fn has_reply(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a mode is set");
+        let come = self.replies.fill_buf().is_ok();
+        self.stream.set_nonblocking(false).expect("a mode is set");
+        come
+    }
+
     /// All replies until the end.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<Value> {

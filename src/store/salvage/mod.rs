@@ -403,12 +403,17 @@ fn close_key(into: &Connection, row: &Row) -> rusqlite::Result<()> {
 
 /// A failure's key, where its own row is lost.
 fn keep_key(into: &Connection, row: &Row) -> rusqlite::Result<()> {
-    let (Some(uid), Some(key)) = (row.integer("source_uid"), row.text("idempotency_key")) else { return Ok(()) };
     let text = |name| row.text(name).unwrap_or_default();
+    // The application's own, where an edit has given it another one.
+    let key = row.text("recorded_key").or(row.text("idempotency_key"));
+    let (Some(uid), Some(key)) = (row.integer("source_uid"), key) else { return Ok(()) };
     let kind = PayloadKind::parse(text("payload_kind")).unwrap_or(PayloadKind::Text);
     let payload = row.text("payload").map(|payload| (payload, kind));
     let content = keys::digest(text("entity_type"), text("entity_id"), text("action"), payload);
-    let sql = "INSERT OR IGNORE INTO idempotency_keys (source_uid, key, failure_id, sha256) VALUES (?1, ?2, ?3, ?4)";
+    // A key whose own row was cut through may lead to nobody.
+    let sql = "INSERT INTO idempotency_keys (source_uid, key, failure_id, sha256) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (source_uid, key) DO UPDATE SET failure_id = excluded.failure_id, sha256 = excluded.sha256 \
+               WHERE outcome IS NULL AND NOT EXISTS (SELECT 1 FROM sync_failures WHERE id = idempotency_keys.failure_id)";
     into.prepare_cached(sql)?.execute(params![uid, key, text("id"), content])?;
     Ok(())
 }

@@ -155,6 +155,18 @@ pub const REMEMBERED_HAPPENINGS: usize = 16_384;
 /// How long the program that is told of alerts may take.
 pub const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A number of bytes for people: `1.4 MiB`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", number / unit, number % unit * 10 / unit);
+    match number {
+        0..1024 => format!("{number} B"),
+        1024..1_048_576 => format!("{} KiB", tenths(1 << 10)),
+        1_048_576..1_073_741_824 => format!("{} MiB", tenths(1 << 20)),
+        _ => format!("{} GiB", tenths(1 << 30)),
+    }
+}
+
 /// Cuts a text to at most `max` bytes, at a character boundary, and says so with `…`.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> String {
@@ -167,7 +179,12 @@ pub fn cut(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{bytes, cut};
+
+    #[test]
+    fn bytes_for_people() {
+        assert_eq!([bytes(1023), bytes(1_468_006), bytes(64 << 20)], ["1023 B", "1.3 MiB", "64.0 MiB"]);
+    }
 
     #[test]
     fn cutting_keeps_characters_whole_and_the_bound() {

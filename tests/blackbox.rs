@@ -14,6 +14,8 @@ mod alerts;
 mod answers;
 #[path = "blackbox/backup.rs"]
 mod backup;
+#[path = "blackbox/cases.rs"]
+mod cases;
 #[path = "blackbox/check.rs"]
 mod check;
 #[path = "blackbox/command_line.rs"]

@@ -13,7 +13,7 @@ use super::cleaning::Cleaning;
 use super::questions::found_one;
 use super::{Agent, ClientId, Flow, Peer, Pending, Round, actor, crowded, filing, rejection_of};
 use crate::config::upstream::Ordering;
-use crate::ids::{FailureId, Seq};
+use crate::ids::Seq;
 use crate::limits::{ARCHIVE_PIECE, BULK_CHUNK, MAX_IDS};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::dossier::Standing;
@@ -64,7 +64,7 @@ pub(super) struct Discarding {
     rest: Option<(Filter, Seq)>,
     let_followers: bool,
     /// Those behind what has left, from this number on, are still to be held.
-    holding: VecDeque<(OrderKey, Seq, FailureId)>,
+    holding: VecDeque<(OrderKey, Seq, Seq)>,
     told: Discarded,
 }
 
@@ -278,7 +278,7 @@ impl Agent {
                 for Leaver { failure, .. } in leavers {
                     discarding.told.changed += 1;
                     if failure.head && !discarding.let_followers && !agent.is_free(&failure) {
-                        discarding.holding.push_back((failure.order(), Seq(0), failure.id));
+                        discarding.holding.push_back((failure.order(), Seq(0), failure.seq));
                     }
                 }
                 // The next head must not go out between this round and the next.
@@ -312,7 +312,7 @@ impl Agent {
                 let mut dossier = filing::dossier(&failure);
                 dossier.standing = Standing::Held;
                 self.store.refile(failure.seq, now, &filing::filed(&dossier))?;
-                let why = format!("behind {head}, discarded: {}", reason.unwrap_or_default());
+                let why = format!("behind no. {head}, discarded: {}", reason.unwrap_or_default());
                 self.store.audit(now.wall, actor, "hold", Some(&failure.id), Some(&why))?;
                 discarding.told.followers_held_total += 1;
                 if discarding.told.followers_held.len() < MAX_IDS {

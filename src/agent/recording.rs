@@ -7,7 +7,7 @@ use super::routing::{NO_ROUTE, Way};
 use super::{Agent, Peer, Pending};
 use crate::config::route::{self, OnUnsure};
 use crate::config::upstream::Ordering;
-use crate::limits::{Limits, MAX_LOG};
+use crate::limits::{Limits, MAX_LOG, bytes};
 use crate::moment::Moment;
 use crate::policy::backoff::FirstWait;
 use crate::record::{NewFailure, Status};
@@ -53,7 +53,7 @@ impl Agent {
         }
         let least = self.limits.min_free_disk;
         if let Some(free) = self.disk_free.filter(|free| *free < least) {
-            let message = format!("{free} bytes are free on the disk, limits.min_free_disk is {least}");
+            let message = format!("{} are free on the disk, limits.min_free_disk is {}", bytes(free), bytes(least));
             return Some(Rejection::new(Code::DiskFull, message));
         }
         if self.settle.is_full() || self.store.lacks_room() {
@@ -62,7 +62,8 @@ impl Agent {
         }
         if self.log_size >= MAX_LOG {
             let size = self.log_size;
-            let message = format!("the database's log has {size} bytes: another program reads without an end; end it");
+            let message =
+                format!("the database's log has {}: another program reads without an end; end it", bytes(size));
             return Some(Rejection::new(Code::DiskFull, message));
         }
         self.settle.refusal()
@@ -186,7 +187,7 @@ impl Agent {
 pub(super) fn no_room(room: Room, limits: &Limits) -> Rejection {
     let message = match room {
         Room::TooMany => format!("{} failures are waiting, limits.max_failures", limits.max_failures),
-        _ => format!("the database has reached {} bytes, limits.max_database", limits.max_database),
+        _ => format!("the database has reached {}, limits.max_database", bytes(limits.max_database)),
     };
     Rejection::new(Code::Full, message)
 }

@@ -6,9 +6,10 @@
 
 use super::Failure;
 use super::args::Global;
-use super::render::{bytes, count};
+use super::render::count;
 use super::session::Session;
 use crate::access::standing;
+use crate::limits::bytes;
 use crate::store::StoreSettings;
 use crate::store::backup::examine;
 use crate::store::reader::Reader;

@@ -33,7 +33,7 @@ pub enum Tone {
     Bad,
 }
 
-/// Columns where no terminal says how many: what a log, a mail or a ticket shows without breaking.
+/// Columns where no terminal and no `$COLUMNS` say how many: what a log, a mail or a ticket shows without breaking.
 const PIPED: usize = 120;
 /// No column is made narrower than this.
 const NARROWEST: usize = 8;
@@ -51,8 +51,9 @@ impl Screen {
             ColorWhen::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
         let size = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-        let width = if terminal { size().filter(|columns| *columns > 0) } else { None };
-        Self { width: width.unwrap_or(PIPED), colors }
+        let asked = || env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = if terminal { size() } else { asked() };
+        Self { width: width.filter(|columns| *columns > 0).unwrap_or(PIPED), colors }
     }
 
     /// A text in its tone.
@@ -196,18 +197,6 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// `1.4 MiB`
-#[must_use]
-pub fn bytes(number: u64) -> String {
-    let tenths = |unit: u64| format!("{}.{}", number / unit, number % unit * 10 / unit);
-    match number {
-        0..1024 => format!("{number} B"),
-        1024..1_048_576 => format!("{} KiB", tenths(1 << 10)),
-        1_048_576..1_073_741_824 => format!("{} MiB", tenths(1 << 20)),
-        _ => format!("{} GiB", tenths(1 << 30)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +213,6 @@ mod tests {
         assert_eq!(span(Duration::from_secs(59)), "59 s");
         assert_eq!(span(Duration::from_secs(48 * 60)), "48 min");
         assert_eq!(span(Duration::from_secs(7200)), "2 h");
-        assert_eq!(bytes(1_468_006), "1.3 MiB");
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use super::args::Global;
 use super::client::{Client, Door};
-use super::render::{Tone, ago, bytes, clock, count, harmless, span, text, time};
+use super::render::{Tone, ago, clock, count, harmless, span, text, time};
 use super::session::Session;
 use super::{Failure, direct, words};
 use crate::io::clock::wall;
+use crate::limits::bytes;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
+
+/// Above this the alert `clock_wrong` fires.
+const WRONG_CLOCK_MS: u64 = 5 * 60 * 1000;
 
 /// What both forms tell.
 struct Standing {
@@ -155,6 +159,7 @@ fn next(standing: &Standing) -> String {
         return "Next: systemctl start resyncd, or: resyncd run".to_owned();
     }
     let critical = number(&standing.health, "critical");
+    let reason = standing.health["reasons"].get(0).and_then(Value::as_str).map(harmless);
     if let Some(failure) = &standing.critical {
         let class = failure["error_class"].as_str().map_or_else(String::new, |class| format!(", {}", harmless(class)));
         let error = text(failure, "error");
@@ -170,12 +175,22 @@ fn next(standing: &Standing) -> String {
         return "Next: compare with the tills' own records; the log names the quarantine (event=quarantined)"
             .to_owned();
     }
-    let paused = |upstream: &&Value| upstream["state"] == "paused";
+    let is = |state: &'static str| move |upstream: &&Value| upstream["state"] == state;
+    let name = |upstream: &Value| harmless(upstream["name"].as_str().unwrap_or_default());
     let upstreams = standing.health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
     if critical > 0 {
         "Next: sudo resyncd critical".to_owned()
-    } else if let Some(upstream) = upstreams.iter().find(paused) {
-        format!("Next: resyncd resume {}", harmless(upstream["name"].as_str().unwrap_or_default()))
+    } else if let Some(upstream) = upstreams.iter().find(is("paused")) {
+        format!("Next: resyncd resume {}", name(upstream))
+    } else if let Some(upstream) = upstreams.iter().find(is("blocked")) {
+        format!(
+            "Next: put right why it lets nothing in (resyncd doctor looks), then: resyncd resume {}",
+            name(upstream)
+        )
+    } else if let ("critical", Some(why)) = (standing.health["state"].as_str().unwrap_or_default(), reason) {
+        format!("Next: resyncd alerts   {why}")
+    } else if standing.health["clock_skew_ms"].as_i64().is_some_and(|ms| ms.unsigned_abs() > WRONG_CLOCK_MS) {
+        format!("Next: set the clock, it is {}", skew(standing.health["clock_skew_ms"].as_i64()))
     } else if upstreams.is_empty() {
         "Next: configure an upstream, or: resyncd run --upstream https://…".to_owned()
     } else {

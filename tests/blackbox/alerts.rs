@@ -257,7 +257,7 @@ fn a_low_disk_and_a_full_quota_are_told() {
     let agent = Agent::start(&Plan { limits, ..Plan::to(upstream.url()) });
     assert_eq!(agent.call(&record("s-1", &json!({})))["ok"], true);
     let alert = wait_alert(&agent, "disk_low", true);
-    assert!(alert["message"].as_str().is_some_and(|text| text.contains("bytes are free")), "{alert}");
+    assert!(alert["message"].as_str().is_some_and(|text| text.contains("are free on the disk")), "{alert}");
     let health = agent.call(&json!({"op": "health"}));
     assert!(health["state"] == "critical" && health["reasons"].to_string().contains("disk_low: "), "{health}");
 

@@ -8,12 +8,22 @@ use std::process::{Command, Output, Stdio};
 
 /// Runs a command against an agent's configuration, with something on standard input.
 pub(crate) fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Output {
+    resyncd_with(agent, args, input, &[])
+}
+
+/// The same with these variables in its environment.
+pub(crate) fn resyncd_with(agent: &Agent, args: &[&str], input: &str, env: &[(&str, &str)]) -> Output {
     let dir = agent.state_dir();
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
     for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {
         command.env_remove(format!("RESYNCD_{name}"));
     }
-    command.env("RESYNCD_CONFIG", dir.with_file_name("resyncd.toml")).env_remove("SUDO_USER").args(args);
+    command
+        .env("RESYNCD_CONFIG", dir.with_file_name("resyncd.toml"))
+        .env_remove("SUDO_USER")
+        .env_remove("COLUMNS")
+        .args(args);
+    command.envs(env.iter().copied());
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     // Beside reading what it prints, or both ends wait for each other. A command that does not read

@@ -2,7 +2,7 @@
 
 use super::{Rules, Watch};
 use crate::agent::{Agent, recording};
-use crate::limits::{ALERT_LOOK, CLOCK_TOLERANCE_MS, FAILING_FOR, LARGE_LOG, cut};
+use crate::limits::{ALERT_LOOK, CLOCK_TOLERANCE_MS, FAILING_FOR, LARGE_LOG, bytes, cut};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::alert::window::{EntityTag, Recent};
 use crate::policy::alert::{Kind, OTHERS};
@@ -170,14 +170,14 @@ impl Agent {
         let board = &mut self.watch.board;
         match self.disk_free {
             Some(free) if free < least.saturating_mul(2) => board.fire(now, Kind::DiskLow, "", anew, || {
-                (format!("{free} bytes are free on the disk; below {least} nothing is recorded"), free)
+                (format!("{} are free on the disk; below {} nothing is recorded", bytes(free), bytes(least)), free)
             }),
             Some(_) => board.clear(now, Kind::DiskLow, ""),
             None => {}
         }
         if log >= LARGE_LOG {
             board.fire(now, Kind::WalLarge, "", anew, || {
-                (format!("the database's log has {log} bytes: another program reads without an end; end it"), log)
+                (format!("the database's log has {}: another program reads without an end; end it", bytes(log)), log)
             });
         } else {
             board.clear(now, Kind::WalLarge, "");

@@ -3,9 +3,9 @@
 use super::Finding;
 use super::access::AgentSeen;
 use crate::access::standing;
-use crate::cli::render::bytes;
 use crate::config::Config;
 use crate::io::system::{disk_free, user_name};
+use crate::limits::bytes;
 use crate::store::StoreSettings;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -6,6 +6,7 @@ use super::args::{BulkArgs, Filters};
 use super::render::{count, text};
 use super::session::{Session, claimed};
 use super::times::{Edge, instant};
+use crate::limits::MAX_IDS;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -34,6 +35,15 @@ impl Choice {
                 Err(Failure::Usage("say which: ids, or filters such as --status critical, or --all".into()))
             }
             _ => Err(Failure::Usage("say which in one way: ids, or filters, or --all".into())),
+        }
+    }
+
+    /// The same in parts, each of which a request may name.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Self> {
+        match self {
+            Self::Named(ids) => ids.chunks(MAX_IDS).map(|ids| Self::Named(ids.to_vec())).collect(),
+            Self::Matching(filter) => vec![Self::Matching(filter.clone())],
         }
     }
 

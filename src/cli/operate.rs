@@ -71,10 +71,9 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
         request.insert("let_followers".into(), json!(let_followers));
     }
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
-    choice.put_into(&mut request);
     if args.dry_run {
         request.insert("dry_run".into(), json!(true));
-        let matched = session.order(&Value::Object(request))?.value;
+        let matched = in_parts(&session, &request, &choice)?;
         let shown = choice.shown(&session)?;
         return answer(&session, &matched, &format!("{shown}Nothing was changed."));
     }
@@ -82,7 +81,7 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
         let shown = choice.shown(&session)?;
         confirm(false, &format!("{shown}They are {}.", what.done()))?;
     }
-    let reply = session.order(&Value::Object(request))?.value;
+    let reply = in_parts(&session, &request, &choice)?;
     let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
     let skipped = match reply["skipped"].as_u64() {
         None | Some(0) => String::new(),
@@ -91,6 +90,30 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     let followers = super::discard::followers(&reply);
     let said = format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), what.done());
     answer(&session, &reply, &said)
+}
+
+/// As many at once as a request may name; the reply is what all of them come to.
+fn in_parts(session: &Session, request: &Map<String, Value>, choice: &Choice) -> Result<Value, Failure> {
+    let mut whole = Value::Null;
+    for part in choice.parts() {
+        let mut request = request.clone();
+        part.put_into(&mut request);
+        let reply = session.order(&Value::Object(request))?.value;
+        match (&mut whole, reply) {
+            (Value::Object(whole), Value::Object(reply)) => reply.into_iter().for_each(|(name, more)| {
+                let sum = match (whole.get(&name), more) {
+                    (Some(Value::Number(some)), Value::Number(more)) => {
+                        json!(some.as_u64().unwrap_or_default() + more.as_u64().unwrap_or_default())
+                    }
+                    (Some(Value::Array(some)), Value::Array(more)) => json!([&some[..], &more[..]].concat()),
+                    (_, more) => more,
+                };
+                whole.insert(name, sum);
+            }),
+            (whole, reply) => *whole = reply,
+        }
+    }
+    Ok(whole)
 }
 
 /// `flush`

@@ -2,7 +2,7 @@
 //! needs a person, putting right, and how failures are named.
 
 use crate::command_line::{out, resyncd, resyncd_reading, told};
-use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, record, record_now, wait_until};
+use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, lines, record, record_now, wait_until};
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
 
@@ -335,4 +335,20 @@ fn show_tells_what_blocks_what() {
     let shown = json_lines(&resyncd(&agent, &["show", "1", "--json"]));
     assert_eq!((&shown[0]["failure"]["id"], shown[0]["history"].as_array().map(Vec::len)), (&json!(id), Some(1)));
     assert!(shown[0]["failure"].get("payload").is_none());
+}
+
+/// More than one request may name.
+#[test]
+fn thousands_of_ids_may_come_on_standard_input() {
+    let agent = Agent::start(&Plan::default());
+    let mut app = agent.app();
+    app.send(lines((0..2300).map(|n| record(&format!("s-{n}"), &json!({})))));
+    app.half_close();
+    let ids: Vec<String> = app.rest().iter().map(|reply| reply["id"].as_str().expect("an id").to_owned()).collect();
+    let held = resyncd_reading(&agent, &["hold", "-"], &ids.join("\n"));
+    assert!(out(&held).starts_with("2,300 of 2,300 held"), "{}", out(&held));
+    let released: Value =
+        serde_json::from_str(&out(&resyncd_reading(&agent, &["release", "-", "--json"], &ids.join("\n"))))
+            .expect("JSON");
+    assert_eq!((&released["matched"], &released["changed"]), (&json!(2300), &json!(2300)), "{released}");
 }

@@ -24,7 +24,7 @@ impl Model {
         let (mut bereaved, mut stranded) = (BTreeSet::new(), BTreeSet::new());
         for (line, operation, id, at) in table.audit_behind(self.audit_seen) {
             self.audit_seen = line;
-            let found = self.known.iter().find(|(_, known)| known.id == id).map(|(seq, _)| *seq);
+            let found = self.known.iter().find(|(_, known)| known.id == id).map(|(seq, _)| self.now(*seq));
             let Some(seq) = found else { panic!("I1: {operation} of {id}, of which nobody was told") };
             match operation.as_str() {
                 "discard" | "cleanup" => {

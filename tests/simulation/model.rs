@@ -86,7 +86,9 @@ impl Known {
 
     /// With other content: a fresh start, after all its tries.
     pub(crate) fn edited(&self, order: &str, raw: &str, key: Option<&str>, entity_id: &str) -> Self {
-        Self { attempts: self.attempts, counted: self.counted, ..Self::new(&self.id, order, raw, key, entity_id) }
+        let same = Self::new(&self.id, order, raw, key, entity_id);
+        let Self { attempts, counted, held, unwanted, let_go, .. } = *self;
+        Self { attempts, counted, held, unwanted, let_go, ..same }
     }
 }
 
@@ -236,7 +238,7 @@ impl Model {
         self.read_audit(table);
         for deed in std::mem::take(&mut self.round) {
             match deed {
-                Deed::Outcome { seq, .. } if table.attempts(&self.known[&seq].id).0 == self.known[&seq].attempts => {
+                Deed::Outcome { seq, meaning, .. } if self.is_unwritten(seq, meaning, table) => {
                     self.round.push(deed);
                 }
                 Deed::Outcome { seq, meaning, may_count, at, accepted, floor } => {
@@ -256,6 +258,14 @@ impl Model {
         if !broken {
             (self.offline.1, self.floor.1, self.deaf.1) = (self.offline.0, self.floor.0, self.deaf.0);
         }
+    }
+
+    /// Is the end of a try in nobody's file? When the disk is full for the second time, one that was
+    /// accepted leaves without its line in the history.
+    fn is_unwritten(&self, seq: i64, meaning: Meaning, table: &Table) -> bool {
+        let known = &self.known[&seq];
+        let gone = || meaning == Meaning::Accepted && table.row(seq).is_none();
+        table.attempts(&known.id).0 == known.attempts && !gone()
     }
 
     /// A person's deed has happened.

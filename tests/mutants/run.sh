@@ -8,9 +8,15 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 copy=$root/target/mutants/copy
+built=${CARGO_TARGET_DIR:-$root/target}/debug
 export CARGO_TARGET_DIR=$root/target/mutants/target
 
 mkdir -p "$copy"
+# Dependencies that the usual tests have built need not be built again; links, for they are large.
+if [ -d "$built/deps" ] && [ ! -d "$CARGO_TARGET_DIR" ]; then
+    mkdir -p "$CARGO_TARGET_DIR/debug"
+    cp -al "$built/deps" "$built/build" "$built/.fingerprint" "$CARGO_TARGET_DIR/debug/"
+fi
 # With the times of the files, so that cargo builds only what differs; what an earlier run left is undone.
 (cd "$root" && git ls-files -coz --exclude-standard | tar --null -T - -cf -) | tar -xf - -C "$copy"
 touch "$copy/src/lib.rs"

@@ -84,7 +84,7 @@ impl Agent {
         look: &mut Look,
     ) -> Result<(), StoreError> {
         let line = &self.lines[index];
-        let slots = line.state.slots(now.agent, line.pace).min(self.retry.batch);
+        let slots = line.state.slots(now.agent, line.pace).min(self.config.retry.batch);
         if slots == 0 {
             look.waits = true; // Perhaps; it is looked at when the gate opens.
             return Ok(());

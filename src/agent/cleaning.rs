@@ -101,7 +101,7 @@ impl Agent {
         if unsaved {
             known.not_before = Some(now.agent.after(LONGEST_ABSENCE));
         }
-        let interval = self.retention.interval;
+        let interval = self.config.retention.interval;
         let last = known.ended_at.unwrap_or(now.agent.before(interval));
         let soonest = now.agent.after(AFTER_START.min(interval));
         let next = last.after(interval).max(soonest).max(known.not_before.unwrap_or(soonest));
@@ -117,7 +117,8 @@ impl Agent {
 
     /// The interval has changed: one that is now too far away comes sooner.
     pub(super) fn clean_up_within_the_interval(&mut self, now: Moment) {
-        let at = now.agent.after(self.retention.interval).max(self.cleaning.known.not_before.unwrap_or(now.agent));
+        let at =
+            now.agent.after(self.config.retention.interval).max(self.cleaning.known.not_before.unwrap_or(now.agent));
         self.cleaning.next = self.cleaning.next.min(at);
     }
 
@@ -147,7 +148,7 @@ impl Agent {
         if now.agent < self.cleaning.next || under_way || self.stopping {
             return;
         }
-        self.cleaning.next = now.agent.after(self.retention.interval);
+        self.cleaning.next = now.agent.after(self.config.retention.interval);
         if self.why_nothing_leaves().is_none() && self.clean_up_is_put_off(now.agent).is_none() {
             self.clean_up_by_itself();
         }
@@ -196,7 +197,7 @@ impl Agent {
         let mut before = after;
         for aged in &found {
             let age = now.agent.since(aged.recorded_at);
-            let rule = Rule::of(&self.retention, aged.status, aged.retry_count, age);
+            let rule = Rule::of(&self.config.retention, aged.status, aged.retry_count, age);
             let Some(rule) = rule else {
                 before = aged.seq;
                 continue;
@@ -234,7 +235,7 @@ impl Agent {
 
     /// Are all of them old enough, and none under way?
     fn may_all_leave(&self, now: Moment, chain: &[Aged], rule: Rule) -> bool {
-        let least = rule.age(&self.retention);
+        let least = rule.age(&self.config.retention);
         let old = |one: &Aged| now.agent.since(one.recorded_at) > least && !self.in_flight.contains_key(&one.seq);
         !chain.is_empty() && chain.iter().all(old)
     }
@@ -248,7 +249,7 @@ impl Agent {
         }
         let mut leavers = Vec::new();
         for (chain, rule) in chains {
-            let why = rule.words(&self.retention);
+            let why = rule.words(&self.config.retention);
             let reason = exodus.reason.as_ref().map_or_else(|| why.clone(), |reason| format!("{reason} ({why})"));
             for one in chain.iter().rev() {
                 let read = self.store.by_seq(one.seq).map_err(|error| self.unread(now, &error))?;
@@ -311,7 +312,7 @@ impl Agent {
 
     /// Does one step, and says which is next.
     fn forget(&mut self, now: Moment, stage: Stage) -> Result<Option<Stage>, StoreError> {
-        let Retention { history, archive, .. } = self.retention;
+        let Retention { history, archive, .. } = self.config.retention;
         // Those who left undelivered are told of as long as the archive's files are there.
         let told = history.max(archive.saturating_add(MONTH));
         let old = self.store.history_before(now.agent.before(history))?;

@@ -68,7 +68,7 @@ impl Agent {
             return conflict("is in flight; ask again when its request has ended");
         }
         let (entity_type, action) = kind(failure, edit);
-        let goes_by = [self.route(failure), route::first(&self.routes, entity_type, action)];
+        let goes_by = [self.route(failure), route::first(&self.config.routes, entity_type, action)];
         if goes_by.into_iter().flatten().any(|route| !route.editable) {
             return conflict("goes by a route that lets nobody change what is sent (editable = false)");
         }

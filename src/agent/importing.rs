@@ -125,7 +125,7 @@ impl Agent {
 
     fn place(&mut self, now: Moment, peer: &Peer, uid: u32, row: &Imported) -> Result<Seq, StoreError> {
         let way = self.way(&row.new.entity_type, &row.new.action);
-        let used_up = row.retry_count >= self.retry.max_retries;
+        let used_up = row.retry_count >= self.config.retry.max_retries;
         let status = match (way, row.status) {
             (Way::NoRoute, _) => Status::Critical,
             (_, Some(status @ (Status::Critical | Status::Held))) => status,

@@ -54,7 +54,7 @@ mod settling;
 mod upkeep;
 
 use crate::config::upstream::Ordering;
-use crate::config::{Config, Retention, Retry, Route, Upstream as UpstreamConfig};
+use crate::config::{Config, Upstream as UpstreamConfig};
 use crate::ids::{FailureName, IdSource, Seq};
 use crate::limits::{BULK_CHUNK, Limits, MAX_QUESTIONS};
 use crate::moment::{AgentTime, Moment};
@@ -181,9 +181,7 @@ pub struct Agent {
     terminal_id: String,
     store_id: Option<String>,
     limits: Limits,
-    retry: Retry,
     lines: Vec<Line>,
-    routes: Vec<Route>,
     ids: IdSource,
     random: fastrand::Rng,
     in_flight: BTreeMap<Seq, InFlight>,
@@ -194,7 +192,6 @@ pub struct Agent {
     unbuilt: Vec<(Seq, Ending)>,
     campaigns: BTreeMap<ClientId, Campaign>,
     upkeep: VecDeque<Upkeep>,
-    retention: Retention,
     cleaning: CleaningPlan,
     exodus: VecDeque<Exodus>,
     round: Round,
@@ -235,9 +232,7 @@ impl Agent {
             terminal_id: config.agent.terminal_id.clone(),
             store_id: config.agent.store_id.clone(),
             limits: config.limits.clone(),
-            retry: config.retry.clone(),
             lines,
-            routes: config.routes.clone(),
             ids: IdSource::new(random.u64(..)),
             random,
             in_flight: BTreeMap::new(),
@@ -246,7 +241,6 @@ impl Agent {
             unbuilt: Vec::new(),
             campaigns: BTreeMap::new(),
             upkeep: VecDeque::new(),
-            retention: config.retention.clone(),
             cleaning: CleaningPlan::default(),
             exodus: VecDeque::new(),
             round: Round::default(),

@@ -122,7 +122,7 @@ impl Agent {
             verdict: &verdict,
             newest,
         };
-        let rules = Rules { retry: &self.retry, pace: line.pace };
+        let rules = Rules { retry: &self.config.retry, pace: line.pace };
         let was = line.state.state(now.agent);
         let mut judgement = if last.kind == StepKind::Verify(Finding::There) {
             line.state.verified(now, flight.sent_at.agent, newest, line.pace, &mut self.random);

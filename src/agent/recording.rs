@@ -130,7 +130,7 @@ impl Agent {
         digest: Option<&Digest>,
     ) -> Result<Recorded, StoreError> {
         let id = self.ids.next(now.wall);
-        let (mut due_at, mut next_retry_at) = match self.retry.first(new.own_try, &mut self.random) {
+        let (mut due_at, mut next_retry_at) = match self.config.retry.first(new.own_try, &mut self.random) {
             FirstWait::Now => (Some(now.agent), Some(now.wall)),
             FirstWait::Step(wait) => (Some(now.agent.after(wait)), Some(now.wall.after(wait))),
             FirstWait::Line => (None, None),
@@ -179,7 +179,7 @@ impl Agent {
 
     /// Does the route of such a failure hold what may have arrived?
     pub(super) fn holds_unsure(&self, entity_type: &str, action: &str) -> bool {
-        let route = route::first(&self.routes, entity_type, action);
+        let route = route::first(&self.config.routes, entity_type, action);
         route.is_some_and(|route| route.on_unsure == OnUnsure::Hold)
     }
 }

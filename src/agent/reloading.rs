@@ -156,17 +156,14 @@ impl Agent {
             let kept = before.get_mut(upstream).and_then(Option::take).filter(|_| !renewed.contains(&upstream));
             self.lines.extend(kept.or_else(|| fresh.next()));
         }
-        self.routes.clone_from(&config.routes);
-        self.retry = config.retry.clone();
-        self.retention = config.retention.clone();
-        self.clean_up_within_the_interval(now);
-        self.alert_rules_are(now, &config.alerts, &config.heartbeat);
         self.config = Config {
             agent: self.config.agent.clone(),
             limits: self.config.limits.clone(),
             metrics: self.config.metrics.clone(),
             ..config.clone()
         };
+        self.clean_up_within_the_interval(now);
+        self.alert_rules_are(now, &config.alerts, &config.heartbeat);
         let moved = self.moves();
         self.upkeep.clear();
         self.forget_front();

@@ -24,10 +24,10 @@ impl Agent {
         if self.lines.is_empty() {
             return Way::NoUpstream;
         }
-        if self.routes.is_empty() {
+        if self.config.routes.is_empty() {
             return Way::To(0);
         }
-        let route = route::first(&self.routes, entity_type, action);
+        let route = route::first(&self.config.routes, entity_type, action);
         let line = route.and_then(|route| self.lines.iter().position(|line| line.config.name == route.upstream));
         line.map_or(Way::NoRoute, Way::To)
     }
@@ -36,13 +36,13 @@ impl Agent {
     pub(super) fn routes_word(&self) -> String {
         let any = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
         let word = |route: &Route| format!("{} {} {}", any(&route.entity_type), any(&route.action), route.upstream);
-        self.routes.iter().map(word).collect::<Vec<_>>().join("\n")
+        self.config.routes.iter().map(word).collect::<Vec<_>>().join("\n")
     }
 
     /// The route by which a failure goes to its upstream; `None`: as an envelope.
     pub(super) fn route(&self, failure: &Failure) -> Option<&Route> {
         let upstream = failure.upstream.as_ref();
-        let mut routes = self.routes.iter().filter(|route| Some(&route.upstream) == upstream);
+        let mut routes = self.config.routes.iter().filter(|route| Some(&route.upstream) == upstream);
         routes.find(|route| route.matches(&failure.entity_type, &failure.action))
     }
 }

@@ -206,7 +206,7 @@ impl Agent {
     /// Gives a failure its place by the present configuration.
     fn rehome(&mut self, now: Moment, failure: &Failure) -> Result<(), StoreError> {
         let stays = self.lines.iter().position(|line| Some(&line.config.name) == failure.upstream.as_ref());
-        let stays = stays.filter(|_| self.routes.is_empty() || self.route(failure).is_some());
+        let stays = stays.filter(|_| self.config.routes.is_empty() || self.route(failure).is_some());
         let way = stays.map_or_else(|| self.way(&failure.entity_type, &failure.action), Way::To);
         let line = match way {
             Way::To(index) => Some(&self.lines[index]),

@@ -121,18 +121,24 @@ impl WallTime {
         self.text('T', "Z")
     }
 
+    /// Every record has three of them: digit by digit, for `format!` takes ten times as long.
     fn text(self, between: char, end: &str) -> String {
         let at = self.calendar();
-        format!(
-            "{:04}-{:02}-{:02}{between}{:02}:{:02}:{:02}.{:03}{end}",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
+        let mut text = String::with_capacity("2026-11-24 06:12:34.123Z".len());
+        let mut put = |before: Option<char>, number: u32, digits: u32| {
+            text.extend(before);
+            let place = |n| char::from(b'0' + u8::try_from(number / 10_u32.pow(n) % 10).unwrap_or(0));
+            text.extend((0..digits).rev().map(place));
+        };
+        put(None, at.year().unsigned_abs(), 4);
+        put(Some('-'), u8::from(at.month()).into(), 2);
+        put(Some('-'), at.day().into(), 2);
+        put(Some(between), at.hour().into(), 2);
+        put(Some(':'), at.minute().into(), 2);
+        put(Some(':'), at.second().into(), 2);
+        put(Some('.'), at.millisecond().into(), 3);
+        text.push_str(end);
+        text
     }
 
     /// The calendar's view of it, in UTC.

@@ -33,6 +33,8 @@ mod leaving;
 mod model;
 #[path = "simulation/people.rs"]
 mod people;
+#[path = "simulation/plans.rs"]
+mod plans;
 #[path = "simulation/round.rs"]
 mod round;
 #[path = "simulation/table.rs"]

@@ -97,7 +97,7 @@ impl Crowd {
             }
             let client = ClientId(self.next);
             self.next += 1;
-            match poller.add(conn.fd(), client.0, Interest { read: true, write: false }) {
+            match poller.add(conn.fd(), client.0, conn.interest) {
                 Ok(()) => drop(self.conns.insert(client, conn)),
                 Err(error) => log::warn!("event=not_accepted error={:?}", error.to_string()),
             }
@@ -223,7 +223,8 @@ impl Crowd {
                 self.unread.push_back((now, client));
             }
             let interest = Interest { read: conn.reads() && !self.more.contains(&client), write: conn.unread() > 0 };
-            if poller.change(conn.fd(), client.0, interest).is_err() {
+            let before = std::mem::replace(&mut conn.interest, interest);
+            if before != interest && poller.change(conn.fd(), client.0, interest).is_err() {
                 self.close(client, poller);
                 closed.push(client);
             }

@@ -3,6 +3,7 @@
 //! Framing is here: lines end at byte 0x0A, and only there. What a line says is not asked.
 
 use crate::agent::Peer;
+use crate::io::poller::Interest;
 use crate::limits::MAX_UNREAD;
 use crate::moment::AgentTime;
 use crate::wire::request::Socket;
@@ -27,6 +28,8 @@ pub struct Conn {
     written: usize,
     /// When the line began that is not complete.
     pub line_since: Option<AgentTime>,
+    /// What the poller waits for.
+    pub interest: Interest,
     /// Since when it has too much unread.
     pub unread_since: Option<AgentTime>,
     /// When it last sent something.
@@ -70,6 +73,7 @@ impl Conn {
             output: Vec::new(),
             written: 0,
             line_since: None,
+            interest: Interest { read: true, write: false },
             unread_since: None,
             last_heard: now,
             owed: 0,

@@ -99,7 +99,23 @@ impl Rejection {
 /// The fields of a request that nobody asked for yet.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+    entries: Vec<Entry<'a>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Entry<'a> {
+    /// As the client wrote it.
+    given: Cow<'a, str>,
+    /// The same in `snake_case`, when that is another one.
+    canonical: Option<String>,
+    value: &'a RawValue,
+}
+
+impl Entry<'_> {
+    fn name(&self) -> &str {
+        self.canonical.as_deref().unwrap_or(&self.given)
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -128,10 +144,10 @@ impl<'a> Fields<'a> {
     }
 
     fn judge_names(&self) -> Result<(), Rejection> {
-        for (n, (name, _)) in self.entries.iter().enumerate() {
-            let canonical = snake_case(name);
-            if self.entries[..n].iter().any(|(earlier, _)| snake_case(earlier) == canonical) {
-                return Err(Rejection::field(&canonical, format!("{canonical} is given twice")));
+        for (n, entry) in self.entries.iter().enumerate() {
+            let name = entry.name();
+            if self.entries[..n].iter().any(|earlier| earlier.name() == name) {
+                return Err(Rejection::field(name, format!("{name} is given twice")));
             }
         }
         Ok(())
@@ -144,8 +160,8 @@ impl<'a> Fields<'a> {
 
     /// Takes a field's raw text, also when it is `null`.
     pub fn present(&mut self, name: &str) -> Option<&'a RawValue> {
-        let index = self.entries.iter().position(|(given, _)| *given == name || snake_case(given) == name)?;
-        Some(self.entries.swap_remove(index).1)
+        let index = self.entries.iter().position(|entry| entry.name() == name)?;
+        Some(self.entries.swap_remove(index).value)
     }
 
     /// Takes a text.
@@ -205,7 +221,7 @@ impl<'a> Fields<'a> {
 
     /// Nothing may be left: a misspelt name must never lose what stands behind it.
     pub fn finish(self, known: &[&str]) -> Result<(), Rejection> {
-        let Some((name, _)) = self.entries.first() else { return Ok(()) };
+        let Some(Entry { given: name, .. }) = self.entries.first() else { return Ok(()) };
         let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
         let hint = match near {
             Some((distance, known)) if distance <= 2 => format!("; did you mean {known}?"),
@@ -233,10 +249,10 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `entityType` is `entity_type`.
-fn snake_case(name: &str) -> Cow<'_, str> {
+/// `entityType` is `entity_type`; `None`: the name is written so already.
+fn snake_case(name: &str) -> Option<String> {
     if !name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Cow::Borrowed(name);
+        return None;
     }
     let mut snake = String::with_capacity(name.len() + 4);
     for (n, c) in name.chars().enumerate() {
@@ -245,12 +261,16 @@ fn snake_case(name: &str) -> Cow<'_, str> {
         }
         snake.push(c.to_ascii_lowercase());
     }
-    Cow::Owned(snake)
+    Some(snake)
 }
 
 /// Does JSON text nest deeper than this? Brackets within strings do not count. Whether the text is
 /// JSON at all is not asked here.
 fn depth_exceeds(text: &[u8], most: usize) -> bool {
+    // Hardly any request has so many brackets at all, also in its strings.
+    if memchr::memchr2_iter(b'{', b'[', text).nth(most).is_none() {
+        return false;
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for &byte in text {
         if in_string {
@@ -278,13 +298,13 @@ fn depth_exceeds(text: &[u8], most: usize) -> bool {
 }
 
 /// An object's entries in their order, also those given twice.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Entries<'a>(Vec<Entry<'a>>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Entries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            type Value = Vec<Entry<'de>>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object")
@@ -292,8 +312,9 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Entries<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::with_capacity(12);
-                while let Some(Name(name)) = map.next_key()? {
-                    entries.push((name, map.next_value()?));
+                while let Some(Name(given)) = map.next_key()? {
+                    let canonical = snake_case(&given);
+                    entries.push(Entry { given, canonical, value: map.next_value()? });
                 }
                 Ok(entries)
             }

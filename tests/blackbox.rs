@@ -18,6 +18,8 @@ mod backup;
 mod cases;
 #[path = "blackbox/check.rs"]
 mod check;
+#[path = "blackbox/clients.rs"]
+mod clients;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
 #[path = "blackbox/configuration.rs"]

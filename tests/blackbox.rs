@@ -72,6 +72,8 @@ mod reloading;
 mod requests;
 #[path = "blackbox/routes.rs"]
 mod routes;
+#[path = "blackbox/schema.rs"]
+mod schema;
 #[path = "blackbox/several.rs"]
 mod several;
 #[path = "blackbox/sql.rs"]
@@ -80,5 +82,7 @@ mod sql;
 mod surroundings;
 #[path = "blackbox/technician.rs"]
 mod technician;
+#[path = "blackbox/transcripts.rs"]
+mod transcripts;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

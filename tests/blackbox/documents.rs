@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A fenced block of a page.
-struct Block {
+pub(super) struct Block {
     /// What stands behind the fence: `console`, `transcript app`, …
-    kind: String,
-    lines: Vec<String>,
+    pub(super) kind: String,
+    pub(super) lines: Vec<String>,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+pub(super) fn blocks(page: &str) -> Vec<Block> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
     let mut found = Vec::new();
     let mut open: Option<Block> = None;

@@ -18,6 +18,8 @@ mod backup;
 mod cases;
 #[path = "blackbox/check.rs"]
 mod check;
+#[path = "blackbox/clients.rs"]
+mod clients;
 #[path = "blackbox/command_line.rs"]
 mod command_line;
 #[path = "blackbox/configuration.rs"]
@@ -70,6 +72,8 @@ mod reloading;
 mod requests;
 #[path = "blackbox/routes.rs"]
 mod routes;
+#[path = "blackbox/schema.rs"]
+mod schema;
 #[path = "blackbox/several.rs"]
 mod several;
 #[path = "blackbox/sql.rs"]
@@ -78,5 +82,7 @@ mod sql;
 mod surroundings;
 #[path = "blackbox/technician.rs"]
 mod technician;
+#[path = "blackbox/transcripts.rs"]
+mod transcripts;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

@@ -2,20 +2,20 @@
 //! the real binary. `…` in an expected line stands for anything, `"…"` in an expected reply for any
 //! value.
 
-use crate::support::{Agent, Client, Plan, wait_for};
+use crate::support::{Agent, Client, Plan, record, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A fenced block of a page.
-struct Block {
+pub(super) struct Block {
     /// What stands behind the fence: `console`, `transcript app`, …
-    kind: String,
-    lines: Vec<String>,
+    pub(super) kind: String,
+    pub(super) lines: Vec<String>,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+pub(super) fn blocks(page: &str) -> Vec<Block> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
     let mut found = Vec::new();
     let mut open: Option<Block> = None;
@@ -45,12 +45,21 @@ fn alike(expected: &Value, found: &Value) -> bool {
     }
 }
 
-/// Each transcript of the protocol page, on an agent of its own.
 #[test]
 fn the_protocol_page_tells_the_truth() {
+    run_transcripts("packaging/doc/protocol.md", 5);
+}
+
+#[test]
+fn the_offline_first_guide_tells_the_truth() {
+    run_transcripts("packaging/doc/offline-first.md", 2);
+}
+
+/// Each transcript of a page, on an agent of its own.
+fn run_transcripts(page: &str, least: usize) {
     let transcripts: Vec<Block> =
-        blocks("packaging/doc/protocol.md").into_iter().filter(|block| block.kind.starts_with("transcript")).collect();
-    assert!(transcripts.len() >= 5, "the page's transcripts are found");
+        blocks(page).into_iter().filter(|block| block.kind.starts_with("transcript")).collect();
+    assert!(transcripts.len() >= least, "the page's transcripts are found");
     for block in transcripts {
         let agent = Agent::start(&Plan::default());
         let mut client = if block.kind.ends_with("admin") { agent.admin() } else { agent.app() };
@@ -164,7 +173,7 @@ fn run_console(terminal: &mut Terminal, block: &Block) {
             |found: &[String]| found.len() == expected.len() && expected.iter().zip(found).all(|(e, f)| matches(e, f));
         let mut found = terminal.run(command);
         // What is only looked at may take a moment to become so.
-        if ["resyncd", "resyncd list"].contains(&command) && !fits(&found) {
+        if ["resyncd", "resyncd status", "resyncd list"].contains(&command) && !fits(&found) {
             found = wait_for(&format!("`{command}` to print {expected:#?}"), || {
                 Some(terminal.run(command)).filter(|found| fits(found))
             });
@@ -192,11 +201,18 @@ fn run_python(terminal: &mut Terminal, block: &Block) {
 #[test]
 fn the_readme_tells_the_truth() {
     let mut terminal = Terminal::new();
-    let mut ran = 0;
+    let (mut ran, mut later) = (0, Vec::new());
     for block in blocks("README.md") {
         match block.kind.as_str() {
             "console" => run_console(&mut terminal, &block),
-            "python" => run_python(&mut terminal, &block),
+            // The screen at the top shows what the page does further below.
+            "console later" => later.push(block),
+            "python" => {
+                run_python(&mut terminal, &block);
+                later.drain(..).for_each(|block| run_console(&mut terminal, &block));
+            }
+            // Run as root, in a machine of its own.
+            "sh boot" => look_over(&terminal, &block),
             "toml" => {
                 fs::write(terminal.dir.path().join("checked.toml"), block.lines.join("\n")).expect("a file");
                 let told = terminal.run("resyncd config check --config checked.toml");
@@ -208,7 +224,114 @@ fn the_readme_tells_the_truth() {
         }
         ran += 1;
     }
-    assert!(ran >= 5, "the README's blocks are found");
+    assert!(ran >= 9 && later.is_empty(), "the README's blocks are found, and run");
+}
+
+/// What a person types as root: a command of the system, or one that the binary knows; of packages that
+/// the build makes.
+fn look_over(terminal: &Terminal, block: &Block) {
+    for line in &block.lines {
+        let words: Vec<&str> = line.split(" #").next().unwrap_or_default().split_whitespace().collect();
+        match words[..] {
+            ["sudo", "resyncd", command, ..] => {
+                let known = terminal.command("resyncd").args([command, "--help"]).output().expect("the binary");
+                assert!(known.status.success(), "{line}: no such command");
+            }
+            ["sudo", "apt", "remove" | "purge", package] | ["sudo", "systemctl", "restart", package] => {
+                assert_eq!(package, "resyncd", "{line}");
+            }
+            ["sudo", "apt", "install", package] => assert_eq!(package, "./resyncd_*.deb", "{line}"),
+            ["sudo", "usermod", "-aG", group, _user] => assert_eq!(group, "resyncd", "{line}"),
+            ["sudoedit", file] => assert_eq!(file, "/etc/resyncd/resyncd.toml", "{line}"),
+            _ => panic!("nobody has looked over: {line}"),
+        }
+    }
+}
+
+/// What must be the same on a page and its translation: headings by their depth, what is typed, and
+/// every command and configuration key that is named.
+fn skeleton(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
+    let mut found: Vec<String> = Vec::new();
+    let mut inside: Option<&str> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(kind), None) => inside = Some(kind),
+            (Some(_), Some(_)) => inside = None,
+            (None, Some(kind)) if kind.starts_with("console") => found.push(format!("{kind}: {line}")),
+            (None, Some(kind)) => {
+                let typed = line.split('#').next().unwrap_or_default().trim_end();
+                found.extend(Some(format!("{kind}: {typed}")).filter(|_| !typed.is_empty()));
+            }
+            (None, None) if line.starts_with('#') => {
+                found.push(line.chars().take_while(|c| *c == '#').collect());
+            }
+            (None, None) if line.starts_with("| ") => {
+                let commands = line.split('`').skip(1).step_by(2).filter(|word| word.starts_with("resyncd"));
+                found.extend(commands.map(|command| command.split('\'').next().unwrap_or_default().to_owned()));
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn the_spanish_readme_keeps_step() {
+    let (english, spanish) = (skeleton("README.md"), skeleton("packaging/doc/README.es.md"));
+    for (english, spanish) in english.iter().zip(&spanish) {
+        assert_eq!(english, spanish);
+    }
+    assert_eq!(english.len(), spanish.len(), "one of them is longer");
+    assert!(english.len() > 100, "the page's skeleton is found");
+}
+
+/// What the page on payloads says of `card_numbers`, with a number that passes Luhn's check.
+#[test]
+fn the_page_on_payloads_names_what_card_numbers_does() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/doc/payloads.md"));
+    let page = page.expect("the page");
+    let values: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `\"")).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(values, ["warn", "refuse", "off"]);
+    for (limits, recorded, warned) in [
+        ("card_numbers = \"warn\"", true, true),
+        ("card_numbers = \"refuse\"", false, false),
+        ("card_numbers = \"off\"", true, false),
+    ] {
+        let agent = Agent::start(&Plan { limits, ..Plan::default() });
+        let card = serde_json::json!({"payload": {"card": "4111 1111 1111 1111"}});
+        let reply = agent.call(&record("s-1", &card));
+        assert_eq!(reply["ok"], recorded, "{limits}: {reply}");
+        assert_eq!(agent.log().contains("event=card_number"), warned, "{limits}");
+        assert!(!reply.to_string().contains("1111") && !agent.log().contains("1111 1111"), "{limits}");
+        // What it does not find: encoded, and in an id.
+        let hidden = serde_json::json!({"payload": "NDExMTExMTExMTExMTExMQ==", "order_key": "4111111111111111"});
+        assert_eq!(agent.call(&record("s-2", &hidden))["ok"], true, "{limits}");
+    }
+}
+
+/// Every link of a page that is no address of the net leads to a file.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    let entries = fs::read_dir(root.join("packaging/doc")).expect("the pages");
+    pages.extend(entries.map(|entry| entry.expect("an entry").path()));
+    let mut count = 0;
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
+        let text = fs::read_to_string(page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || link.contains("://") {
+                continue;
+            }
+            let there = page.parent().expect("a directory").join(file).exists();
+            assert!(there, "{} leads to {link}, which is not there", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > 8, "links are found");
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! Each is asked the same: does it deliver; are a no and its words understood; does a session that has
 //! ended, or a "not so fast", cost nothing; and when an answer is lost, is it there once.
 //!
-//! Those with an adapter need `python3`. Without it they say so and pass, unless
-//! `RESYNCD_NEED_PYTHON=1` is set: then they fail.
+//! Those with an adapter need `python3`, and PHP's own SOAP server is asked where `php` has one
+//! (`php-cli` and `php-soap`). Without them they say so and pass, unless `RESYNCD_NEED_PYTHON=1` or
+//! `RESYNCD_NEED_PHP=1` is set: then they fail.
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the house, on its clock's side")]
 
@@ -27,5 +28,7 @@ mod odoo;
 mod sap;
 #[path = "recipes/shopify.rs"]
 mod shopify;
+#[path = "recipes/soap_server.rs"]
+mod soap_server;
 #[path = "recipes/woocommerce.rs"]
 mod woocommerce;

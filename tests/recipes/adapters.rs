@@ -3,25 +3,22 @@
 //! source of 1.3 does (`SignProcessor`: the flag 0x0000800000000000 of ftReceiptCase gives back what was
 //! signed under the reference, or null).
 
-use crate::kitchen::{Books, Recipe, delivers, folder, json_of, key_of, refuses, sale, tries};
+use crate::kitchen::{Books, Recipe, delivers, folder, json_of, key_of, quiet_port, refuses, sale, tries};
 use crate::support::{Agent, Answer, Upstream, id_of, wait_until};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 /// A running `adapter.py`; it ends with the test.
-struct Adapter {
+pub(crate) struct Adapter {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Adapter {
     /// `None` where there is no Python, and none is demanded.
-    fn start(recipe: &str, env: &[(&str, &str)]) -> Option<Self> {
-        // A port that the system does not give to anybody else meanwhile.
-        let mut holder = Upstream::willing();
-        let port = holder.port();
-        holder.down();
+    pub(crate) fn start(recipe: &str, env: &[(&str, &str)]) -> Option<Self> {
+        let port = quiet_port();
         let program = folder().join(recipe).join("adapter.py");
         let mut command = Command::new("python3");
         command.arg("-B").arg(program).env("PORT", port.to_string()).envs(env.iter().copied());
@@ -210,6 +207,7 @@ fn middleware() -> Option<Middleware> {
                     kept.book("tried asked");
                     Answer::json(500, "\"the device is away\"")
                 }
+                "unsigned" => signed(0x4445_0000_EEEE_EEEE, "the device has no certificate"),
                 _ if kept.has(reference) => signed(0x4445_0000_0000_0000, "signature"),
                 _ => Answer::json(200, "null"),
             };
@@ -218,7 +216,7 @@ fn middleware() -> Option<Middleware> {
         match (reference, seen) {
             ("bad", _) => return Answer::json(400, "\"cbTerminalID is missing\""),
             ("failing", 0) => return signed(0x4445_0000_EEEE_EEEE, "the device has no certificate"),
-            ("lost-before", 0) => return Answer::Lost,
+            ("lost-before" | "unsigned", 0) => return Answer::Lost,
             _ => kept.book(reference),
         }
         if ["lost-after", "asked"].contains(&reference) {
@@ -248,16 +246,35 @@ impl Middleware {
     }
 }
 
-/// Three receipts of which one answer and one request are lost: a chain without a gap and without a
+/// Five receipts of which one answer and one request are lost: a chain without a gap and without a
 /// double link, in the order of the till.
 #[test]
 fn a_fiscal_chain_has_each_receipt_once_and_in_order() {
     let Some(fiscal) = middleware() else { return };
-    let references = ["r-1", "lost-after", "r-2", "asked", "lost-before", "r-3"];
+    let references = ["r-1", "lost-after", "r-2", "lost-before", "r-3"];
     let ids = references.map(|reference| fiscal.record(reference));
     ids.iter().for_each(|id| fiscal.agent.wait_gone(id));
     assert_eq!(fiscal.chain(), references);
     assert_eq!(fiscal.agent.cell("SELECT SUM(counted) FROM sync_attempts"), 0);
+}
+
+/// A look that fails is no "not signed".
+#[test]
+fn a_fiscal_device_that_does_not_say_is_asked_again() {
+    let Some(fiscal) = middleware() else { return };
+    fiscal.agent.wait_gone(&fiscal.record("asked"));
+    assert_eq!(tries(&fiscal.agent), json!([["unsure", 0], ["unsure", 0], ["delivered", 0]]));
+    assert_eq!(fiscal.chain(), ["asked"]);
+}
+
+/// The middleware has the receipt, but its device could not sign it: it is not in the chain.
+#[test]
+fn a_fiscal_receipt_that_came_in_and_was_not_signed_is_signed() {
+    let Some(fiscal) = middleware() else { return };
+    fiscal.agent.wait_gone(&fiscal.record("unsigned"));
+    assert_eq!(tries(&fiscal.agent), json!([["unsure", 0], ["unsure", 0], ["delivered", 0]]));
+    let triggers = fiscal.agent.column("SELECT \"trigger\" FROM sync_attempts ORDER BY id");
+    assert_eq!((triggers[1].clone(), fiscal.chain()), (json!("verify"), vec!["unsigned".to_owned()]));
 }
 
 /// A receipt that is refused holds back all behind it until a person has decided.

@@ -2,10 +2,11 @@
 //! books, and the questions that each recipe is asked.
 
 use crate::support::upstream::Request;
-use crate::support::{Agent, Answer, Plan, id_of, wait_until};
+use crate::support::{Agent, Answer, Plan, Upstream, id_of, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -103,6 +104,25 @@ pub(crate) fn sale(entity: &str, payload: &Value) -> Value {
 /// The key of that sale; hostile enough to be wrongly quoted.
 pub(crate) fn key_of(entity: &str) -> String {
     format!("till-07/{entity}")
+}
+
+/// A port on which nobody listens, and that the system gives to nobody meanwhile.
+pub(crate) fn quiet_port() -> u16 {
+    let mut holder = Upstream::willing();
+    holder.down();
+    holder.port()
+}
+
+/// PHP with this extension; `None` where there is none, and none is demanded.
+pub(crate) fn php(extension: &str) -> Option<Command> {
+    let asked = Command::new("php").args(["-r", &format!("exit(extension_loaded('{extension}') ? 0 : 1);")]).status();
+    let there = asked.is_ok_and(|status| extension.is_empty() || status.success());
+    let needed = std::env::var_os("RESYNCD_NEED_PHP").is_some_and(|value| value == "1");
+    assert!(there || !needed, "there is no php with {extension:?}");
+    if !there {
+        eprintln!("there is no php with {extension:?} here: that part was not run");
+    }
+    there.then(|| Command::new("php"))
 }
 
 /// Class and count of all tries, in order.

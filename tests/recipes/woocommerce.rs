@@ -3,12 +3,11 @@
 //! that it uses.
 
 use crate::kitchen::{
-    Books, Recipe, asked_for, blocks, delivers, folder, json_of, key_of, looks_before_it_sends_again, refuses, sale,
-    tries, waits,
+    Books, Recipe, asked_for, blocks, delivers, folder, json_of, key_of, looks_before_it_sends_again, php, refuses,
+    sale, tries, waits,
 };
 use crate::support::{Answer, Upstream, id_of};
 use serde_json::{Value, json};
-use std::process::Command;
 
 fn payload() -> Value {
     json!({"set_paid": true, "line_items": [{"product_id": 93, "quantity": 2}]})
@@ -133,10 +132,8 @@ echo json_encode( $answers );
 fn the_shops_plugin_finds_by_the_key_and_refuses_a_second_one() {
     let plugin = folder().join("woocommerce/resyncd-key.php");
     let program = format!("{WORDPRESS} require {:?}; {QUESTIONS}", plugin.display().to_string());
-    let Ok(output) = Command::new("php").args(["-d", "error_reporting=-1", "-r", &program]).output() else {
-        eprintln!("there is no php here: the plugin was not run");
-        return;
-    };
+    let Some(mut php) = php("") else { return };
+    let output = php.args(["-d", "error_reporting=-1", "-r", &program]).output().expect("php starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let answers: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
     let query = json!([{"key": "resyncd_key", "value": "pos-1"}]);

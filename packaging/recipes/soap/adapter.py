@@ -21,7 +21,7 @@ def call(operation, fields):
         return "unreachable" if away else "unsure", str(error.reason), None
     except Exception as error:  # it was sent, and what came is no SOAP
         return STATUSES.get(status, "unsure"), f"HTTP {status}: {error!r}", None
-    if answer.tag != f"{{{SOAP}}}Fault": return "delivered", "", len(answer) > 0 or None
+    if answer.tag != f"{{{SOAP}}}Fault": return "delivered", "", any(part.text or len(part) for part in answer) or None
     client = answer.findtext("faultcode", "").split(":")[-1].startswith("Client")  # else Server: it may pass
     return "refused" if client else "failed", answer.findtext("faultstring", ""), None
 class Handler(BaseHTTPRequestHandler):

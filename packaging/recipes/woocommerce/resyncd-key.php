@@ -7,9 +7,10 @@ function resyncd_orders_with( $key ) {
 	return array( 'key' => 'resyncd_key', 'value' => $key );
 }
 
-// GET /wc/v3/orders?resyncd_key=…
+// GET /wc/v3/orders?resyncd_key=…; it takes the place of WooCommerce's own search.
 add_filter( 'woocommerce_rest_orders_prepare_object_query', function ( $args, $request ) {
 	if ( $request->get_param( 'resyncd_key' ) !== null ) {
+		unset( $args['s'], $args['post__in'] );
 		$args['meta_query'][] = resyncd_orders_with( $request->get_param( 'resyncd_key' ) );
 	}
 	return $args;

@@ -3,7 +3,9 @@
 //! source of 1.3 does (`SignProcessor`: the flag 0x0000800000000000 of ftReceiptCase gives back what was
 //! signed under the reference, or null).
 
-use crate::kitchen::{Books, Recipe, delivers, folder, json_of, key_of, quiet_port, refuses, sale, tries};
+use crate::kitchen::{
+    Books, Recipe, delivers, folder, json_of, key_of, quiet_port, refuses, sale, tries, wait_gone_in_a_hurry,
+};
 use crate::support::{Agent, Answer, Upstream, id_of, wait_until};
 use serde_json::{Value, json};
 use std::net::TcpStream;
@@ -159,7 +161,7 @@ fn a_soap_service_that_is_away_costs_nothing() {
 fn a_soap_service_is_asked_before_a_sale_is_sent_again() {
     let Some(soap) = service() else { return };
     for entity in ["lost-after", "lost-before"] {
-        soap.agent.wait_gone(&id_of(&soap.agent.call(&sale(entity, &total()))));
+        wait_gone_in_a_hurry(&soap.agent, &id_of(&soap.agent.call(&sale(entity, &total()))));
     }
     assert_eq!(soap.books.all(), ["till-07/lost-after", "tried", "till-07/lost-before"]);
 }
@@ -168,7 +170,7 @@ fn a_soap_service_is_asked_before_a_sale_is_sent_again() {
 #[test]
 fn a_soap_fault_to_a_question_is_no_not_there() {
     let Some(soap) = service() else { return };
-    soap.agent.wait_gone(&id_of(&soap.agent.call(&sale("lost-and-asked", &total()))));
+    wait_gone_in_a_hurry(&soap.agent, &id_of(&soap.agent.call(&sale("lost-and-asked", &total()))));
     assert_eq!(tries(&soap.agent), json!([["unsure", 0], ["unsure", 0], ["delivered", 0]]));
     assert_eq!(soap.books.all(), [key_of("lost-and-asked")]);
 }
@@ -253,7 +255,7 @@ fn a_fiscal_chain_has_each_receipt_once_and_in_order() {
     let Some(fiscal) = middleware() else { return };
     let references = ["r-1", "lost-after", "r-2", "lost-before", "r-3"];
     let ids = references.map(|reference| fiscal.record(reference));
-    ids.iter().for_each(|id| fiscal.agent.wait_gone(id));
+    ids.iter().for_each(|id| wait_gone_in_a_hurry(&fiscal.agent, id));
     assert_eq!(fiscal.chain(), references);
     assert_eq!(fiscal.agent.cell("SELECT SUM(counted) FROM sync_attempts"), 0);
 }
@@ -262,7 +264,7 @@ fn a_fiscal_chain_has_each_receipt_once_and_in_order() {
 #[test]
 fn a_fiscal_device_that_does_not_say_is_asked_again() {
     let Some(fiscal) = middleware() else { return };
-    fiscal.agent.wait_gone(&fiscal.record("asked"));
+    wait_gone_in_a_hurry(&fiscal.agent, &fiscal.record("asked"));
     assert_eq!(tries(&fiscal.agent), json!([["unsure", 0], ["unsure", 0], ["delivered", 0]]));
     assert_eq!(fiscal.chain(), ["asked"]);
 }
@@ -271,7 +273,7 @@ fn a_fiscal_device_that_does_not_say_is_asked_again() {
 #[test]
 fn a_fiscal_receipt_that_came_in_and_was_not_signed_is_signed() {
     let Some(fiscal) = middleware() else { return };
-    fiscal.agent.wait_gone(&fiscal.record("unsigned"));
+    wait_gone_in_a_hurry(&fiscal.agent, &fiscal.record("unsigned"));
     assert_eq!(tries(&fiscal.agent), json!([["unsure", 0], ["unsure", 0], ["delivered", 0]]));
     let triggers = fiscal.agent.column("SELECT \"trigger\" FROM sync_attempts ORDER BY id");
     assert_eq!((triggers[1].clone(), fiscal.chain()), (json!("verify"), vec!["unsigned".to_owned()]));

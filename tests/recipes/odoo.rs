@@ -254,6 +254,7 @@ fn odoo_from_19_with_an_expired_key_blocks_until_there_is_a_new_one() {
     let agent = recipe.serve();
     let id = blocks(&agent, &payload());
     recipe.put("odoo.key", "key-0001");
+    agent.ask(&json!({"op": "resume"}));
     agent.wait_gone(&id);
     assert_eq!(books.all(), [key_of("s-1")]);
 }

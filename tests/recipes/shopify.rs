@@ -161,6 +161,7 @@ fn shopify_with_a_wrong_token_blocks_until_it_is_right() {
     let agent = shop.recipe.serve();
     let id = blocks(&agent, &payload());
     shop.recipe.put("shopify.token", "shpat_1");
+    agent.ask(&json!({"op": "resume"}));
     agent.wait_gone(&id);
     assert_eq!(shop.books.all(), [key_of("s-1")]);
 }

@@ -110,6 +110,7 @@ fn woocommerce_with_a_wrong_key_blocks_until_it_is_right() {
     let agent = recipe.serve();
     let id = blocks(&agent, &payload());
     recipe.put("woocommerce.key", "ck_1:cs_1");
+    agent.ask(&json!({"op": "resume"}));
     agent.wait_gone(&id);
     assert_eq!(books.all(), [key_of("s-1")]);
 }

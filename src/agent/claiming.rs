@@ -214,9 +214,10 @@ impl Agent {
     fn build(&self, index: usize, failure: &Failure) -> Result<Dispatch, String> {
         let (line, route) = (&self.lines[index], self.route(failure));
         let asks_first = route.filter(|route| failure.unsure && route.on_unsure == OnUnsure::Verify);
-        let verify = match asks_first.and_then(|route| route.verify.as_ref()) {
-            Some(verify) => {
-                Some(Question { request: verification(failure, &line.config, verify)?, found: verify.found.clone() })
+        let verify = match asks_first.and_then(|route| Some((route, route.verify.as_ref()?))) {
+            Some((route, verify)) => {
+                let request = verification(failure, &line.config, route, verify)?;
+                Some(Question { request, found: verify.found.clone() })
             }
             None => None,
         };

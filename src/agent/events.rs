@@ -6,8 +6,9 @@ use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::WallTime;
-use crate::policy::class::Ending;
+use crate::policy::class::{Class, Ending};
 use crate::policy::probe::ProbeEnd;
+use crate::policy::reading::Reading;
 use crate::question::{self, View};
 use crate::store::StoreError;
 use crate::wire::delivery::HttpRequest;
@@ -192,13 +193,15 @@ pub struct Question {
 }
 
 impl Question {
-    /// What the answer says.
+    /// What the answer says. An answer that the upstream's rules or its adapter call a no is none.
     #[must_use]
-    pub fn finding(&self, ending: &Ending) -> Finding {
+    pub fn finding(&self, ending: &Ending, reading: &Reading) -> Finding {
         let Ending::Answered(answer) = ending else { return Finding::NoWord };
+        let refuses = || reading.own_word(answer).is_some_and(|own| own.class != Class::Delivered);
         let json = || serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
         match answer.status {
             404 => Finding::NotThere,
+            200..=299 if refuses() => Finding::NoWord,
             200..=299 => match json() {
                 Some(json) if json.pointer(&self.found).is_some_and(|found| !found.is_null()) => Finding::There,
                 Some(_) => Finding::NotThere,

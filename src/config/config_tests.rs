@@ -112,3 +112,16 @@ fn what_is_no_toml_is_shown_with_its_place() {
     let told = problems("[agent]\nterminal_id = \n");
     assert!(told[0].starts_with("resyncd.toml:2:"), "{}", told[0]);
 }
+
+#[test]
+fn a_question_with_a_body_needs_a_method_that_has_one() {
+    let text = |method: &str| {
+        format!(
+            "[upstream.hq]\nurl = \"https://hq.example\"\n[[route]]\n[route.verify]\n{method}path = \"/ask\"\ntemplate = '{{key}}'\nfound = \"/0\"\n"
+        )
+    };
+    let told = problems(&text(""));
+    assert!(told.len() == 1 && told[0].contains("verify with a template needs a method"), "{told:?}");
+    let config = load(&text("method = \"POST\"\n")).expect("a right file");
+    assert!(config.routes[0].verify.as_ref().is_some_and(|verify| verify.template.is_some()));
+}

@@ -106,6 +106,8 @@ pub struct Verify {
     pub method: Method,
     /// Appended to the upstream's URL.
     pub path: Template,
+    /// The question, for an API that is asked with a body; in the route's content type.
+    pub template: Option<Template>,
     /// It is there when this pointer leads to anything but null.
     pub found: String,
 }
@@ -220,7 +222,12 @@ impl Document<'_> {
             self.report(Place::Key("verify"), "verify needs path and found".to_owned());
         }
         let method = section.choice("method", &Method::ALL, self).unwrap_or(Method::Get);
+        let template = section.read("template", self, |text| Template::parse(text, TemplatePlace::Body));
+        if let (Method::Get, Some((_, span))) = (method, &template) {
+            let message = "verify with a template needs a method that has a body, such as method = \"POST\"";
+            self.report(Place::Span(span.clone()), message.to_owned());
+        }
         section.finish(self);
-        Some(Verify { method, path: path?.0, found: found?.0 })
+        Some(Verify { method, path: path?.0, template: template.map(|(template, _)| template), found: found?.0 })
     }
 }

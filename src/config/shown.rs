@@ -235,9 +235,10 @@ impl List<'_> {
             OnUnsure::Hold => "hold",
         };
         self.add("on_unsure", quoted(unsure));
-        if let Some(route::Verify { method, path, found }) = verify {
+        if let Some(route::Verify { method, path, template, found }) = verify {
             self.add("verify.method", quoted(method.as_str()));
             self.add("verify.path", quoted(&masked_template(path)));
+            self.add("verify.template", template.as_ref().map(|template| quoted(&masked_template(template))));
             self.add("verify.found", quoted(found));
         }
     }

@@ -53,6 +53,8 @@ pub enum Form {
     JsonString,
     /// `:xml`, escaped for XML.
     Xml,
+    /// `:members`, a JSON object's members without its braces, to stand among others.
+    Members,
 }
 
 /// Where a template stands decides what may be in it.
@@ -117,6 +119,7 @@ impl fmt::Display for Template {
                     Form::Lower => ":lower",
                     Form::JsonString => ":string",
                     Form::Xml => ":xml",
+                    Form::Members => ":members",
                 };
                 write!(f, "{{{name}{form}}}")
             }
@@ -150,11 +153,18 @@ fn piece(name: &str, place: Place) -> Result<Piece, String> {
         ("lower", _) => Form::Lower,
         ("string", Place::Body) => Form::JsonString,
         ("xml", Place::Body) => Form::Xml,
-        _ => return Err(format!("unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml")),
+        ("members", Place::Body) => Form::Members,
+        _ => {
+            return Err(format!(
+                "unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml, members"
+            ));
+        }
     };
     match (value, place, form) {
         (Value::Payload, Place::Path, _) => Err("{payload} does not belong in a path".to_owned()),
         (Value::Payload, _, Form::Lower) => Err("{payload:lower} would change the payload".to_owned()),
+        (Value::Payload, _, _) => Ok(Piece::Value(*value, form)),
+        (_, _, Form::Members) => Err(format!("{{{name}}}: only the payload has members")),
         _ => Ok(Piece::Value(*value, form)),
     }
 }
@@ -193,6 +203,8 @@ mod tests {
         let template = Template::parse("[\"{secret:odoo}\"]", Place::Body).expect("right");
         assert_eq!(template.0[1], Piece::Secret("odoo".into()));
         assert!(Template::parse("{secret}", Place::Body).is_err());
-        assert!(Template::parse("{payload:lower}", Place::Body).is_err());
+        for wrong in ["{payload:lower}", "{key:members}"] {
+            assert!(Template::parse(wrong, Place::Body).is_err(), "{wrong}");
+        }
     }
 }

@@ -177,7 +177,7 @@ impl Messenger {
         let mut steps = Vec::new();
         if let Some(question) = &dispatch.verify {
             let (ending, took) = self.timed(&question.request, logging_in);
-            let finding = question.finding(&ending);
+            let finding = question.finding(&ending, &self.reading());
             steps.push(Step { kind: StepKind::Verify(finding), ending, took });
             if finding != Finding::NotThere {
                 return steps;
@@ -186,6 +186,11 @@ impl Messenger {
         let (ending, took) = self.timed(&dispatch.request, logging_in);
         steps.push(Step { kind: StepKind::Deliver, ending, took });
         steps
+    }
+
+    /// How this upstream's own words are heard, whatever the request was.
+    fn reading(&self) -> Reading<'_> {
+        Reading { upstream: &self.upstream, route: None, id: "", key: "" }
     }
 
     fn timed(&self, request: &HttpRequest, logging_in: &dyn Fn(bool)) -> (Ending, Duration) {
@@ -205,9 +210,8 @@ impl Messenger {
                 Err(NoSession::Refused(why)) => return Ending::NotSent(LineFault::Credentials, why),
             };
             let ending = self.exchange.send(request, &self.secrets, &ticket.headers);
-            let reading = Reading { upstream: &self.upstream, route: None, id: "", key: "" };
             match &ending {
-                Ending::Answered(answer) if ended.is_none() && reading.login_ended(answer) => {
+                Ending::Answered(answer) if ended.is_none() && self.reading().login_ended(answer) => {
                     ended = Some(ticket.generation);
                 }
                 _ => return ending,

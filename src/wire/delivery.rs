@@ -9,6 +9,7 @@ use crate::config::route::{Body, Route, Verify};
 use crate::config::template::{Form, Piece, Template, Value};
 use crate::config::upstream::{Authorization, Upstream};
 use crate::record::{Failure, wire_time};
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -56,7 +57,7 @@ pub fn request(failure: &Failure, upstream: &Upstream, route: Option<&Route>) ->
             let (body, has_body) = match &route.body {
                 Body::Envelope => (whole(envelope(failure)), true),
                 Body::Payload => (whole(payload(failure).unwrap_or_default().into_owned()), true),
-                Body::Template(template) => (filled(failure, template), true),
+                Body::Template(template) => (filled(failure, template)?, true),
                 Body::None => (Vec::new(), false),
             };
             let content_type = has_body.then_some(route.content_type.as_str());
@@ -87,9 +88,22 @@ pub fn request(failure: &Failure, upstream: &Upstream, route: Option<&Route>) ->
 }
 
 /// The request that asks whether a failure has arrived already.
-pub fn verification(failure: &Failure, upstream: &Upstream, verify: &Verify) -> Result<HttpRequest, String> {
+pub fn verification(
+    failure: &Failure,
+    upstream: &Upstream,
+    route: &Route,
+    verify: &Verify,
+) -> Result<HttpRequest, String> {
     let url = address(failure, upstream, &verify.path)?;
-    Ok(HttpRequest { method: verify.method.as_str(), url, headers: credentials(upstream), body: Vec::new() })
+    let mut headers = credentials(upstream);
+    let body = match &verify.template {
+        Some(template) => filled(failure, template)?,
+        None => Vec::new(),
+    };
+    if !body.is_empty() {
+        headers.push(("Content-Type".to_owned(), HeaderValue::Text(route.content_type.clone())));
+    }
+    Ok(HttpRequest { method: verify.method.as_str(), url, headers, body })
 }
 
 /// What goes with every request to an upstream.
@@ -131,7 +145,7 @@ fn value(failure: &Failure, value: Value) -> Option<Cow<'_, str>> {
     })
 }
 
-fn filled(failure: &Failure, template: &Template) -> Vec<BodyPart> {
+fn filled(failure: &Failure, template: &Template) -> Result<Vec<BodyPart>, String> {
     let mut parts = Vec::new();
     let mut bytes = String::new();
     for piece in &template.0 {
@@ -144,6 +158,7 @@ fn filled(failure: &Failure, template: &Template) -> Vec<BodyPart> {
             Piece::Value(of, form) => match (value(failure, *of), form) {
                 // What is not there is JSON's null where JSON is asked for, and nothing elsewhere.
                 (None, Form::JsonString) => bytes.push_str("null"),
+                (text, Form::Members) => bytes.push_str(members(text.as_deref().unwrap_or_default())?),
                 (None, Form::Raw) if *of == Value::Payload => bytes.push_str("null"),
                 (None, _) => {}
                 (Some(text), Form::Raw) => bytes.push_str(&text),
@@ -154,7 +169,17 @@ fn filled(failure: &Failure, template: &Template) -> Vec<BodyPart> {
         }
     }
     parts.push(BodyPart::Bytes(bytes.into_bytes()));
-    parts
+    Ok(parts)
+}
+
+/// What stands between the braces of a JSON object, as it is.
+fn members(text: &str) -> Result<&str, String> {
+    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}')).map(str::trim);
+    match inner {
+        // Without a member the comma beside it would be left over.
+        Some(inner) if !inner.is_empty() && serde_json::from_str::<IgnoredAny>(text).is_ok() => Ok(inner),
+        _ => Err("the payload is no JSON object with members, as the route's template asks for".to_owned()),
+    }
 }
 
 fn xml(text: &str) -> String {

@@ -89,9 +89,39 @@ fn what_would_leave_its_place_in_a_path_is_not_built() {
 fn a_verification_asks_by_the_key() {
     let config = config("[[route]]\nverify = { path = \"/Orders?$filter=U_Key eq '{key}'\", found = \"/value/0\" }");
     let verify = config.routes[0].verify.as_ref().expect("a verification");
-    let request = verification(&sale("1"), &config.upstreams[0], verify).expect("a request");
+    let request = verification(&sale("1"), &config.upstreams[0], &config.routes[0], verify).expect("a request");
     assert_eq!(request.url, "https://hq.example/api/Orders?$filter=U_Key%20eq%20'sale-1'");
-    assert_eq!(request.method, "GET");
+    assert_eq!((request.method, body(&request).as_str(), header(&request, "Content-Type")), ("GET", "", None));
+}
+
+#[test]
+fn a_verification_may_have_a_body() {
+    let config = config(
+        r#"[[route]]
+        content_type = "application/graphql+json"
+        verify = { method = "POST", path = "/ask", template = '{"key":{key:string}}', found = "/data" }"#,
+    );
+    let verify = config.routes[0].verify.as_ref().expect("a verification");
+    let request = verification(&sale("1"), &config.upstreams[0], &config.routes[0], verify).expect("a request");
+    assert_eq!((request.method, body(&request).as_str()), ("POST", r#"{"key":"sale-1"}"#));
+    let content_type = HeaderValue::Text("application/graphql+json".into());
+    assert_eq!(header(&request, "Content-Type"), Some(&content_type));
+}
+
+#[test]
+fn a_payloads_members_stand_among_others() {
+    let template = r#"[[route]]
+        body = "template"
+        template = '{"ref":{key:string},{payload:members}}'"#;
+    let filled = |payload: Option<&str>| {
+        let payload = payload.map(|text| (text.to_owned(), PayloadKind::Json));
+        built(template, &Failure { payload, ..sale("1") }).map(|request| body(&request))
+    };
+    assert_eq!(body(&built(template, &sale("1")).expect("a request")), r#"{"ref":"sale-1","total": 12.50}"#);
+    assert_eq!(filled(Some(r#" { "a": {} } "#)), Ok(r#"{"ref":"sale-1","a": {}}"#.to_owned()));
+    for no_object in [None, Some("{}"), Some("[1]"), Some("{x}"), Some("7"), Some(r#"{"a":1}{"b":2}"#)] {
+        assert!(filled(no_object).is_err(), "{no_object:?}");
+    }
 }
 
 #[test]

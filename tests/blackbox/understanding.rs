@@ -302,3 +302,22 @@ fn what_cannot_be_asked_about_is_not_sent() {
         assert!(upstream.deliveries().iter().all(|request| request.method == "GET"), "{status}");
     }
 }
+
+/// An API that says no with 200 says it to a question too: that is no word about the failure, and
+/// sending it again on the strength of it would post it twice.
+#[test]
+fn a_no_in_a_200_is_not_a_not_there() {
+    let upstream = Upstream::start(|request| match (request.method.as_str(), request.nth) {
+        ("GET", 2..4) => Answer::json(200, r#"{"errors":[{"code":"THROTTLED","message":"slowly"}]}"#),
+        ("GET", _) => Answer::json(200, r#"{"value":[{"DocEntry":1}]}"#),
+        _ => Answer::Lost,
+    });
+    let rules = "[[upstream.hq.answer]]\nnonempty = \"/errors\"\nis = \"throttled\"\nmessage = \"/errors/0/message\"\n";
+    let agent = Agent::start(&Plan::with(upstream.url(), format!("{rules}{VERIFIED}")));
+    agent.wait_gone(&id_of(&agent.call(&record("s-1", &answered()))));
+    let seen = upstream.deliveries();
+    let methods: Vec<&str> = seen.iter().map(|request| request.method.as_str()).collect();
+    assert_eq!(methods, ["POST", "GET", "GET", "GET"], "it was posted once");
+    let words = agent.rows("SELECT class, error FROM sync_attempts ORDER BY id LIMIT 1 OFFSET 1");
+    assert_eq!(json!(words), json!([["throttled", "HTTP 200: slowly"]]));
+}

@@ -346,7 +346,12 @@ impl Agent {
                 claimed_by: actor.claimed_by.as_deref(),
                 reason: reason.as_deref(),
             };
-            lines.extend(archive_line(failure, facts.state(failure), head.as_ref(), &departure));
+            lines.extend(archive_line(
+                failure,
+                facts.state(failure),
+                facts.blocked_by(failure, head.as_ref()),
+                &departure,
+            ));
         }
         self.store.archive(now.wall, &lines).map_err(|error| {
             log::error!("event=archive_failed error={:?}", error.to_string());

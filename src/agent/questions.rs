@@ -4,7 +4,8 @@
 //! that are not stored. The daemon's reader thread calls it, and so does a command when there is no
 //! daemon; so the two cannot differ.
 
-use super::{Agent, Inquiry, accounts, measuring};
+use super::{Agent, Inquiry, Line, accounts, measuring};
+use crate::config::upstream::Ordering;
 use crate::figures::Known;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
@@ -32,6 +33,8 @@ pub struct Facts {
     pub now: Option<AgentTime>,
     /// Which failures are in flight.
     pub in_flight: Vec<Seq>,
+    /// Of upstreams with strict order: the oldest live failure, which goes before all others.
+    pub fronts: BTreeMap<String, (Seq, FailureId)>,
     /// Up to which number each upstream's failures need not wait for the line.
     pub contact: BTreeMap<String, i64>,
     /// Where the upstreams stand.
@@ -58,6 +61,7 @@ impl Facts {
         let stored = reader.upstreams()?;
         let last_delivery_at = stored.iter().filter_map(|(_, state)| state.last_delivery_at).max();
         Ok(Self {
+            fronts: reader.fronts()?,
             contact: stored.iter().map(|(name, state)| (name.clone(), state.contact_seq)).collect(),
             upstreams: stored.iter().map(|(name, state)| upstream_view(name, state, now)).collect(),
             last_delivery_at,
@@ -72,7 +76,7 @@ impl Facts {
         match failure.status {
             Status::Held => return "held",
             Status::Critical => return "critical",
-            Status::Pending if !failure.head => return "blocked",
+            Status::Pending if !failure.head || self.in_front_of(failure).is_some() => return "blocked",
             Status::Pending => {}
         }
         let line_there = || {
@@ -85,6 +89,18 @@ impl Facts {
             (None, _) if !line_there() => "scheduled",
             _ => "due",
         }
+    }
+}
+
+impl Facts {
+    /// What has to leave before this one: the head of its order key, or the front of a strict order.
+    pub(super) fn blocked_by<'a>(&'a self, failure: &Failure, head: Option<&'a FailureId>) -> Option<&'a FailureId> {
+        head.or_else(|| self.in_front_of(failure))
+    }
+
+    fn in_front_of(&self, failure: &Failure) -> Option<&FailureId> {
+        let (seq, id) = self.fronts.get(failure.upstream.as_deref()?)?;
+        (*seq < failure.seq).then_some(id)
     }
 }
 
@@ -117,6 +133,7 @@ impl Agent {
         let states = || self.lines.iter().map(|line| (line.config.name.as_str(), &line.state));
         Facts {
             now: Some(now.agent),
+            fronts: self.fronts(),
             in_flight: self.in_flight.keys().copied().collect(),
             contact: states().map(|(name, state)| (name.to_owned(), state.contact_seq)).collect(),
             upstreams: states().map(|(name, state)| upstream_view(name, state, now)).collect(),
@@ -128,6 +145,16 @@ impl Agent {
             known: None,
             refused_reload: self.refused_reload.clone(),
         }
+    }
+
+    /// A file that cannot be read is told of by the look-up that comes behind.
+    fn fronts(&self) -> BTreeMap<String, (Seq, FailureId)> {
+        let strict = self.lines.iter().filter(|line| line.pace.ordering == Ordering::Strict);
+        let front = |line: &Line| {
+            let front = self.store.front(&line.config.name, line.front).ok()??;
+            Some((line.config.name.clone(), (front.seq, front.id)))
+        };
+        strict.filter_map(front).collect()
     }
 
     pub(super) fn facts_for(&self, question: &Question, now: Moment) -> Facts {
@@ -160,7 +187,12 @@ fn got(
         Ok(looked) => looked,
         Err(rejection) => return reply::error(&rejection, reference),
     };
-    let mut shown = FailureView::new(&looked.failure, facts.state(&looked.failure), looked.head.as_ref(), view);
+    let mut shown = FailureView::new(
+        &looked.failure,
+        facts.state(&looked.failure),
+        facts.blocked_by(&looked.failure, looked.head.as_ref()),
+        view,
+    );
     if view == View::Admin {
         shown = shown.with_payload(&looked.failure);
         shown.response = Some(looked.response.as_deref());
@@ -212,7 +244,8 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
                 .failures
                 .iter()
                 .map(|(failure, head)| {
-                    let shown = FailureView::new(failure, inquiry.facts.state(failure), head.as_ref(), inquiry.view);
+                    let blocked_by = inquiry.facts.blocked_by(failure, head.as_ref());
+                    let shown = FailureView::new(failure, inquiry.facts.state(failure), blocked_by, inquiry.view);
                     if query.payload { shown.with_payload(failure) } else { shown }
                 })
                 .collect();

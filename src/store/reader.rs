@@ -15,7 +15,7 @@ use crate::question::{Direction, Filter, ListQuery};
 use crate::record::{Failure, OrderKey};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// A read-only connection.
 #[derive(Debug)]
@@ -110,6 +110,22 @@ impl Reader {
             page.failures.push((found, head));
         }
         Ok(page)
+    }
+
+    /// Of each upstream with strict order the oldest live failure.
+    pub fn fronts(&self) -> Result<BTreeMap<String, (Seq, FailureId)>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT name FROM upstreams WHERE ordering = 'strict'")?;
+        let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut oldest =
+            self.connection.prepare("SELECT seq, id FROM sync_failures WHERE upstream = ?1 ORDER BY seq LIMIT 1")?;
+        let mut fronts = BTreeMap::new();
+        for name in names {
+            let read = |row: &Row| Ok((Seq(row.get(0)?), FailureId::new(row.get::<_, String>(1)?)));
+            if let Some(front) = oldest.query_row([&name], read).optional()? {
+                fronts.insert(name, front);
+            }
+        }
+        Ok(fronts)
     }
 
     /// The live failure that a name means.

@@ -148,6 +148,10 @@ fn a_refused_head_holds_a_strict_order_back() {
     stays("nobody passes the head", Duration::from_millis(300), || entities(&upstream) == ["s-0"]);
     let shown = agent.failure(&ids[1]).expect("it waits");
     assert_eq!(shown["status"], "pending", "{shown}");
+    let listed = &agent.ask(&json!({"op": "list", "after": shown["seq"].to_string()}))["failures"][0];
+    for waiting in [&shown, listed] {
+        assert_eq!((&waiting["state"], &waiting["blocked_by"]), (&json!("blocked"), &json!(ids[0])), "{waiting}");
+    }
     upstream.on_delivery(|_| Answer::status(200));
     agent.ask(&json!({"op": "retry", "ids": [ids[0]]}));
     agent.wait_gone(&ids[2]);

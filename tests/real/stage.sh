@@ -180,14 +180,14 @@ field() { # field NAME: of the JSON object on standard input
     timeout 10 python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
 }
 
-try_once() { # try_once TYPE ENTITY: the line that `try --send --json` says
+try_once() { # try_once TYPE ENTITY [MORE…]: the line that `try --send --json` says
     # It fails when the failure would not be delivered; the class says so too.
-    resyncd try --json --send --type "$1" --entity "$2" --action CREATE 2>"$WORK/try.err" || true
+    resyncd try --json --send --type "$1" --entity "$2" --action CREATE "${@:3}" 2>"$WORK/try.err" || true
 }
 
-class_of() { # class_of NAME WANTED TYPE ENTITY
+class_of() { # class_of NAME WANTED TYPE ENTITY [MORE…]: what `try` is given besides
     local said found rc=0
-    said=$(try_once "$3" "$4")
+    said=$(try_once "${@:3}")
     found=$(field class <<<"${said:-null}" 2>/dev/null) || found="nothing ($(cat "$WORK/try.err"))"
     [ "$found" = "$2" ] || rc=1
     verdict $rc "$1 => $2" "$said $found"

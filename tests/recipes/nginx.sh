@@ -56,6 +56,7 @@ part_nginx() {
     kill9 "$first"
     becomes "nginx, one of three killed: all delivered, none counted" 90 "not f and h['critical'] == 0"
     same "nginx, one of three killed: each once" 60 "$(behind_nginx)"
+    verdict "$(grep -q "POST 127.0.0.1:$BACK1, 127" "$WORK/nginx/access.log"; echo $?)" "nginx, one of three killed: another was asked" never
     verdict $(($(said 429) > 0 ? 0 : 1)) "nginx: it did say 429" "never"
     verdict $(($(said 429) < 60 ? 0 : 1)) "nginx: it was not hammered" "$(said 429) times 429"
 

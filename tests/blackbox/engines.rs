@@ -69,7 +69,7 @@ fn unknown(rules: &str, printed: &Printed) -> Vec<String> {
             continue;
         };
         let Some(matchers) = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()) else { continue };
-        for (label, values) in matchers.split("\",").filter_map(|one| one.trim_end_matches('"').split_once("=")) {
+        for (label, values) in matchers.split("\",").filter_map(|one| one.trim_end_matches('"').split_once('=')) {
             let values = values.trim_start_matches(['~', '"']).split('|');
             let known = |value: &str| labels.get(label).is_some_and(|known| known.contains(value));
             wrong.extend(values.filter(|value| !known(value)).map(|value| format!("{name}{{{label}={value:?}}}")));
@@ -139,7 +139,7 @@ fn a_200_of_the_kafka_proxy_is_a_delivery_only_with_its_word_in_the_body() {
     let entities = ["s-1", "s-2", "s-3"];
     let requests =
         entities.map(|entity| record(entity, &json!({"retry": "now", "payload": {"note": "a \"quoted\" ö"}})));
-    agent.app().send(&lines(requests));
+    agent.app().send(lines(requests));
     wait_until("all being delivered", || agent.call(&json!({"op": "unsent"}))["unsent"] == 0);
     for entity in entities {
         let of = upstream.deliveries_of(entity);

@@ -1,9 +1,9 @@
 # A CouchDB-compatible server (part couchdb of engines.sh): pouchdb-server on LevelDB.
 
-fetch_couchdb() { # beside the other parts, for it is most of this part's time
+fetch_couchdb() {
     mkdir "$WORK/npm"
-    (cd "$WORK/npm" && exec timeout 300 npm install --silent --no-audit --no-fund --ignore-scripts "pouchdb-server@$POUCHDB_SERVER" >npm.log 2>&1) &
-    NPM=$!
+    (cd "$WORK/npm" && timeout 300 npm install --silent --no-audit --no-fund --ignore-scripts "pouchdb-server@$POUCHDB_SERVER" >npm.log 2>&1) ||
+        { cat "$WORK/npm/npm.log"; return 1; }
 }
 
 serve_couchdb() {
@@ -29,7 +29,7 @@ PY
 part_couchdb() {
     local line="http://127.0.0.1:" secret="$WORK/couchdb.basic" login
     login="Authorization: Basic $(printf till:a-secret | base64)"
-    wait "$NPM" || cat "$WORK/npm/npm.log"
+    fetch_couchdb
     mkdir "$WORK/couchdb"
     printf 'till:a-secret' >"$secret"
     chmod 600 "$secret"

@@ -17,6 +17,7 @@ rabbitmq_environment() {
     export RABBITMQ_PID_FILE="$WORK/rabbitmq/pid" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_GENERATED_CONFIG_DIR="$WORK/rabbitmq/generated"
     # The broker in place of the script that starts it, so that it can be killed.
     export RUNNING_UNDER_SYSTEMD=1
+    export ERL_CRASH_DUMP_SECONDS=0 # A broker that is killed leaves no dump where we stand.
     # No schedulers that spin while nothing is to be done.
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
     mkdir -p "$WORK/rabbitmq"

@@ -61,9 +61,9 @@ print(*(s.getsockname()[1] for s in held))
 PY
 }
 
-wait_port() { # wait_port PORT: until the server that was started last listens there
+wait_port() { # wait_port PORT [TENTHS]: until the server that was started last listens there
     local n
-    for n in $(seq 150); do
+    for n in $(seq "${2:-150}"); do
         # Another run's server at the same port must not be taken for ours.
         kill -0 "${PIDS[-1]}" 2>/dev/null || break
         (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0

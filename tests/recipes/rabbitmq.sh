@@ -4,7 +4,7 @@
 serve_rabbitmq() {
     serve rabbitmq.log rabbitmq-server
     BROKER=${PIDS[-1]}
-    wait_port "$API"
+    wait_port "$API" 600 || { tail -n 30 "$WORK/rabbitmq.log"; return 1; }
     timeout 60 rabbitmqctl -q await_startup >/dev/null
 }
 

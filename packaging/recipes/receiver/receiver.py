@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A receiver for resyncd in twenty lines: takes each key once, however often it comes.
+"""A receiver for resyncd in forty lines: takes each key once, however often it comes.
 
     receiver.py PORT FILE
 """

@@ -40,6 +40,8 @@ mod documents;
 mod durability;
 #[path = "blackbox/edit.rs"]
 mod edit;
+#[path = "blackbox/engines.rs"]
+mod engines;
 #[path = "blackbox/export.rs"]
 mod export;
 #[path = "blackbox/fault.rs"]

@@ -3,7 +3,7 @@
 //!
 //! The small form runs with every test. The full one:
 //! `TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --nocapture --test-threads=1`.
-//! Further: `BACKLOG=200`, `OUTAGE_HOURS=4`, `SEED=1`, `PROBE_TIMEOUT=30` (seconds).
+//! Further: `BACKLOG=200`, `OUTAGE_HOURS=4`, `SEED=1`, `PROBE_TIMEOUT=30`, `MAX_PAUSE=60` (seconds).
 //!
 //! A picture of it, beside terminals that retry every second:
 //! ```sh
@@ -65,6 +65,7 @@ struct Chain {
     outage_s: f64,
     seed: u64,
     probe_timeout_s: f64,
+    max_pause_s: f64,
     manner: Manner,
     back: Return,
     /// Order keys of each backlog; 0: as many as failures.
@@ -85,6 +86,7 @@ impl Chain {
             outage_s: number("OUTAGE_HOURS", 4.0) * 3600.0,
             seed: number("SEED", 1.0) as u64,
             probe_timeout_s: number("PROBE_TIMEOUT", TIMEOUT),
+            max_pause_s: number("MAX_PAUSE", 60.0),
             manner,
             back,
             keys: 0,
@@ -133,7 +135,7 @@ impl Simulation {
         let mut random = fastrand::Rng::with_seed(chain.seed);
         let pace = Pace {
             concurrency: 4,
-            max_pause: Duration::from_mins(1),
+            max_pause: Duration::from_secs_f64(chain.max_pause_s),
             min_gap: Duration::ZERO,
             probe_idle: None,
             ordering: Ordering::Key,

@@ -9,6 +9,7 @@ use super::outcomes::Outcome;
 use super::questions::Facts;
 use crate::figures::{Counters, Known, LineFigures};
 use crate::moment::{AgentTime, Moment};
+use crate::policy::alert::Kind;
 use crate::policy::judge::Decision;
 use crate::policy::upstream::Upstream;
 use crate::record::{Class, Trigger};
@@ -77,11 +78,15 @@ impl Agent {
             let state = Some(line.state.state(now.agent));
             LineFigures { state, clock_skew_ms, ..line_figures(&line.config.name, &line.state) }
         });
+        // One series a kind, of whatever subjects, and of every kind: Prometheus refuses a text in which
+        // a series stands twice, and an alert that has never been is 0 and not absent.
+        let shown = self.watch.shown();
+        let active = |kind: &Kind| shown.iter().any(|alert| alert.kind == *kind && alert.active);
         Known {
             now: now.agent,
             counters: Some(counters),
             lines: stands.collect(),
-            alerts: self.watch.shown().iter().map(|alert| (alert.kind.as_str(), alert.active)).collect(),
+            alerts: Kind::ALL.iter().map(|kind| (kind.as_str(), active(kind))).collect(),
             disk_free: self.disk_free,
         }
     }

@@ -26,7 +26,7 @@ fn every_engines_recipe_is_a_right_configuration_and_stands_in_the_index() {
         let path = recipes().join(name).join("resyncd.toml");
         let checked = resyncd(&agent, &["--config", path.to_str().expect("a path in UTF-8"), "config", "check"]);
         assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
-        assert!(index.contains(&format!("({name}/README.md)")), "the index has no row for {name}");
+        assert!(index.contains(&format!("| [{name}]({name}/)")), "the index has no row for {name}");
         assert!(file(&format!("{name}/README.md")).contains("resyncd.toml"), "its page names the configuration");
     }
 }

@@ -108,7 +108,10 @@ lay_out() { # lay_out BINARY: the tree that all packages have in common
     rm -rf "$tree" "$work"
     mkdir -p "$work/man"
     put 755 "$1" usr/bin/resyncd
-    put 644 packaging/resyncd.toml etc/resyncd/resyncd.toml
+    # Whoever runs a command, the packaged agent is meant: its places are said, not left to who asks.
+    sed -E 's/^#(state_dir|socket|admin_socket) = /\1 = /' packaging/resyncd.toml >"$work/resyncd.toml"
+    [ "$(grep -Ec '^(state_dir|socket|admin_socket) = ' "$work/resyncd.toml")" = 3 ]
+    put 644 "$work/resyncd.toml" etc/resyncd/resyncd.toml
     mkdir -p "$tree/etc/resyncd/resyncd.d"
     for page in packaging/systemd/*.service packaging/systemd/*.socket packaging/systemd/*.path; do
         put 644 "$page" "usr/lib/systemd/system/$(basename "$page")"

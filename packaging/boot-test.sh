@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # Boots a Debian of its own with the package and puts it through a terminal's life (packaging/boot/inside.sh).
 #
-#   packaging/boot-test.sh [--deb FILE] [--long]
+#   packaging/boot-test.sh [--deb FILE] [--long] [--fetch]
 #
-# The quick form takes bookworm; --long also trixie and bullseye. The file system trees are kept below target/
+# The quick form takes bookworm; --long also trixie and bullseye; --fetch makes the trees and no more. The file system trees are kept below target/
 # and used again. It needs root, systemd-nspawn and mmdebstrap (Debian packages systemd-container,
 # mmdebstrap). Where it cannot run it says so and, with RESYNCD_NEED_BOOT set, fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
 
-suites=(bookworm) deb=''
+suites=(bookworm) deb='' fetch=''
 while [ $# -gt 0 ]; do
     case $1 in
         --long) suites=(bookworm trixie bullseye); shift ;;
+        --fetch) fetch=yes; shift ;;
         --deb) deb=$2; shift 2 ;;
-        *) echo "usage: packaging/boot-test.sh [--deb FILE] [--long]" >&2; exit 2 ;;
+        *) echo "usage: packaging/boot-test.sh [--deb FILE] [--long] [--fetch]" >&2; exit 2 ;;
     esac
 done
 target="$(realpath "${CARGO_TARGET_DIR:-target}")"
@@ -98,6 +99,10 @@ END
     rm -rf "$machine"
 }
 
+if [ -n "$fetch" ]; then
+    for suite in "${suites[@]}"; do root_of "$suite" || cannot "$suite cannot be had from Debian's archive."; done
+    exit 0
+fi
 deb="${deb:-$(ls "$target"/dist/resyncd_*_"$(dpkg --print-architecture)".deb 2>/dev/null | head -n 1)}"
 [ -f "$deb" ] || { echo "no package: packaging/build.sh makes one" >&2; exit 1; }
 next_revision "$deb" "$roots/two.deb"

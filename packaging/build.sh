@@ -2,7 +2,8 @@
 # Builds the packages into target/dist: a .deb, an .rpm and a .tar.gz for each architecture that can be had.
 #
 #   packaging/build.sh                    the binary for glibc 2.17 by cargo-zigbuild, x86-64 and aarch64
-#   packaging/build.sh --binary FILE      packages this binary, for the machine it was built for
+#   packaging/build.sh --binary FILE      packages this binary, for the machine it was built for; may be given
+#                                         again, the one that runs here first
 #   packaging/build.sh --revision N       the package's revision (default 1)
 #   packaging/build.sh --dist DIR         another place than target/dist
 #   packaging/build.sh --check            builds the packages twice, and compares them byte for byte
@@ -20,10 +21,10 @@ umask 022
 
 loudly() { printf '\n!!! %s\n\n' "$*" >&2; }
 
-binary='' revision=1 dist='' check=''
+binary=() revision=1 dist='' check=''
 while [ $# -gt 0 ]; do
     case $1 in
-        --binary) binary=$2; shift 2 ;;
+        --binary) binary+=("$2"); shift 2 ;;
         --revision) revision=$2; shift 2 ;;
         --dist) dist=$2; shift 2 ;;
         --check) check=yes; shift ;;
@@ -55,11 +56,20 @@ have_zig() {
     python3 -m venv "$target/zig" && "$target/zig/bin/pip" install --quiet ziglang cargo-zigbuild
 }
 
+machine_of() { # machine_of BINARY: what its ELF header says
+    case $(od -An -tx1 -j18 -N2 "$1" | tr -d ' ') in
+        3e00) echo x86_64 ;;
+        b700) echo aarch64 ;;
+        *) uname -m ;;
+    esac
+}
+
 # Prints lines of "ARCHITECTURE BINARY".
 binaries() {
-    if [ -n "$binary" ]; then
-        loudly "packaging $binary as it is: it needs the glibc that it was built for (see Depends). The packages that are given away come from packaging/build.sh without --binary."
-        echo "$(uname -m) $binary"
+    if [ "${#binary[@]}" -gt 0 ]; then
+        loudly "packaging ${binary[*]} as it is: it needs the glibc that it was built for (see Depends). The packages that are given away come from packaging/build.sh without --binary."
+        local file
+        for file in "${binary[@]}"; do echo "$(machine_of "$file") $file"; done
         return
     fi
     if ! have_zig; then
@@ -190,7 +200,8 @@ build_rpm() {
         echo "%dir /etc/resyncd/resyncd.d"
         echo "%config(noreplace) /etc/resyncd/resyncd.toml"
         echo "/usr/share/doc/resyncd"
-        (cd "$tree" && find usr -type f | sort) | grep -v '^usr/share/doc/resyncd/' | sed 's|^|/|'
+        (cd "$tree" && find usr -type f | sort) | grep -v '^usr/share/doc/resyncd/' |
+            sed 's|^|/|; s|/zsh/vendor-completions/|/zsh/site-functions/|'
     )
     filled packaging/rpm/resyncd.spec.in | awk -v files="$files" '{ if ($0 == "@FILES@") print files; else print }' \
         >"$work/resyncd.spec"

@@ -91,7 +91,10 @@ END
 
 mended() {
     # The file is still wrong: a restart cannot work, and a client waits until somebody has mended it.
+    before=$(main_pid)
     systemctl --no-block restart resyncd
+    gone() { [ "$(main_pid)" != "$before" ]; }
+    eventually gone
     record s-2 key-2 >waiting 2>&1 &
     waiter=$!
     check 'a wrong configuration is tried again, not given up' eventually sh -c '[ "$(systemctl show -p NRestarts --value resyncd)" -ge 2 ]'

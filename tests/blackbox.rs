@@ -66,6 +66,8 @@ mod metrics;
 mod million;
 #[path = "blackbox/operations.rs"]
 mod operations;
+#[path = "blackbox/passed.rs"]
+mod passed;
 #[path = "blackbox/payloads.rs"]
 mod payloads;
 #[path = "blackbox/reloading.rs"]

@@ -101,6 +101,18 @@ fn urls_are_judged_by_who_can_read_them() {
 }
 
 #[test]
+fn a_secret_has_an_absolute_path_or_the_name_of_a_credential() {
+    let with = |file: &str| format!("[upstream.hq]\nurl = \"https://hq.example/\"\ntoken_file = {file:?}\n");
+    for right in ["/etc/resyncd/hq.token", "hq.token"] {
+        assert!(load(&with(right)).is_ok(), "{right}");
+    }
+    for wrong in ["", "secrets/hq.token", "../hq.token", ".hq"] {
+        let told = problems(&with(wrong));
+        assert!(told[0].contains("absolute path, or the name of a credential"), "{wrong}: {told:?}");
+    }
+}
+
+#[test]
 fn sockets_that_cannot_be() {
     let long = format!("[agent]\nsocket = \"/tmp/{}\"\n", "x".repeat(120));
     assert!(problems(&long)[0].contains("107"), "{:?}", problems(&long));

@@ -101,6 +101,19 @@ impl<'t> Table<'t> {
         None
     }
 
+    /// A file with a secret: an absolute path, or the bare name of a credential that the service manager
+    /// passes on. Whoever reads it knows where those are.
+    pub(super) fn secret_file(&mut self, key: &str, document: &mut Document) -> Option<PathBuf> {
+        let (text, span) = self.text(key, document)?;
+        let name = !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\0']);
+        if name || text.starts_with('/') {
+            return Some(PathBuf::from(text));
+        }
+        let expected = "expected an absolute path, or the name of a credential that systemd passes on";
+        document.report(Place::Span(span), format!("{key}: {expected}, found {text:?}"));
+        None
+    }
+
     /// A text that a function reads; what it says of a wrong one is reported.
     pub(super) fn read<T>(
         &mut self,

@@ -296,14 +296,14 @@ impl Document<'_> {
     }
 
     fn connection(&mut self, section: &mut Table) -> Connection {
-        let cert = section.path("client_cert", self);
-        let key = section.path("client_key", self);
+        let cert = section.secret_file("client_cert", self);
+        let key = section.secret_file("client_key", self);
         if cert.is_some() != key.is_some() {
             self.report(Place::Key("client_cert"), "client_cert and client_key go together".to_owned());
         }
         Connection {
             insecure: section.truth("insecure", self).unwrap_or(false),
-            ca_file: section.path("ca_file", self),
+            ca_file: section.secret_file("ca_file", self),
             client_cert: cert.zip(key),
             proxy: section.url("proxy", true, self),
             no_proxy: section.texts("no_proxy", self).unwrap_or_default(),
@@ -355,8 +355,8 @@ impl Document<'_> {
     }
 
     fn credentials(&mut self, section: &mut Table, insecure: bool) -> Credentials {
-        let token = section.path("token_file", self);
-        let basic = section.path("basic_file", self);
+        let token = section.secret_file("token_file", self);
+        let basic = section.secret_file("basic_file", self);
         if token.is_some() && basic.is_some() {
             self.report(Place::Key("token_file"), "token_file and basic_file exclude each other".to_owned());
         }
@@ -394,7 +394,7 @@ impl Document<'_> {
         let mut headers = Vec::new();
         for (name, span) in table.names() {
             self.judge_header(&name, &span);
-            headers.extend(table.path(&name, self).map(|file| (name, file)));
+            headers.extend(table.secret_file(&name, self).map(|file| (name, file)));
         }
         headers
     }
@@ -410,7 +410,7 @@ impl Document<'_> {
 
     fn login(&mut self, mut section: Table, insecure: bool) -> Option<Login> {
         let url = section.url("url", insecure, self);
-        let body_file = section.path("body_file", self);
+        let body_file = section.secret_file("body_file", self);
         let header = section.read("header", self, |text| {
             let (name, value) =
                 text.split_once(':').ok_or("expected \"Name: value\", with {/pointer} from the answer")?;

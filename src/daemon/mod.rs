@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
+use crate::io::passed::Passed;
 use crate::io::{system, textfile};
 use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
 use crate::store::door::{Door, Shut};
@@ -59,13 +60,17 @@ pub type ReadConfig = Box<dyn Fn() -> Result<Config, Vec<Problem>>>;
 pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
     let system = |doing| move |error| DaemonError::System(doing, error);
     system::raise_descriptors();
+    let mut passed = Passed::from_environment();
     let signals = Signals {
         stop: system::stop_signals().map_err(system("registering signals"))?,
         reload: system::reload_signal().map_err(system("registering signals"))?,
     };
     let store = open_store(config)?;
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
-    let bind = |path, socket| Listener::bind(path, socket).map_err(DaemonError::Listen);
+    let mut bind = |path, socket| match passed.take(socket, path) {
+        Some(listener) => Ok(listener),
+        None => Listener::bind(path, socket).map_err(DaemonError::Listen),
+    };
     let app = bind(&config.agent.socket, Socket::App)?;
     let admin = bind(&config.agent.admin_socket, Socket::Admin).inspect_err(|_| app.unlink())?;
     let listeners = [app, admin];

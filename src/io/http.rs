@@ -200,7 +200,7 @@ fn body(parts: &[BodyPart], secrets: &Secrets) -> Result<Vec<u8>, String> {
     for part in parts {
         match part {
             BodyPart::Bytes(part) => bytes.extend_from_slice(part),
-            BodyPart::Secret(name) => bytes.extend_from_slice(secrets.credential(name)?.as_bytes()),
+            BodyPart::Secret(name) => bytes.extend_from_slice(secrets.file(Path::new(name))?.as_bytes()),
         }
     }
     Ok(bytes)

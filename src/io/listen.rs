@@ -1,5 +1,5 @@
 //! The two listening sockets: made with the right permissions from the start, never stolen from a
-//! living agent, removed only when they are our own.
+//! living agent, removed only when they are our own. Those that [`super::passed`] brings are nobody's to remove.
 
 use crate::access::standing;
 use crate::wire::request::Socket;
@@ -51,8 +51,8 @@ impl std::error::Error for ListenError {}
 pub struct Listener {
     fd: OwnedFd,
     path: PathBuf,
-    /// Device and inode of our own file, so that nobody else's is removed.
-    file: (u64, u64),
+    /// Device and inode of our own file, so that nobody else's is removed; `None`: it was passed to us.
+    file: Option<(u64, u64)>,
 }
 
 impl Listener {
@@ -77,7 +77,12 @@ impl Listener {
         bound.map_err(|why| fails("binding", why.into()))?;
         listen(&fd, 1024).map_err(|why| fails("listening at", why.into()))?;
         let file = fs::metadata(path).map_err(|why| fails("reading", why))?;
-        Ok(Self { fd, path: path.to_owned(), file: (file.dev(), file.ino()) })
+        Ok(Self { fd, path: path.to_owned(), file: Some((file.dev(), file.ino())) })
+    }
+
+    /// One that the service manager made, and keeps.
+    pub(super) fn passed(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned(), file: None }
     }
 
     /// The next client, if one waits.
@@ -87,7 +92,7 @@ impl Listener {
 
     /// Removes the file, if it is still ours.
     pub fn unlink(&self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| Some((file.dev(), file.ino())) == self.file);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("event=socket_not_removed path={:?} error={:?}", self.path, error.to_string());
         }

@@ -2,7 +2,7 @@
 //! the outside into an event, or an effect into something outside; none decides.
 //!
 //! - [`clock`]: the only place where the clocks are read.
-//! - [`poller`], [`listen`], [`conn`]: sockets and clients of the loop.
+//! - [`poller`], [`listen`], [`passed`], [`conn`]: sockets and clients of the loop.
 //! - [`inbox`]: how threads answer the loop.
 //! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
 //!   and probes to an upstream, on threads.
@@ -23,6 +23,7 @@ pub mod link;
 pub mod listen;
 pub mod login;
 pub mod notify;
+pub mod passed;
 pub mod poller;
 pub mod program;
 pub mod reader;

@@ -28,32 +28,43 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// A file's text, without the line end that editors leave.
     pub fn file(&self, path: &Path) -> Result<String, String> {
-        let fails = |error: io::Error| format!("reading {}: {error}", path.display());
-        let now = stamp(path).map_err(fails)?;
+        let path = &located(path);
+        let now = stamp(path).map_err(|error| unread(path, &error))?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, text)) = known.get(path).filter(|(before, _)| *before == now) {
             return Ok(text.clone());
         }
-        let text = fs::read_to_string(path).map_err(fails)?;
+        let text = fs::read_to_string(path).map_err(|error| unread(path, &error))?;
         let text = text.trim_end_matches(['\n', '\r']).to_owned();
         known.insert(path.to_owned(), (now, text.clone()));
         Ok(text)
     }
+}
 
-    /// A credential by its name: an absolute path, or a file that systemd passed on.
-    pub fn credential(&self, name: &str) -> Result<String, String> {
-        if name.starts_with('/') {
-            return self.file(Path::new(name));
-        }
-        match env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(dir) => self.file(&PathBuf::from(dir).join(name)),
-            None => Err(format!("the secret {name:?} is no absolute path, and systemd has passed no credentials")),
-        }
+/// Where systemd puts the credentials of the packaged service. Commands that root runs beside it, such as
+/// `try` and `doctor`, find them there; nobody else may look.
+const PACKAGED: &str = "/run/credentials/resyncd.service";
+
+/// Where a secret is: an absolute path is that, a bare name is a credential that systemd has passed on
+/// (`LoadCredential=`).
+#[must_use]
+pub fn located(file: &Path) -> PathBuf {
+    if file.is_absolute() {
+        return file.to_owned();
     }
+    env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| PathBuf::from(PACKAGED), PathBuf::from).join(file)
 }
 
 /// When a file changed last, and how long it is.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = fs::metadata(path)?;
+    let meta = fs::metadata(located(path))?;
     Ok((meta.modified().ok(), meta.len()))
+}
+
+/// Why a secret could not be read, and what to do.
+#[must_use]
+pub fn unread(path: &Path, error: &io::Error) -> String {
+    let passed = path.starts_with("/run/credentials") && error.kind() == io::ErrorKind::NotFound;
+    let remedy = if passed { ". Is there a LoadCredential= for it in the service's unit?" } else { "" };
+    format!("reading {}: {error}{remedy}", path.display())
 }

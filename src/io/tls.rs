@@ -1,6 +1,7 @@
 //! How a connection to an upstream is made: which certificates it trusts, which one it shows,
 //! through which proxy. From the configuration to the HTTP client's own settings.
 
+use super::secrets::{located, unread};
 use crate::config::upstream::Connection;
 use crate::policy::class::Target;
 use std::fs;
@@ -49,7 +50,8 @@ fn private_key(file: &Path) -> Result<PrivateKey<'static>, String> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))
+    let file = located(file);
+    fs::read(&file).map_err(|error| unread(&file, &error))
 }
 
 fn wrong(file: &Path, error: &ureq::Error) -> String {

@@ -88,6 +88,18 @@ fn a_bearer_token_is_sent_and_read_again_when_it_changes() {
     assert_nowhere(&agent, &["tok-0001-secret", "tok-0002-secret"]);
 }
 
+/// A bare name is a credential that systemd passes on, in a directory that only the service can read.
+#[test]
+fn a_bare_name_is_a_credential_of_the_service_manager() {
+    let files = Files::new();
+    files.put("hq.token", "tok-passed-on");
+    let upstream = demanding("Authorization", "Bearer tok-passed-on");
+    let mut agent = Agent::prepare(&hq(&upstream.url(), "token_file = \"hq.token\""));
+    agent.up_with(&[("CREDENTIALS_DIRECTORY", files.0.path().to_str().expect("UTF-8"))]);
+    agent.wait_gone(&id_of(&agent.call(&record_now("s-1"))));
+    assert_nowhere(&agent, &["tok-passed-on"]);
+}
+
 /// Basic: the file holds `user:password`.
 #[test]
 fn basic_credentials_are_sent_in_base64() {

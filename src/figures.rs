@@ -4,6 +4,8 @@
 //! begin with the process and are never stored. Whatever names a label has a bound here, because the
 //! names come from applications.
 
+pub mod series;
+
 use crate::limits::MAX_TYPES;
 use crate::moment::{AgentTime, WallTime};
 use crate::record::Class;

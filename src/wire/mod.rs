@@ -17,3 +17,4 @@ pub mod operation;
 pub mod portable;
 pub mod reply;
 pub mod request;
+pub mod series;

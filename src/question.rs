@@ -164,6 +164,8 @@ pub enum Question {
     History(HistoryQuery),
     /// `stats` since this time.
     Statistics(WallTime),
+    /// `digest` since this time.
+    Digest(WallTime),
     /// `series` over so long until now.
     Series(Duration),
     /// The numbers of the failures that a bulk operation means, in chunks.
@@ -191,6 +193,12 @@ impl Question {
     #[must_use]
     pub fn statistics(since: Option<WallTime>, now: WallTime) -> Self {
         Self::Statistics(since.unwrap_or_else(|| now.before(DAY)))
+    }
+
+    /// `digest`, over the last day unless asked otherwise.
+    #[must_use]
+    pub fn digest(since: Option<WallTime>, now: WallTime) -> Self {
+        Self::Digest(since.unwrap_or_else(|| now.before(DAY)))
     }
 
     /// `series`, over the last day unless asked otherwise, and no further back than it is kept.

@@ -2,6 +2,7 @@
 
 use super::questions::{Facts, several};
 use crate::figures::series::{Bucket, Series};
+use crate::figures::told::SeriesReply;
 use crate::limits::MAX_PAGE;
 use crate::question::{HistoryOf, HistoryQuery};
 use crate::record::wire_time;
@@ -12,7 +13,6 @@ use crate::store::statistics::{Group, Statistics};
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::history::{EntryView, GroupView, HistoryReply, StatisticsReply};
 use crate::wire::reply;
-use crate::wire::series::SeriesReply;
 use serde_json::value::RawValue;
 use std::time::Duration;
 

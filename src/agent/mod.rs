@@ -398,6 +398,7 @@ impl Agent {
             Ok(Request::History(query)) => (ask(question::Question::History(query)), Flow::Wait),
             Ok(Request::Stats { since }) => (ask(question::Question::statistics(since, now.wall)), Flow::Wait),
             Ok(Request::Series { since }) => (ask(question::Question::series(since, now.wall)), Flow::Wait),
+            Ok(Request::Digest { since }) => (ask(question::Question::digest(since, now.wall)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }

@@ -252,6 +252,7 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
         },
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
         Question::History(query) => accounts::history(reader, query, reference),
+        Question::Digest(since) => reader.digest(*since).map(|fields| reply::ok(&fields, reference)),
         Question::Series(span) => {
             accounts::series(reader, *span, &inquiry.facts).map(|fields| reply::ok(&fields, reference))
         }

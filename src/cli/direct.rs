@@ -31,6 +31,7 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(Request::History(query)) => Question::History(query),
         Ok(Request::Stats { since }) => Question::statistics(since, wall()),
         Ok(Request::Series { since }) => Question::series(since, wall()),
+        Ok(Request::Digest { since }) => Question::digest(since, wall()),
         Ok(Request::Get(name)) => Question::Get(name),
         Ok(Request::Alerts) => Question::Alerts,
         Ok(Request::Health) => Question::Health,

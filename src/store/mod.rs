@@ -19,6 +19,7 @@ pub mod audit;
 pub mod backup;
 pub mod ballast;
 pub mod check;
+pub mod digest;
 pub mod disk;
 pub mod door;
 pub mod editing;

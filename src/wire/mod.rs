@@ -17,4 +17,3 @@ pub mod operation;
 pub mod portable;
 pub mod reply;
 pub mod request;
-pub mod series;

@@ -1,10 +1,10 @@
-//! The reply to `series`: what was, from interval to interval.
+//! The reply to `series`, as it is written and as it is read.
 
-use crate::figures::series::{Point, Series, Tally};
-use serde::Serialize;
+use super::series::{Point, Series, Tally};
+use serde::{Deserialize, Serialize};
 
 /// See the module.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct SeriesReply {
     pub step_seconds: u64,
@@ -12,7 +12,7 @@ pub struct SeriesReply {
 }
 
 /// One point.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct PointView {
     pub at: String,
@@ -25,7 +25,7 @@ pub struct PointView {
 }
 
 /// What was counted at an upstream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct LineView {
     pub name: String,
@@ -34,7 +34,7 @@ pub struct LineView {
 }
 
 /// What was counted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct TallyView {
     pub recorded: u64,

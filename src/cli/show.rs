@@ -158,28 +158,22 @@ fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, n
 
 /// What waits until this one has left.
 fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
-    let (blocked, all) = followers(session, failure)?;
+    let mut request = json!({"op": "list", "after": failure["seq"].to_string(), "limit": FOLLOWERS});
+    let same: &[&str] = if failure["order_key"].is_null() { &["entity_type", "entity_id"] } else { &["order_key"] };
+    for name in same {
+        request[*name] = failure[*name].clone();
+    }
+    let later = session.ask(&request)?.value;
+    let waits = |other: &&Value| other["blocked_by"] == failure["id"];
+    let blocked: Vec<&Value> = later["failures"].as_array().into_iter().flatten().filter(waits).collect();
     let numbers: Vec<String> = blocked.iter().take(10).map(|other| other["seq"].to_string()).collect();
-    match (blocked.len(), all) {
+    match (blocked.len(), later["next"].is_null()) {
         (0, _) => {}
         (count, true) if count == numbers.len() => writeln!(out, "Blocks     {}", numbers.join(", "))?,
         (count, true) => writeln!(out, "Blocks     {}, … ({count} in all)", numbers.join(", "))?,
         (count, false) => writeln!(out, "Blocks     {}, … ({count} or more)", numbers.join(", "))?,
     }
     Ok(())
-}
-
-/// Those that wait behind a failure, the first of them; and whether that is all.
-pub(super) fn followers(session: &Session, failure: &Value) -> Result<(Vec<Value>, bool), Failure> {
-    let mut request = json!({"op": "list", "after": failure["seq"].to_string(), "limit": FOLLOWERS});
-    let same: &[&str] = if failure["order_key"].is_null() { &["entity_type", "entity_id"] } else { &["order_key"] };
-    for name in same {
-        request[*name] = failure[*name].clone();
-    }
-    let mut later = session.ask(&request)?.value;
-    let mut blocked = later["failures"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    blocked.retain(|other| other["blocked_by"] == failure["id"]);
-    Ok((blocked, later["next"].is_null()))
 }
 
 fn tries(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {

@@ -6,14 +6,15 @@
 //! million failures spends no more than a hundredth of its time on being watched. Where nobody takes the
 //! news, as on a line that has stopped, nothing more is asked.
 
-use super::seen::{Blocking, Seen, Slowly, alike};
+use super::seen::Seen;
 use super::sieve::Sieve;
 use crate::cli::Failure;
 use crate::cli::operate::{self, Many};
-use crate::cli::render::{Screen, text};
+use crate::cli::render::Screen;
 use crate::cli::session::Session;
 use crate::cli::show;
 use crate::cli::status::{Standing, number};
+use crate::figures::snapshot::{Part, Snapshot};
 use crate::io::clock::{since_boot, wall};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -27,15 +28,12 @@ const EVERY: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_secs(30);
 /// The share of the time that questions may take.
 const SHARE: u32 = 100;
-/// Every so many rounds everything is asked for.
-const SLOWLY: u32 = 5;
+/// Between two questions for what changes slowly, at least; the same share holds.
+const SLOWLY: Duration = Duration::from_secs(5);
 /// How long an answer may take before that is said.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How far back errors are looked for, and among how many tries.
+/// How far back errors are looked for.
 const ERRORS_OF: Duration = Duration::from_secs(24 * 3600);
-const TRIES: usize = 200;
-/// So many of those that others wait behind are looked at.
-const BLOCKING: usize = 5;
 
 /// What a person wishes for.
 #[derive(Debug)]
@@ -80,8 +78,9 @@ impl Asking {
         let (send, news) = sync_channel(1);
         let (bell, rope) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
-        let (sieve, slowly) = (Sieve::default(), Slowly::default());
-        let mut asker = Asker { session, orders, news: send, rope, sieve, rounds: 0, slowly };
+        let (sieve, slowly) = (Sieve::default(), Snapshot::default());
+        let mut asker = Asker { session, orders, news: send, rope, sieve, slowly, slowly_at: Duration::ZERO };
+        asker.look_slowly()?;
         let first = asker.look()?;
         thread::Builder::new().name("asking".into()).spawn(move || asker.work())?;
         Ok((Self { wishes, news, bell }, first))
@@ -93,14 +92,21 @@ impl Asking {
     }
 }
 
+/// How long to do nothing, after what has begun then.
+fn rest(begun: Duration, least: Duration) -> Duration {
+    (since_boot().saturating_sub(begun) * SHARE).clamp(least, AT_MOST)
+}
+
 struct Asker {
     session: Session,
     orders: Receiver<Wish>,
     news: SyncSender<News>,
     rope: UnixStream,
     sieve: Sieve,
-    rounds: u32,
-    slowly: Slowly,
+    /// What changes slowly: alerts, the series, the history's digest.
+    slowly: Snapshot,
+    /// When that is asked for again, since the machine started.
+    slowly_at: Duration,
 }
 
 impl Asker {
@@ -112,12 +118,12 @@ impl Asker {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => None,
                 Ok(Wish::See(sieve)) => {
-                    (self.sieve, self.rounds) = (sieve, 0);
+                    self.sieve = sieve;
                     None
                 }
                 Ok(Wish::Page { id, columns }) => Some(self.page(id, columns)),
                 Ok(Wish::Deed { id, what, reason }) => {
-                    self.rounds = 0;
+                    self.slowly_at = Duration::ZERO;
                     let done = operate::one(&self.session, what, &id, reason.as_deref());
                     Some(News::Said(done.unwrap_or_else(|failure| failure.to_string())))
                 }
@@ -127,10 +133,13 @@ impl Asker {
             {
                 return;
             }
+            let slowly = if since_boot() >= self.slowly_at { self.look_slowly() } else { Ok(()) };
             let begun = since_boot();
-            let seen =
-                self.look().map_or_else(|failure| News::Silent(failure.to_string()), |seen| News::Seen(Box::new(seen)));
-            wait = (since_boot().saturating_sub(begun) * SHARE).clamp(EVERY, AT_MOST);
+            let seen = match slowly.and_then(|()| self.look()) {
+                Ok(seen) => News::Seen(Box::new(seen)),
+                Err(failure) => News::Silent(failure.to_string()),
+            };
+            wait = rest(begun, EVERY);
             if !self.tell(seen) {
                 return;
             }
@@ -160,45 +169,27 @@ impl Asker {
             let newest = json!({"op": "list", "status": "critical", "order": "desc", "limit": 1});
             critical = self.ask(&newest)?["failures"].get(0).cloned();
         }
-        if self.rounds.is_multiple_of(SLOWLY) {
-            self.slowly = self.look_at_the_rest(&failures)?;
-        }
-        self.rounds = self.rounds.wrapping_add(1);
         let standing = Standing { health, critical, running };
         let terminal = self.session.config.agent.terminal_id.clone();
         Ok(Seen { terminal, standing, failures, matching, slowly: self.slowly.clone() })
     }
 
-    fn look_at_the_rest(&self, failures: &[Value]) -> Result<Slowly, Failure> {
-        let mut alerts =
-            self.ask(&json!({"op": "alerts"}))?["alerts"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        alerts.retain(|alert| alert["active"] == true);
-        let since = wall().before(ERRORS_OF).rfc3339();
-        let tries = self.ask(&json!({"op": "history", "since": since, "order": "desc", "limit": TRIES}))?;
-        let errors = alike(tries["entries"].as_array().map(Vec::as_slice).unwrap_or_default());
-        Ok(Slowly { alerts, errors, blocking: self.blocking(failures)? })
-    }
-
-    /// Of those that are shown: behind which of them others wait.
-    fn blocking(&self, failures: &[Value]) -> Result<Vec<Blocking>, Failure> {
-        let stands_before = |head: &&Value| {
-            head["blocked_by"].is_null()
-                && (head["status"] != "pending" || failures.iter().any(|other| other["blocked_by"] == head["id"]))
-        };
-        let mut found = Vec::new();
-        for head in failures.iter().filter(stands_before).take(BLOCKING) {
-            let (behind, all) = show::followers(&self.session, head)?;
-            if !behind.is_empty() {
-                found.push(Blocking {
-                    number: head["seq"].as_i64().unwrap_or_default(),
-                    what: format!("{} {}", text(head, "entity_type"), text(head, "entity_id")),
-                    state: text(head, "state"),
-                    behind: behind.len(),
-                    or_more: !all,
-                });
-            }
+    /// What is not asked for in every round.
+    fn look_slowly(&mut self) -> Result<(), Failure> {
+        let begun = since_boot();
+        let digest = json!({"op": "digest", "since": wall().before(ERRORS_OF).rfc3339()});
+        for (part, question) in [
+            (Part::Alerts, Part::Alerts.question(wall())),
+            (Part::Day, Part::Day.question(wall())),
+            (Part::Digest, digest),
+        ] {
+            let reply = self.ask(&question)?;
+            self.slowly.take(part, reply).map_err(Failure::Failed)?;
         }
-        Ok(found)
+        self.slowly.alerts.alerts.retain(|alert| alert.active);
+        self.slowly.digest.errors.sort_by(|a, b| b.last_at.cmp(&a.last_at));
+        self.slowly_at = since_boot() + rest(begun, SLOWLY);
+        Ok(())
     }
 
     fn page(&mut self, id: String, columns: usize) -> News {

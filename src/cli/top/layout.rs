@@ -2,13 +2,15 @@
 //! parts are missing, on a larger one there is more of each. The words are those of `status` and `list`.
 
 use super::grid::{Grid, Look};
-use super::seen::{Alike, Blocking, Seen};
+use super::seen::{Pace, Seen, backlog};
+use super::spark::sparkline;
 use super::watch::{Line, View, Watch};
 use crate::cli::list::{HEADING, row};
 use crate::cli::operate::Many;
 use crate::cli::render::{Screen, Tone, ago, clock, columns, count, harmless, span, text, time, width};
 use crate::cli::status::{next, number, verdict};
 use crate::cli::words;
+use crate::figures::digest::{Alike, Blocking};
 use crate::moment::WallTime;
 use serde_json::Value;
 use std::time::Duration;
@@ -58,6 +60,7 @@ fn list(grid: &mut Grid, watch: &Watch, now: WallTime) {
     top.extend(upstreams(seen, now, grid.width(), grid.height() / 6));
     top.push(blank());
     top.extend(figures(seen, watch.sieve.is_open(), now));
+    top.extend(lately(seen, grid.width(), now));
     let sections = [alerts(seen, now), blocking(seen), errors(seen, now)];
     // The title and the last line, what stands above the list, and its heading.
     let room = grid.height().saturating_sub(top.len() + 4);
@@ -162,6 +165,23 @@ fn figures(seen: &Seen, all_are_shown: bool, now: WallTime) -> Vec<Written> {
     lines
 }
 
+/// The backlog of the last hours, and what happens in a minute at present.
+fn lately(seen: &Seen, width: usize, now: WallTime) -> Vec<Written> {
+    let series = &seen.slowly.day;
+    let span_of = |points: usize| Duration::from_secs(series.step_seconds * points as u64);
+    let most = series.points.iter().map(|point| point.pending).max().unwrap_or(0);
+    let words = format!("   most {} in {}", count(most), span(span_of(series.points.len())));
+    let bars = backlog(series, width.saturating_sub(LABEL + columns(&words)));
+    let pace = Pace::of(series, now).map_or_else(
+        || "-".to_owned(),
+        |pace| {
+            let Pace { recorded, delivered, failed, span: over } = pace;
+            format!("recorded {recorded:.1}   delivered {delivered:.1}   failed {failed:.1}   (of {})", span(over))
+        },
+    );
+    vec![labelled("pending", &(sparkline(&bars) + &words)), labelled("a minute", &pace)]
+}
+
 fn labelled(label: &str, line: &str) -> Written {
     (Tone::Plain, format!("{label:<LABEL$}{line}"))
 }
@@ -177,25 +197,28 @@ fn section<T>(label: &str, tone: Tone, all: &[T], line: impl Fn(&T) -> String) -
 }
 
 fn alerts(seen: &Seen, now: WallTime) -> Vec<Written> {
-    section("alerts", Tone::Warning, &seen.slowly.alerts, |alert| {
-        let since = time(alert, "since").map_or_else(String::new, |at| format!(" since {}", clock(at, now)));
-        let of = if alert["subject"].is_null() { String::new() } else { format!(" {}", text(alert, "subject")) };
-        format!("{}{of}{since}: {}", text(alert, "kind"), text(alert, "message"))
+    section("alerts", Tone::Warning, &seen.slowly.alerts.alerts, |alert| {
+        let since = alert.since.map_or_else(String::new, |at| format!(" since {}", clock(at, now)));
+        let of = alert.subject.as_ref().map_or_else(String::new, |subject| format!(" {}", harmless(subject)));
+        format!("{}{of}{since}: {}", harmless(&alert.kind), harmless(&alert.message))
     })
 }
 
 fn blocking(seen: &Seen) -> Vec<Written> {
-    section("blocks", Tone::Plain, &seen.slowly.blocking, |Blocking { number, what, state, behind, or_more }| {
-        let verb = if *behind == 1 && !or_more { "waits" } else { "wait" };
-        let more = if *or_more { " or more" } else { "" };
-        format!("no. {number} {what}, {state}: {behind}{more} {verb} behind it")
+    section("blocks", Tone::Plain, &seen.slowly.digest.blocking, |blocking| {
+        let Blocking { seq, entity_type, entity_id, status, waiting, .. } = blocking;
+        let verb = if *waiting == 1 { "waits" } else { "wait" };
+        let what = harmless(&format!("{entity_type} {entity_id}, {status}"));
+        format!("no. {seq} {what}: {} {verb} behind it", count(*waiting))
     })
 }
 
 fn errors(seen: &Seen, now: WallTime) -> Vec<Written> {
-    section("errors", Tone::Plain, &seen.slowly.errors, |Alike { times, class, error, last, number }| {
-        let error = if error.is_empty() { String::new() } else { format!(" {error}") };
-        format!("{times} × {class}, last {} ago (no. {number}){error}", span(now.since(*last)))
+    section("errors", Tone::Plain, &seen.slowly.digest.errors, |Alike { tries, class, error, last_at, seq, .. }| {
+        let last =
+            WallTime::parse(last_at).map_or_else(String::new, |at| format!(", last {} ago", span(now.since(at))));
+        let class = if class.is_empty() { "others" } else { class.as_str() };
+        harmless(&format!("{} × {class}{last} (no. {seq}) {error}", count(*tries)))
     })
 }
 

@@ -4,7 +4,8 @@ use super::*;
 use crate::cli::status::Standing;
 use crate::cli::top::asking::News;
 use crate::cli::top::keys::Key;
-use crate::cli::top::seen::Slowly;
+use crate::figures::snapshot::{Alert, Snapshot};
+use crate::figures::told::{PointView, SeriesReply, TallyView};
 use serde_json::json;
 
 fn now() -> WallTime {
@@ -32,15 +33,37 @@ fn bad_day() -> Seen {
         ],
     });
     let critical = failure(7, "critical", "HTTP 422: unknown SKU");
-    let blocking = Blocking { number: 7, what: "SALE s-7".into(), state: "critical".into(), behind: 50, or_more: true };
-    let last = WallTime::parse("2026-11-24T06:29:00Z").expect("a time");
-    let alike = Alike { times: 3, class: "refused".into(), error: "HTTP 422: unknown SKU".into(), last, number: 7 };
+    let blocking = Blocking {
+        seq: 7,
+        entity_type: "SALE".into(),
+        entity_id: "s-7".into(),
+        status: "critical".into(),
+        waiting: 1050,
+        ..Blocking::default()
+    };
+    let alike = Alike {
+        tries: 3,
+        class: "refused".into(),
+        error: "HTTP 422: unknown SKU".into(),
+        last_at: "2026-11-24T06:29:00.000Z".into(),
+        seq: 7,
+        ..Alike::default()
+    };
+    let point = |n: u64| PointView {
+        at: format!("2026-11-24T06:{:02}:00.000Z", n * 5 % 60),
+        pending: n,
+        all: TallyView { recorded: 20, delivered: 9, failed: 1, refused: 1, ..TallyView::default() },
+        ..PointView::default()
+    };
+    let mut slowly = Snapshot::default();
+    (slowly.digest.blocking, slowly.digest.errors) = (vec![blocking], vec![alike]);
+    slowly.day = SeriesReply { step_seconds: 300, points: (0..54).map(point).collect() };
     Seen {
         terminal: "till-07".into(),
         standing: Standing { health, critical: Some(critical.clone()), running: true },
         failures: [critical].into_iter().chain((8..40).map(|number| failure(number, "pending", "timed out"))).collect(),
         matching: Some(1237),
-        slowly: Slowly { alerts: Vec::new(), errors: vec![alike], blocking: vec![blocking] },
+        slowly,
     }
 }
 
@@ -66,8 +89,10 @@ fn everything_stands_on_the_smallest_common_terminal() {
         "20 min ago - 41 ms",
         "now pending 1,234 critical 1 held 2 last delivery 2 min ago",
         "oldest waits 48 min: no. 8 SALE s-8 CREATE",
+        "pending ▂▂▂▂▃▃▃▃▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇████ most 53 in 4 h",
+        "a minute recorded 4.0 delivered 1.8 failed 0.4 (of 10 min)",
         "alerts none",
-        "blocks 1 no. 7 SALE s-7, critical: 50 or more wait behind it",
+        "blocks 1 no. 7 SALE s-7, critical: 1,050 wait behind it",
         "errors 1 3 × refused, last 1 min ago (no. 7) HTTP 422: unknown SKU",
         "the first 33 of 1,237 failures",
         "> 7 SALE s-7 CREATE critical 1 48 min - HTTP 422: unknown SKU",
@@ -138,9 +163,11 @@ fn hostile_text_commands_nothing_wherever_it_stands() {
     for name in ["name", "reason"] {
         seen.standing.health["upstreams"][1][name] = hostile.into();
     }
-    seen.slowly.alerts = vec![json!({"kind": hostile, "subject": hostile, "message": hostile})];
-    seen.slowly.errors[0].error = hostile.into();
-    seen.slowly.blocking[0].what = hostile.into();
+    let text = || hostile.to_owned();
+    seen.slowly.alerts.alerts =
+        vec![Alert { kind: text(), subject: Some(text()), message: text(), ..Alert::default() }];
+    seen.slowly.digest.errors[0].error = text();
+    seen.slowly.digest.blocking[0].entity_id = text();
     let mut watch = Watch::new(seen, Duration::ZERO);
     watch.hears(News::Silent(hostile.into()), Duration::ZERO, 200);
     watch.hears(News::Said(hostile.into()), Duration::ZERO, 200);

@@ -17,6 +17,7 @@ mod keys;
 mod layout;
 mod seen;
 mod sieve;
+mod spark;
 mod terminal;
 mod watch;
 

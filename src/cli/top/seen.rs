@@ -1,10 +1,11 @@
 //! What the live screen shows: the answers to one round of questions, put together. Values only.
 
-use crate::cli::render::{text, time};
 use crate::cli::status::Standing;
+use crate::figures::snapshot::Snapshot;
+use crate::figures::told::{PointView, SeriesReply};
 use crate::moment::WallTime;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::time::Duration;
 
 /// One look at the agent.
 #[derive(Clone, Debug)]
@@ -17,80 +18,88 @@ pub(super) struct Seen {
     pub(super) failures: Vec<Value>,
     /// How many there are of this kind, shown or not; `None` where nobody can say.
     pub(super) matching: Option<u64>,
-    /// What changes slowly.
-    pub(super) slowly: Slowly,
+    /// What is not asked for in every round: active alerts, the series of the last day, and of its
+    /// digest the errors, the newest first, and what others wait behind.
+    pub(super) slowly: Snapshot,
 }
 
-/// What is not asked for in every round.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Slowly {
-    /// Active alerts.
-    pub(super) alerts: Vec<Value>,
-    /// Tries that failed of late, alike ones together, the newest first.
-    pub(super) errors: Vec<Alike>,
-    /// Failures that others wait behind.
-    pub(super) blocking: Vec<Blocking>,
+/// What happens in a minute at present.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    pub(super) recorded: f64,
+    pub(super) delivered: f64,
+    /// Tries that did not deliver, refused ones too.
+    pub(super) failed: f64,
+    /// Over so long.
+    pub(super) span: Duration,
 }
 
-/// Tries that failed in the same way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Alike {
-    pub(super) times: usize,
-    pub(super) class: String,
-    pub(super) error: String,
-    /// When the last one was.
-    pub(super) last: WallTime,
-    /// … and of which failure.
-    pub(super) number: i64,
-}
-
-/// A failure that others wait behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Blocking {
-    pub(super) number: i64,
-    pub(super) what: String,
-    pub(super) state: String,
-    /// How many wait.
-    pub(super) behind: usize,
-    /// … and perhaps more.
-    pub(super) or_more: bool,
-}
-
-/// Puts alike tries together; `entries` are a history's, the newest first.
-pub(super) fn alike(entries: &[Value]) -> Vec<Alike> {
-    let mut found: Vec<Alike> = Vec::new();
-    let mut places: HashMap<(String, String), usize> = HashMap::new();
-    for entry in entries.iter().filter(|entry| entry["kind"] == "attempt" && entry["class"] != "delivered") {
-        let Some(last) = time(entry, "at") else { continue };
-        let (class, error) = (text(entry, "class"), text(entry, "error"));
-        let place = *places.entry((class.clone(), error.clone())).or_insert(found.len());
-        if place == found.len() {
-            let number = entry["seq"].as_i64().unwrap_or_default();
-            found.push(Alike { times: 0, class, error, last, number });
-        }
-        found[place].times += 1;
+impl Pace {
+    /// From the last interval, which lasts until now, and the one before.
+    pub(super) fn of(series: &SeriesReply, now: WallTime) -> Option<Self> {
+        let last = &series.points[series.points.len().saturating_sub(2)..];
+        let begun = WallTime::parse(&last.first()?.at)?;
+        // A clock that was set a moment ago may say anything, for one interval.
+        let step = Duration::from_secs(series.step_seconds);
+        let span = now.since(begun).clamp(Duration::from_secs(60), step * 2);
+        #[expect(clippy::cast_precision_loss, reason = "counts of minutes, for people")]
+        let a_minute =
+            |count: fn(&PointView) -> u64| last.iter().map(count).sum::<u64>() as f64 * 60.0 / span.as_secs_f64();
+        Some(Self {
+            recorded: a_minute(|point| point.all.recorded),
+            delivered: a_minute(|point| point.all.delivered),
+            failed: a_minute(|point| point.all.failed + point.all.refused),
+            span,
+        })
     }
-    found
+}
+
+/// The most that were pending, in as many equal parts of the series as there is room for.
+pub(super) fn backlog(series: &SeriesReply, room: usize) -> Vec<u64> {
+    let size = series.points.len().div_ceil(room.max(1)).max(1);
+    // Parts end now, so that it is the first one that may be shorter.
+    let parts = series.points.rchunks(size).map(|part| part.iter().map(|point| point.pending).max().unwrap_or(0));
+    let mut parts: Vec<u64> = parts.collect();
+    parts.reverse();
+    parts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::figures::told::TallyView;
+
+    fn series(pending: &[u64]) -> SeriesReply {
+        let point = |(n, pending): (usize, &u64)| PointView {
+            at: format!("2026-11-24T06:{:02}:00.000Z", n * 5),
+            pending: *pending,
+            all: TallyView { recorded: 10, delivered: 5, failed: 2, refused: 3, ..TallyView::default() },
+            ..PointView::default()
+        };
+        SeriesReply { step_seconds: 300, points: pending.iter().enumerate().map(point).collect() }
+    }
+
+    fn at(text: &str) -> WallTime {
+        WallTime::parse(text).expect("a time")
+    }
 
     #[test]
-    fn alike_errors_stand_together_with_the_newest_of_them() {
-        let entry = |seq: i64, class: &str, error: &str| json!({"kind": "attempt", "at": format!("2026-11-24T06:12:{seq:02}.000Z"), "seq": seq, "class": class, "error": error});
-        let entries = [
-            entry(5, "refused", "HTTP 422: unknown SKU"),
-            json!({"kind": "operation", "at": "2026-11-24T06:12:04.000Z", "operation": "retry"}),
-            entry(4, "delivered", ""),
-            entry(3, "failed", "HTTP 500: oops"),
-            entry(2, "refused", "HTTP 422: unknown SKU"),
-        ];
-        let found = alike(&entries);
-        let told: Vec<_> = found.iter().map(|one| (one.times, one.class.as_str(), one.number)).collect();
-        assert_eq!(told, [(2, "refused", 5), (1, "failed", 3)]);
-        assert_eq!(found[0].last.rfc3339(), "2026-11-24T06:12:05.000Z");
+    fn a_minute_is_told_from_the_last_interval_and_the_one_before() {
+        let told = Pace::of(&series(&[0, 0, 0, 0]), at("2026-11-24T06:18:00Z")).expect("there are points");
+        assert_eq!(told, Pace { recorded: 2.5, delivered: 1.25, failed: 1.25, span: Duration::from_secs(480) });
+        let begun = Pace::of(&series(&[0]), at("2026-11-24T06:00:01Z")).expect("there is a point");
+        assert!((begun.recorded - 10.0).abs() < 1e-9, "a minute at least: {begun:?}");
+        let set = Pace::of(&series(&[0, 0]), at("2036-11-24T06:00:00Z")).expect("there are points");
+        assert!((set.recorded - 2.0).abs() < 1e-9, "a clock that was set: {set:?}");
+        assert_eq!(Pace::of(&SeriesReply::default(), at("2026-11-24T06:00:00Z")), None);
+    }
+
+    #[test]
+    fn the_backlog_fits_its_room_and_keeps_its_peaks() {
+        let all = series(&[1, 9, 2, 3, 4, 5, 6]);
+        assert_eq!(backlog(&all, 10), [1, 9, 2, 3, 4, 5, 6]);
+        assert_eq!(backlog(&all, 4), [1, 9, 4, 6]);
+        assert_eq!(backlog(&all, 3), [1, 9, 6]);
+        assert_eq!((backlog(&all, 0), backlog(&SeriesReply::default(), 5)), (vec![9], vec![]));
     }
 }

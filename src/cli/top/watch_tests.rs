@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cli::status::Standing;
-use crate::cli::top::seen::Slowly;
+use crate::figures::snapshot::Snapshot;
 use serde_json::json;
 
 const SIZE: (usize, usize) = (80, 24);
@@ -14,7 +14,7 @@ fn seen(failures: &[(&str, &str)]) -> Seen {
         standing: Standing { health: json!({}), critical: None, running: true },
         failures: failures.iter().enumerate().map(one).collect(),
         matching: Some(failures.len() as u64),
-        slowly: Slowly::default(),
+        slowly: Snapshot::default(),
     }
 }
 

@@ -99,8 +99,8 @@ open_window() { # open_window NAME COLUMNS ROWS: a shell in a terminal
 }
 
 screen() { tm capture-pane -p -t "$1"; }
-shows() { screen "$1" | grep -q -e "$2"; }
-hides() { ! shows "$1" "$2"; }
+# Blanks between columns are as many as the texts leave: one is meant for all.
+shows() { screen "$1" | tr -s ' ' | grep -q -e "$2"; }
 keys() { tm send-keys -t "$1" "${@:2}"; }
 
 sees() { # sees WINDOW PATTERN NAME: waits until the screen shows it
@@ -115,9 +115,11 @@ masked() {
     sed -E \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2} //g' -e 's/[0-9]{2}:[0-9]{2}:[0-9]{2}/hh:mm:ss/g' \
         -e 's/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/ID/g' \
-        -e 's/\b[0-9]+ (ms|s|min|h)\b/N \1/g' -e 's/in [0-9]+:[0-9]{2}/in m:ss/g' -e 's/(retry|hold|release) by [a-z]+/\1 by NAME/g' \
-        -e 's/ (HTTP|connect) [^…]*…$/ \1 …/' \
-        -e 's/127\.0\.0\.1:[0-9]+/HOST:PORT/g' -e 's/   +/   /g' -e 's/ +$//'
+        -e 's/\b[0-9]+ (ms|s|min|h)\b/N \1/g' -e 's/\b[0-9]+\.[0-9]\b/N.N/g' -e 's/N (s|min)\b/N min/g' \
+        -e 's/ago +(in [0-9]+:[0-9]{2}|-) /ago  in m:ss /' -e 's/[▁▂▃▄▅▆▇█]+/BARS/' \
+        -e 's/ (HTTP|connect) [^…]*…$/ \1 …/' -e 's/: [0-9] failures? needs?/: N failures need/' \
+        -e 's/(retry|hold|release) by [a-z]+/\1 by NAME/g' -e 's/127\.0\.0\.1:[0-9]+/HOST:PORT/g' \
+        -e 's/  +/  /g' -e 's/ +$//'
 }
 
 same() { # same WINDOW FILE: the whole screen is what is kept
@@ -231,11 +233,98 @@ keys small Down Enter
 sees small 'Esc back' "Enter opens a failure"
 same small page-80x24
 keys small Escape
-sees small '^>  *1 ' "Escape goes back, and the choice stays"
+sees small '^> 1 ' "Escape goes back, and the choice stays"
 keys small '?'
 same small help-80x24
 keys small x
 sees small 'q quit' "any key leaves the help"
-keys small / "4713" Enter
-sees small 'filter: 4713' "a filter is typed"
-keys small BSpace
+keys small / 's-4'
+sees small '^/s-4_' "a filter is typed"
+keys small Enter
+sees small '1 failure found filter: s-4' "a filter finds"
+keys small h
+sees small '^Hold no. 5 SALE s-4 CREATE?' "h asks first"
+keys small 'by hand' Enter
+sees small 'held; undo: resyncd release' "h holds"
+sees small '^> 5 SALE s-4 CREATE held ' "it is seen to be held"
+if resyncd history s-4 | grep -q 'hold by .*by hand'; then passed "a hold stands in the audit, with its reason"; else
+    failed "a hold stands in the audit" "$(resyncd history s-4)"
+fi
+keys small h
+sees small '^Release no. 5' "h on a held one releases"
+keys small Enter
+sees small '^> 5 SALE s-4 CREATE [ds]' "it is seen to be released"
+keys small Escape
+sees small '5 failures' "Escape takes the filter away"
+keys small Home r Enter
+sees small 'sent again when their turn comes' "r sends again"
+until_true counts critical 1 && passed "it is on its way" || failed "it is on its way"
+
+say "-- another size, another look"
+tm resize-window -t large -x 90 -y 30
+until_true eval '[ "$(screen large | tail -n 1 | cut -c 1-6)" = arrows ]' && passed "a resized window is drawn anew" ||
+    failed "a resized window" "$(screen large)"
+[ "$(tm display-message -p -t large '#{pane_height}')" = 30 ] || failed "the window has its size"
+if tm capture-pane -e -p -t small | grep -q $'\x1b\\[[0-9;]*3[123]'; then passed "colours on a terminal"; else failed "colours"; fi
+
+say "-- the agent goes and comes"
+stop_agent
+sees small 'The agent is not running' "it is told that the agent has gone"
+open_office
+start_agent
+sees small '^hq online ' "it is told that the agent is there again, and the line"
+sees small ' pending 1 critical 2 ' "what waited is gone, but for the one that waits behind another"
+
+say "-- the terminal is left as it was"
+keys small q
+left small 0 "q"
+watch small
+keys small C-c
+left small 0 "Ctrl-C"
+watch small
+kill -TERM "$(top_of small)"
+left small 0 "SIGTERM"
+watch small
+kill -HUP "$(top_of small)"
+left small 0 "SIGHUP"
+keys small "clear; '$AGENT' top; stty -a > $WORK/stopped" Enter
+sees small 'q quit' "top in small"
+kill -STOP "$(top_of small)"
+sees small 'Stopped' "a stopped top leaves the terminal to the shell"
+keys small 'clear; fg; stty -a > '"$WORK/after" Enter
+sees small '^UPSTREAM STATE' "it draws anew when it goes on"
+keys small q
+until_true test -s "$WORK/after" || true
+if cmp -s "$WORK/before" "$WORK/after"; then passed "a stop and q: the terminal's settings"; else
+    failed "a stop and q: the terminal's settings" "$(diff "$WORK/before" "$WORK/after")"
+fi
+rm -f "$WORK/after"
+keys small "clear; NO_COLOR=1 '$AGENT' top" Enter
+sees small 'q quit' "top with NO_COLOR"
+if tm capture-pane -e -p -t small | grep -q $'\x1b\\['; then failed "NO_COLOR: $(tm capture-pane -e -p -t small | grep -m 1 $'\x1b\\[' | cat -v)"; else passed "NO_COLOR: no colour at all"; fi
+keys small q
+stop_agent
+sees small '^ready>' "the shell"
+watch small
+sees small 'The agent is not running' "a store without its agent is shown"
+keys small q
+left small 3 "q, and the agent never was there"
+
+say "-- what watching costs"
+start_agent
+keys small "clear; '$AGENT' top" Enter
+sees small 'q quit' "top in small"
+used() { # used PID: hundredths of a second of the processor
+    cut -d ' ' -f 14,15 "/proc/$1/stat" | tr ' ' '+' | { read -r sum; echo $((sum)); }
+}
+keys large q
+until_true shows large '^ready>' || true
+FOR=${RESYNCD_WATCH:-5}
+TOP=$(top_of small)
+before=("$(used "$TOP")" "$(used "$DAEMON")")
+sleep "$FOR"
+say "in $FOR s, in hundredths of a second: top $(($(used "$TOP") - before[0])), agent $(($(used "$DAEMON") - before[1]))"
+keys small q
+
+say "$PASSED ok, $FAILED failed"
+[ "$FAILED" = 0 ]

@@ -265,6 +265,7 @@ fn caption(watch: &Watch) -> String {
         Some(1) => "1 failure".to_owned(),
         Some(all) if all > shown => format!("the first {} of {} failures", count(shown), count(all)),
         Some(all) => format!("{} failures", count(all)),
+        None if shown == 1 => "1 failure found".to_owned(),
         None => format!("{} failures found", count(shown)),
     };
     let filter = match watch.sieve.typed.as_str() {

@@ -115,7 +115,7 @@ masked() {
     sed -E \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2} //g' -e 's/[0-9]{2}:[0-9]{2}:[0-9]{2}/hh:mm:ss/g' \
         -e 's/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/ID/g' \
-        -e 's/\b[0-9]+ (ms|s|min|h)\b/N \1/g' -e 's/\b[0-9]+\.[0-9]\b/N.N/g' -e 's/N (s|min)\b/N min/g' \
+        -e 's/\b[0-9]+ (ms|s|min|h)\b/N \1/g' -e 's/\b[0-9]+\.[0-9]\b/N.N/g' -e 's/N (s|min)\b/N min/g' -e 's/as it was N min ago//' \
         -e 's/ago +(in [0-9]+:[0-9]{2}|-) /ago  in m:ss /' -e 's/[▁▂▃▄▅▆▇█]+/BARS/' \
         -e 's/ (HTTP|connect) [^…]*…$/ \1 …/' -e 's/: [0-9] failures? needs?/: N failures need/' \
         -e 's/(retry|hold|release) by [a-z]+/\1 by NAME/g' -e 's/127\.0\.0\.1:[0-9]+/HOST:PORT/g' \

@@ -2,8 +2,8 @@
 //! wished for in between.
 //!
 //! One thread and one connection, so that nothing can pile up: the next round begins when the last
-//! one is answered, and not before a hundred times what that has taken, so that a terminal with a
-//! million failures spends no more than a hundredth of its time on being watched. Where nobody takes the
+//! one is answered, and not before a hundred times what that has taken (ten seconds at most), so that a
+//! busy terminal spends about a hundredth of its time on being watched. Where nobody takes the
 //! news, as on a line that has stopped, nothing more is asked.
 
 use super::seen::Seen;
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// Between two rounds, at least; and at most, whatever a round has taken.
 const EVERY: Duration = Duration::from_secs(1);
-const AT_MOST: Duration = Duration::from_secs(30);
+const AT_MOST: Duration = Duration::from_secs(10);
 /// The share of the time that questions may take.
 const SHARE: u32 = 100;
 /// Between two questions for what changes slowly, at least; the same share holds.

@@ -78,5 +78,7 @@ mod sql;
 mod surroundings;
 #[path = "blackbox/technician.rs"]
 mod technician;
+#[path = "blackbox/top.rs"]
+mod top;
 #[path = "blackbox/understanding.rs"]
 mod understanding;

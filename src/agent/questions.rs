@@ -272,7 +272,7 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     let ByStatus { pending, critical, held } = reader.counts()?;
     let mut reasons = Vec::new();
     if critical > 0 {
-        reasons.push(format!("{critical} need a person"));
+        reasons.push(format!("{critical} {} a person", if critical == 1 { "needs" } else { "need" }));
     }
     reasons.extend(facts.refusing.clone());
     // Those that need a person stand there already, as they are now.

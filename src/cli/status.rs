@@ -196,6 +196,8 @@ pub(super) fn next(standing: &Standing) -> String {
         format!("Next: set the clock, it is {}", skew(standing.health["clock_skew_ms"].as_i64()))
     } else if upstreams.is_empty() {
         "Next: configure an upstream, or: resyncd run --upstream https://…".to_owned()
+    } else if number(&standing.health, "held") > 0 {
+        "Next: resyncd list --status held; when they may go: resyncd release NR".to_owned()
     } else {
         "Nothing to do.".to_owned()
     }
@@ -213,9 +215,9 @@ fn write_screen(session: &Session, out: &mut impl Write, standing: &Standing) ->
     for name in ["pending", "critical", "held"] {
         writeln!(out, "{name:<15}{}", count(number(health, name)))?;
     }
-    let when = |name: &str| time(health, name).map_or_else(|| "-".to_owned(), |at| ago(at, now));
-    writeln!(out, "{:<15}{}", "oldest", when("oldest_created_at"))?;
-    writeln!(out, "{:<15}{}", "last delivery", when("last_delivery_at"))?;
+    let when = |name: &str, never: &str| time(health, name).map_or_else(|| never.to_owned(), |at| ago(at, now));
+    writeln!(out, "{:<15}{}", "oldest", when("oldest_created_at", "nothing is here"))?;
+    writeln!(out, "{:<15}{}", "last delivery", when("last_delivery_at", "none yet"))?;
     let free = health["disk_free_bytes"].as_u64().map_or_else(|| "unknown".to_owned(), bytes);
     writeln!(out, "{:<15}{}, disk free {free}", "database", bytes(number(health, "database_bytes")))?;
     writeln!(out, "{:<15}{}", "clock", skew(health["clock_skew_ms"].as_i64()))?;

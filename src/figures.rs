@@ -4,9 +4,15 @@
 //! begin with the process and are never stored. Whatever names a label has a bound here, because the
 //! names come from applications.
 
+pub mod digest;
+pub mod series;
+pub mod snapshot;
+pub mod told;
+
 use crate::limits::MAX_TYPES;
 use crate::moment::{AgentTime, WallTime};
 use crate::record::Class;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -283,7 +289,7 @@ pub struct Known {
 }
 
 /// Live failures by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ByStatus {
     /// To be sent by themselves.
     pub pending: u64,

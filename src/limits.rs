@@ -105,6 +105,13 @@ pub const METRICS_PATIENCE: Duration = Duration::from_secs(60);
 /// Types that have a name of their own in the metrics (`spec/07`); the rest is counted together.
 pub const MAX_TYPES: usize = 50;
 
+/// How long the time series is kept, in agent time.
+pub const SERIES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Tries that a digest of the history looks at.
+pub const MAX_DIGEST: usize = 200_000;
+/// Points of an answer about the time series; a longer span gets longer steps.
+pub const MAX_POINTS: i64 = 1000;
+
 /// Routes (entity type and action) that a canary chooses among.
 pub const MAX_ROUTES: usize = 200;
 

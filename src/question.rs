@@ -3,9 +3,13 @@
 //! Values only; `wire` reads them from a request, `store::reader` answers them.
 
 use crate::ids::{FailureName, Seq};
-use crate::limits::DEFAULT_PAGE;
+use crate::limits::{DEFAULT_PAGE, SERIES_KEPT};
 use crate::moment::WallTime;
 use crate::record::Status;
+use std::time::Duration;
+
+/// What is told of when nobody says since when.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Which failures are meant; what is absent does not narrow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,6 +164,10 @@ pub enum Question {
     History(HistoryQuery),
     /// `stats` since this time.
     Statistics(WallTime),
+    /// `digest` since this time.
+    Digest(WallTime),
+    /// `series` over so long until now.
+    Series(Duration),
     /// The numbers of the failures that a bulk operation means, in chunks.
     Select {
         /// Which.
@@ -184,6 +192,18 @@ impl Question {
     /// `stats`, over the last day unless asked otherwise.
     #[must_use]
     pub fn statistics(since: Option<WallTime>, now: WallTime) -> Self {
-        Self::Statistics(since.unwrap_or_else(|| now.before(std::time::Duration::from_secs(24 * 3600))))
+        Self::Statistics(since.unwrap_or_else(|| now.before(DAY)))
+    }
+
+    /// `digest`, over the last day unless asked otherwise.
+    #[must_use]
+    pub fn digest(since: Option<WallTime>, now: WallTime) -> Self {
+        Self::Digest(since.unwrap_or_else(|| now.before(DAY)))
+    }
+
+    /// `series`, over the last day unless asked otherwise, and no further back than it is kept.
+    #[must_use]
+    pub fn series(since: Option<WallTime>, now: WallTime) -> Self {
+        Self::Series(since.map_or(DAY, |since| now.since(since)).min(SERIES_KEPT))
     }
 }

@@ -86,6 +86,8 @@ mod sql;
 mod surroundings;
 #[path = "blackbox/technician.rs"]
 mod technician;
+#[path = "blackbox/top.rs"]
+mod top;
 #[path = "blackbox/transcripts.rs"]
 mod transcripts;
 #[path = "blackbox/understanding.rs"]

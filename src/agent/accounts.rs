@@ -1,6 +1,8 @@
-//! `history` and `stats`: what the reader found, as it is told.
+//! `history`, `stats` and `series`: what the reader found, as it is told.
 
-use super::questions::several;
+use super::questions::{Facts, several};
+use crate::figures::series::{Bucket, Series};
+use crate::figures::told::SeriesReply;
 use crate::limits::MAX_PAGE;
 use crate::question::{HistoryOf, HistoryQuery};
 use crate::record::wire_time;
@@ -12,6 +14,7 @@ use crate::wire::fields::{Code, Rejection};
 use crate::wire::history::{EntryView, GroupView, HistoryReply, StatisticsReply};
 use crate::wire::reply;
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 /// So many ids are named when a name means several.
 const MOST_NAMED: usize = 10;
@@ -86,6 +89,24 @@ fn entry_view(entry: &Entry) -> EntryView<'_> {
             sha256_after: operation.sha256_after.as_deref(),
         },
     }
+}
+
+/// What the table says of so long until now, and what the agent knows beyond it.
+pub(super) fn series(reader: &Reader, span: Duration, facts: &Facts) -> Result<SeriesReply, StoreError> {
+    let (now, unwritten) = facts.series.as_ref().expect("who asks for the series says when");
+    let since = now.agent.before(span);
+    let (before, mut kept) = reader.series(Bucket::of(since))?;
+    for more in unwritten {
+        let place = kept.partition_point(|kept| kept.bucket < more.bucket);
+        match kept.get_mut(place).filter(|kept| kept.bucket == more.bucket) {
+            Some(kept) => {
+                kept.counted.add(&more.counted);
+                kept.live = more.live;
+            }
+            None => kept.insert(place, more.clone()),
+        }
+    }
+    Ok(SeriesReply::from(&Series::of(since, *now, before, &kept, reader.counts()?)))
 }
 
 pub(super) fn statistics(found: Statistics) -> StatisticsReply {

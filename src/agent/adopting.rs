@@ -16,6 +16,7 @@ impl Agent {
     /// Takes the store as it is now.
     pub(super) fn adopt(&mut self, now: Moment) -> Result<(), StoreError> {
         self.adopt_alerts()?;
+        self.adopt_series()?;
         for quarantined in self.store.take_quarantined() {
             let kind = if quarantined.replaced { Kind::DatabaseReplaced } else { Kind::DatabaseCorrupt };
             let name = quarantined.path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -12,8 +12,9 @@
 use super::Agent;
 use super::leaving::{Exodus, Leaver, Task};
 use crate::config::Retention;
+use crate::figures::series::Bucket;
 use crate::ids::Seq;
-use crate::limits::{ARCHIVE_PIECE, BULK_CHUNK};
+use crate::limits::{ARCHIVE_PIECE, BULK_CHUNK, SERIES_KEPT};
 use crate::moment::{AgentTime, LONGEST_ABSENCE, Moment};
 use crate::policy::retention::Rule;
 use crate::record::{Leaving, Status};
@@ -338,6 +339,7 @@ impl Agent {
             Stage::Keys => {
                 let aged = self.store.age_keys(now.agent, BULK_CHUNK)?;
                 let gone = self.store.forget_keys(now.agent.before(history), BULK_CHUNK)?;
+                self.store.forget_series(Bucket::of(now.agent.before(SERIES_KEPT)), BULK_CHUNK)?;
                 self.round.deleted |= gone > 0;
                 if aged == BULK_CHUNK || gone == BULK_CHUNK { Some(stage) } else { Some(Stage::Files) }
             }

@@ -152,6 +152,7 @@ impl Agent {
             store_id: if row.terminal_id.is_some() { row.store_id.as_deref() } else { self.store_id.as_deref() },
         };
         let seq = self.store.insert(now, &row.new, &placed)?;
+        self.counting.sampling.recorded(placed.upstream);
         let created_at = row.created_at.unwrap_or(now.wall);
         let age = now.wall.as_millis().saturating_sub(created_at.as_millis()).max(0);
         self.store.give_past(

@@ -7,6 +7,7 @@
 use super::Agent;
 use super::outcomes::Outcome;
 use super::questions::Facts;
+use super::sampling::Sampling;
 use crate::figures::{Counters, Known, LineFigures};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::alert::Kind;
@@ -27,12 +28,14 @@ pub(super) struct Counting {
     pub(super) counters: Counters,
     pub(super) acknowledging: u32,
     acknowledged: u32,
+    pub(super) sampling: Sampling,
 }
 
 impl Agent {
     /// The round has ended, on disk or not at all.
     pub(super) fn count_round(&mut self, outcomes: &[Outcome], committed: bool) {
         self.counting.counters.round_ended(committed);
+        self.counting.sampling.round_ended(committed);
         let acknowledging = std::mem::take(&mut self.counting.acknowledging);
         if !committed {
             return;

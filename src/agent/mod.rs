@@ -25,7 +25,7 @@
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for; `editing`: what they change.
 //! - [`questions`]: what is only read; `accounts`: what was tried and done; `measuring`: what is counted
-//!   on the way.
+//!   on the way; `sampling`: the time series.
 //! - `leaving`: what leaves undelivered, by a person's word or by `cleaning`, the clean-up.
 //! - `upkeep`: work in chunks, between the rounds of others.
 //! - [`alerting`]: what people are told of.
@@ -50,6 +50,7 @@ pub mod questions;
 mod recording;
 mod reloading;
 mod routing;
+mod sampling;
 mod settling;
 mod upkeep;
 
@@ -266,6 +267,7 @@ impl Agent {
 
     /// Takes one event. What it changes is only certain after the round.
     pub fn handle(&mut self, now: Moment, event: Event) -> Flow {
+        self.turn_series(now.agent);
         match event {
             Event::Line { client, socket, peer, line } => return self.line(now, client, socket, peer, line),
             Event::Tried { seq, steps } => self.tried(now, seq, &steps),
@@ -294,6 +296,7 @@ impl Agent {
 
     /// Does what is due by itself: outcomes that could not be written, upkeep.
     pub fn tick(&mut self, now: Moment) {
+        self.turn_series(now.agent);
         self.settle_again(now);
         self.look_for_strangers(now);
         self.end_unbuilt(now);
@@ -332,6 +335,7 @@ impl Agent {
 
     fn commit(&mut self, now: Moment) -> Result<(), StoreError> {
         self.judge_alerts(now);
+        self.keep_series(now);
         if let Some(error) = self.round.failed.take() {
             self.store.rollback();
             return Err(error);
@@ -393,6 +397,8 @@ impl Agent {
             Ok(Request::Metrics) => (ask(question::Question::Metrics), Flow::Wait),
             Ok(Request::History(query)) => (ask(question::Question::History(query)), Flow::Wait),
             Ok(Request::Stats { since }) => (ask(question::Question::statistics(since, now.wall)), Flow::Wait),
+            Ok(Request::Series { since }) => (ask(question::Question::series(since, now.wall)), Flow::Wait),
+            Ok(Request::Digest { since }) => (ask(question::Question::digest(since, now.wall)), Flow::Wait),
             Ok(Request::Bulk(bulk)) => {
                 return self.bulk(now, client, peer, bulk, reference);
             }

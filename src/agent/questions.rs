@@ -6,7 +6,8 @@
 
 use super::{Agent, Inquiry, Line, accounts, measuring};
 use crate::config::upstream::Ordering;
-use crate::figures::Known;
+use crate::figures::series::Kept;
+use crate::figures::{ByStatus, Known};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::alert::{Alert, Kind};
@@ -14,7 +15,7 @@ use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
-use crate::store::reader::{Counts, Reader};
+use crate::store::reader::Reader;
 use crate::store::rows::{Found, Looked};
 use crate::wire::alerts::AlertsReply;
 use crate::wire::fields::{Code, Rejection};
@@ -53,6 +54,8 @@ pub struct Facts {
     pub alerts: Arc<Vec<Alert>>,
     /// Why a changed configuration is not in force.
     pub refused_reload: Option<String>,
+    /// For the series alone: when it was asked for, and what its table does not say yet.
+    pub series: Option<(Moment, Vec<Kept>)>,
 }
 
 impl Facts {
@@ -67,6 +70,7 @@ impl Facts {
             last_delivery_at,
             known: Some(Box::new(measuring::known_without_agent(now.agent, &stored))),
             alerts: Arc::new(reader.alerts()?),
+            series: Some((now, Vec::new())),
             ..Self::default()
         })
     }
@@ -143,6 +147,7 @@ impl Agent {
             refusing: self.refusing().map(|rejection| rejection.message),
             alerts: self.watch.shown(),
             known: None,
+            series: None,
             refused_reload: self.refused_reload.clone(),
         }
     }
@@ -159,7 +164,8 @@ impl Agent {
 
     pub(super) fn facts_for(&self, question: &Question, now: Moment) -> Facts {
         let known = (*question == Question::Metrics).then(|| Box::new(self.counted_so_far(now)));
-        Facts { known, ..self.facts(now) }
+        let series = matches!(question, Question::Series(_)).then(|| (now, self.unwritten_series(now)));
+        Facts { known, series, ..self.facts(now) }
     }
 
     /// `get`, on the loop's own connection: one look-up.
@@ -279,6 +285,10 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
         },
         Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
         Question::History(query) => accounts::history(reader, query, reference),
+        Question::Digest(since) => reader.digest(*since).map(|fields| reply::ok(&fields, reference)),
+        Question::Series(span) => {
+            accounts::series(reader, *span, &inquiry.facts).map(|fields| reply::ok(&fields, reference))
+        }
         Question::Statistics(since) => {
             reader.statistics(*since).map(|found| reply::ok(&accounts::statistics(found), reference))
         }
@@ -292,10 +302,10 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
 }
 
 fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
-    let Counts { pending, critical, held } = reader.counts()?;
+    let ByStatus { pending, critical, held } = reader.counts()?;
     let mut reasons = Vec::new();
     if critical > 0 {
-        reasons.push(format!("{critical} need a person"));
+        reasons.push(format!("{critical} {} a person", if critical == 1 { "needs" } else { "need" }));
     }
     reasons.extend(facts.refusing.clone());
     // Those that need a person stand there already, as they are now.

@@ -163,6 +163,7 @@ impl Agent {
             store_id: self.store_id.as_deref(),
         };
         let seq = self.store.insert(now, new, &placed)?;
+        self.counting.sampling.recorded(placed.upstream);
         self.watch.recorded(now.agent, &new.entity_type, &new.entity_id);
         if status == Status::Critical {
             self.watch.stir();

@@ -73,6 +73,8 @@ pub enum Command {
     Try(TryArgs),
     /// What is waiting, what is stuck, what to do next
     Status,
+    /// The same as a live screen, with the failures; shows one, sends it again, holds it
+    Top,
     /// What is wrong now, and what was in the last 24 hours
     Alerts,
     /// Failures that are not delivered

@@ -30,6 +30,8 @@ pub fn ask(config: &Config, line: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(Request::List(query)) => Question::List(query),
         Ok(Request::History(query)) => Question::History(query),
         Ok(Request::Stats { since }) => Question::statistics(since, wall()),
+        Ok(Request::Series { since }) => Question::series(since, wall()),
+        Ok(Request::Digest { since }) => Question::digest(since, wall()),
         Ok(Request::Get(name)) => Question::Get(name),
         Ok(Request::Alerts) => Question::Alerts,
         Ok(Request::Health) => Question::Health,

@@ -58,7 +58,7 @@ fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Resu
     }
     let now = wall();
     let rows: Vec<Vec<String>> = failures.iter().map(|failure| row(failure, now)).collect();
-    session.screen.table(&mut out, &["NR", "ENTITY", "ACTION", "STATE", "RETRIES", "AGE", "NEXT", "ERROR"], &rows)?;
+    session.screen.table(&mut out, &HEADING, &rows)?;
     let total = reply["total"].as_u64().unwrap_or_default();
     if let Some(next) = reply["next"].as_str() {
         writeln!(out, "{} of {}. Go on with: --after {next}", failures.len(), count(total))?;
@@ -66,7 +66,11 @@ fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Resu
     Ok(())
 }
 
-fn row(failure: &Value, now: WallTime) -> Vec<String> {
+/// What stands above the columns of [`row`].
+pub(super) const HEADING: [&str; 8] = ["NR", "ENTITY", "ACTION", "STATE", "RETRIES", "AGE", "NEXT", "ERROR"];
+
+/// A failure's cells.
+pub(super) fn row(failure: &Value, now: WallTime) -> Vec<String> {
     let next = match (failure["state"].as_str(), time(failure, "next_retry_at")) {
         (Some("scheduled"), Some(at)) => format!("in {}", span(at.since(now))),
         (Some("scheduled"), None) => "with the line".to_owned(),

@@ -36,6 +36,7 @@ pub mod statistics;
 pub mod status;
 pub mod stream;
 pub mod times;
+pub mod top;
 pub mod trial;
 pub mod words;
 
@@ -114,6 +115,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Man(args)) => manual::pages(args),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
+        Some(Command::Top) => top::run(global),
         Some(Command::Alerts) => alerts::run(global),
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Backup(args)) => backup::run(global, args),

@@ -47,6 +47,33 @@ impl Many {
         }
     }
 
+    /// The request, without whom it is about.
+    fn request(self, reason: Option<&str>, by: Option<&str>) -> Map<String, Value> {
+        let mut request = Map::new();
+        request.insert("op".into(), json!(self.op()));
+        if let Self::Retry { reset } = self {
+            request.insert("reset".into(), json!(reset));
+        }
+        if let Self::Discard { let_followers } = self {
+            request.insert("let_followers".into(), json!(let_followers));
+        }
+        sign(&mut request, reason, by);
+        request
+    }
+
+    /// What came of it.
+    fn said(self, reply: &Value) -> String {
+        let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
+        let skipped = match reply["skipped"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(_) => {
+                format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped"))
+            }
+        };
+        let followers = super::discard::followers(reply);
+        format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), self.done())
+    }
+
     /// What happens to them.
     fn done(self) -> &'static str {
         match self {
@@ -62,15 +89,7 @@ impl Many {
 pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let choice = Choice::of(&session, args, what.for_an_upstream())?;
-    let mut request = Map::new();
-    request.insert("op".into(), json!(what.op()));
-    if let Many::Retry { reset } = what {
-        request.insert("reset".into(), json!(reset));
-    }
-    if let Many::Discard { let_followers } = what {
-        request.insert("let_followers".into(), json!(let_followers));
-    }
-    sign(&mut request, args.reason.as_deref(), args.by.as_deref());
+    let mut request = what.request(args.reason.as_deref(), args.by.as_deref());
     if args.dry_run {
         request.insert("dry_run".into(), json!(true));
         let matched = in_parts(&session, &request, &choice)?;
@@ -82,14 +101,13 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
         confirm(false, &format!("{shown}They are {}.", what.done()))?;
     }
     let reply = in_parts(&session, &request, &choice)?;
-    let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
-    let skipped = match reply["skipped"].as_u64() {
-        None | Some(0) => String::new(),
-        Some(_) => format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped")),
-    };
-    let followers = super::discard::followers(&reply);
-    let said = format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), what.done());
-    answer(&session, &reply, &said)
+    answer(&session, &reply, &what.said(&reply))
+}
+
+/// The same on one failure, by its id; what came of it, in words.
+pub(super) fn one(session: &Session, what: Many, id: &str, reason: Option<&str>) -> Result<String, Failure> {
+    let choice = Choice::Named(vec![id.to_owned()]);
+    Ok(what.said(&in_parts(session, &what.request(reason, None), &choice)?))
 }
 
 /// As many at once as a request may name; the reply is what all of them come to.

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use time::UtcOffset;
+use unicode_width::UnicodeWidthChar;
 
 /// Where answers go, and how.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,19 @@ pub enum Tone {
     Warning,
     /// Somebody has to act.
     Bad,
+}
+
+impl Tone {
+    /// What a terminal calls it.
+    pub(super) fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Strong => Some("1"),
+            Self::Good => Some("32"),
+            Self::Warning => Some("33"),
+            Self::Bad => Some("31;1"),
+        }
+    }
 }
 
 /// Columns where no terminal and no `$COLUMNS` say how many: what a log, a mail or a ticket shows without breaking.
@@ -56,27 +70,32 @@ impl Screen {
         Self { width: width.filter(|columns| *columns > 0).unwrap_or(PIPED), colors }
     }
 
+    /// Lines of so many columns, for what paints them itself.
+    pub(super) fn unpainted(width: usize) -> Self {
+        Self { width, colors: false }
+    }
+
+    /// May it be painted?
+    pub(super) fn colors(self) -> bool {
+        self.colors
+    }
+
     /// A text in its tone.
     #[must_use]
     pub fn paint(self, tone: Tone, text: &str) -> String {
-        let code = match tone {
-            _ if !self.colors => return text.to_owned(),
-            Tone::Plain => return text.to_owned(),
-            Tone::Strong => "1",
-            Tone::Good => "32",
-            Tone::Warning => "33",
-            Tone::Bad => "31;1",
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        match tone.code() {
+            Some(code) if self.colors => format!("\x1b[{code}m{text}\x1b[0m"),
+            _ => text.to_owned(),
+        }
     }
 
     /// A table that fits: columns as wide as they need to be; where that is too wide, the widest ones
     /// are cut.
     pub fn table(self, out: &mut impl Write, heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let mut widths: Vec<usize> = heading.iter().map(|text| text.chars().count()).collect();
+        let mut widths: Vec<usize> = heading.iter().map(|text| columns(text)).collect();
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(columns(cell));
             }
         }
         self.narrow(&mut widths);
@@ -97,8 +116,9 @@ impl Screen {
     fn row(self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
         for (cell, width) in cells.iter().zip(widths) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "{:width$}{:GAP$}", shortened(cell, *width), "");
+            let cell = shortened(cell, *width);
+            line.push_str(&cell);
+            line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(columns(&cell))));
         }
         self.fit(line.trim_end())
     }
@@ -110,12 +130,27 @@ impl Screen {
     }
 }
 
-/// A text of at most so many characters; a cut one says so.
-fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+/// A text of at most so many columns; a cut one says so.
+fn shortened(text: &str, room: usize) -> String {
+    if columns(text) <= room {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let mut used = 1;
+    let fits = |c: &char| {
+        used += width(*c);
+        used <= room
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+/// Columns that a character takes: a Chinese one two, an accent that stands upon another one none.
+pub(super) fn width(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// Columns that a text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
 }
 
 /// A text of a reply, made harmless; nothing where there is none.
@@ -222,6 +257,16 @@ mod tests {
         let rows = [vec!["1".to_owned(), "a long error text".to_owned()]];
         screen.table(&mut out, &["NR", "ERROR"], &rows).expect("a Vec takes all");
         assert_eq!(String::from_utf8(out).expect("UTF-8"), "NR  ERROR\n1   a long …\n");
+    }
+
+    #[test]
+    fn tables_are_straight_with_characters_of_any_width() {
+        let mut out = Vec::new();
+        let rows =
+            [["日本", "x"], ["n\u{303}o", "x"], ["a日本語日本語", "x"]].map(|row| row.map(str::to_owned).to_vec());
+        Screen::unpainted(11).table(&mut out, &["A", "B"], &rows).expect("a Vec takes all");
+        let expected = "A         B\n日本      x\nn\u{303}o        x\na日本語…  x\n";
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
     }
 
     #[test]

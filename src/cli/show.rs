@@ -26,15 +26,15 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
             let Ok(known) = session.quietly(&history(&args.id, 1)) else { return Err(Failure::Failed(told)) };
             let id = text(&known.value["entries"][0], "failure_id");
             if session.quietly(&json!({"op": "get", "id": id})).is_err() {
-                return gone(&session, &id);
+                return gone(&session, &mut io::stdout().lock(), &id);
             }
             id
         }
         Err(other) => return Err(other),
     };
-    let Ok(found) = session.quietly(&json!({"op": "get", "id": id})) else { return gone(&session, &id) };
-    let failure = &found.value["failure"];
     let mut out = io::stdout().lock();
+    let Ok(found) = session.quietly(&json!({"op": "get", "id": id})) else { return gone(&session, &mut out, &id) };
+    let failure = &found.value["failure"];
     if session.json {
         let mut shown = failure.clone();
         if let (false, Some(fields)) = (args.payload, shown.as_object_mut()) {
@@ -43,9 +43,7 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
         }
         return Ok(writeln!(out, "{}", json!({"failure": shown, "history": whole_history(&session, &id)?}))?);
     }
-    tell(&session, &mut out, failure)?;
-    behind(&session, &mut out, failure)?;
-    tries(&session, &mut out, &id)?;
+    live(&session, &mut out, failure)?;
     if args.payload {
         let payload = failure["payload"].as_str().unwrap_or("(none)");
         writeln!(out, "\nPayload:\n{}", payload.lines().map(harmless).collect::<Vec<_>>().join("\n"))?;
@@ -55,6 +53,21 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// All that is told of a failure by its id, live or gone.
+pub(super) fn page(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
+    match session.quietly(&json!({"op": "get", "id": id})) {
+        Ok(found) => live(session, out, &found.value["failure"]),
+        Err(Failure::NotFound(_)) => gone(session, out, id),
+        Err(other) => Err(other),
+    }
+}
+
+fn live(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
+    tell(session, out, failure)?;
+    behind(session, out, failure)?;
+    tries(session, out, &text(failure, "id"))
 }
 
 /// The question for the newest entries of a failure.
@@ -110,7 +123,7 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
 fn standing(session: &Session, name: &str) -> String {
     let health = session.quietly(&json!({"op": "health"})).map_or(Value::Null, |reply| reply.value);
     let all = health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
-    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true))
+    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true, wall()))
 }
 
 fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
@@ -190,8 +203,7 @@ fn tries(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failur
 }
 
 /// A failure that has left: its history tells how.
-fn gone(session: &Session, id: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+fn gone(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
     if session.json {
         let history = whole_history(session, id)?;
         return Ok(writeln!(out, "{}", json!({"failure": Value::Null, "history": history}))?);
@@ -211,5 +223,5 @@ fn gone(session: &Session, id: &str) -> Result<(), Failure> {
     });
     let left = left.unwrap_or_else(|| "is not live any more".to_owned());
     writeln!(out, "{}.", session.screen.paint(Tone::Good, &left))?;
-    tries(session, &mut out, id)
+    tries(session, out, id)
 }

@@ -4,7 +4,7 @@ use crate::agent::Peer;
 use rustix::fd::AsFd;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -15,9 +15,13 @@ use std::sync::atomic::AtomicBool;
 /// A descriptor that can be read when the process is asked to stop. The second such signal ends the
 /// process at once, with exit 1.
 pub fn stop_signals() -> io::Result<UnixStream> {
+    stream_of(&[SIGTERM, SIGINT])
+}
+
+fn stream_of(signals: &[i32]) -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
+    for signal in signals.iter().copied() {
         // The order matters: the first signal finds the flag unset, and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&asked))?;
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
@@ -31,6 +35,23 @@ pub fn stop_signals() -> io::Result<UnixStream> {
 pub fn reload_signal() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
+    ours.set_nonblocking(true)?;
+    Ok(ours)
+}
+
+/// The same for a command that has taken the terminal: it is asked to stop, or the terminal goes. As with
+/// [`stop_signals`], the second one ends the process at once.
+pub fn end_signals() -> io::Result<UnixStream> {
+    stream_of(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// A stream that becomes readable when the terminal has another size, or the process goes on after it
+/// was stopped.
+pub fn terminal_signals() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for signal in [SIGWINCH, SIGCONT] {
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
     ours.set_nonblocking(true)?;
     Ok(ours)
 }

@@ -5,7 +5,7 @@
 //! read before its commit must not be acted on in the outside world before that.
 //!
 //! Each file here holds one table's statements beside the one function that runs each:
-//! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`alerts`], [`ledger`] (the agent's own row);
+//! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`alerts`], [`series`], [`ledger`] (the agent's own row);
 //! [`retention`] is what the clean-up asks and takes away, [`archive`] where it goes;
 //! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
 //! read-only side for questions that may take long.
@@ -19,6 +19,7 @@ pub mod audit;
 pub mod backup;
 pub mod ballast;
 pub mod check;
+pub mod digest;
 pub mod disk;
 pub mod door;
 pub mod editing;
@@ -36,6 +37,7 @@ pub mod reader;
 pub mod retention;
 pub mod rows;
 pub mod salvage;
+pub mod series;
 pub mod statistics;
 pub mod strangers;
 pub mod upstreams;
@@ -193,6 +195,12 @@ impl Store {
             self.before = Some(self.ledger.clone());
         }
         Ok(())
+    }
+
+    /// Is a round open?
+    #[must_use]
+    pub fn is_in_round(&self) -> bool {
+        self.before.is_some()
     }
 
     /// Ends the round: `Ok` means that all of it is on disk, synced. Without an open round there

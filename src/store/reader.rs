@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::open::OpenError;
 use super::rows::{Found, as_limit, columns, failure, head_of, look, order_condition};
 use super::{StoreError, StoreSettings};
+use crate::figures::ByStatus;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::limits::{BUSY_PATIENCE, MAX_PAGE_BYTES};
 use crate::policy::upstream::Upstream;
@@ -32,17 +33,6 @@ pub struct Page {
     pub total: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Seq>,
-}
-
-/// How many are live, by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// To be sent by themselves.
-    pub pending: u64,
-    /// Need a person.
-    pub critical: u64,
-    /// Stopped by a person.
-    pub held: u64,
 }
 
 /// What has not been sent.
@@ -161,13 +151,13 @@ impl Reader {
     }
 
     /// How many are live, by status.
-    pub fn counts(&self) -> Result<Counts, StoreError> {
+    pub fn counts(&self) -> Result<ByStatus, StoreError> {
         let count =
             |sql: &str| -> Result<u64, StoreError> { Ok(self.connection.query_row(sql, [], |row| row.get(0))?) };
         let critical = count("SELECT COUNT(*) FROM sync_failures WHERE status <> 'pending' AND status = 'critical'")?;
         let held = count("SELECT COUNT(*) FROM sync_failures WHERE status <> 'pending' AND status = 'held'")?;
         let all = count("SELECT COUNT(*) FROM sync_failures")?;
-        Ok(Counts { pending: all.saturating_sub(critical + held), critical, held })
+        Ok(ByStatus { pending: all.saturating_sub(critical + held), critical, held })
     }
 
     /// When the oldest live failure was recorded.

@@ -47,6 +47,8 @@ pub enum Request<'a> {
     Metrics,
     History(HistoryQuery),
     Stats { since: Option<WallTime> },
+    Series { since: Option<WallTime> },
+    Digest { since: Option<WallTime> },
     Bulk(Bulk),
     Edit(Box<Edit<'a>>),
     Discard(Discard),
@@ -61,8 +63,8 @@ pub enum Request<'a> {
 pub const APP_OPS: [&str; 5] = ["hello", "record", "get", "unsent", "health"];
 /// See [`APP_OPS`].
 pub const ADMIN_OPS: &[&str] = &[
-    "list", "history", "stats", "alerts", "metrics", "retry", "hold", "release", "discard", "edit", "flush", "pause",
-    "resume", "cleanup", "import", "reload",
+    "list", "history", "stats", "series", "digest", "alerts", "metrics", "retry", "hold", "release", "discard", "edit",
+    "flush", "pause", "resume", "cleanup", "import", "reload",
 ];
 
 /// Reads a line.
@@ -92,6 +94,8 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         "list" => list(fields).map(Request::List),
         "history" => history(fields).map(Request::History),
         "stats" => statistics(fields).map(|since| Request::Stats { since }),
+        "series" => statistics(fields).map(|since| Request::Series { since }),
+        "digest" => statistics(fields).map(|since| Request::Digest { since }),
         "metrics" => fields.finish(&[]).map(|()| Request::Metrics),
         "retry" => {
             let deed = Deed::Retry { reset: fields.flag("reset")? };

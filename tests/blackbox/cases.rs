@@ -142,6 +142,7 @@ fn the_payload_is_wrong() {
     agent.wait_critical(&id);
     let mut case = Case::of(&agent);
     case.types(&[]);
+    case.types(&["status"]);
     case.types(&["show", "1", "--payload"]);
     case.types_with(
         &["edit", "1", "--payload-file", "-", "--reason", "SKU of the old catalogue", "--yes"],
@@ -162,6 +163,7 @@ fn the_head_office_is_down() {
     agent.wait_upstream("offline");
     let mut case = Case::of(&agent);
     case.types(&[]);
+    case.types(&["status"]);
     case.types(&["list"]);
     case.types(&["show", "s-1"]);
     upstream.up();

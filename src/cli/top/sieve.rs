@@ -1,0 +1,143 @@
+//! What is typed behind `/`: which failures the live screen shows.
+//!
+//! `name=value` narrows as the option `--name` of `list` does, and so does a status alone; the agent
+//! looks then, through all that it has. Any other word is looked for in what is shown of a failure,
+//! among the first thousand of each status.
+
+use crate::cli::args::Filters;
+use crate::cli::choose;
+use crate::cli::render::text;
+use crate::limits::{DEFAULT_PAGE, MAX_PAGE};
+use serde_json::{Map, Value, json};
+
+/// So many rows are fetched for each status where no word has to be looked for.
+const ROWS: usize = 4 * DEFAULT_PAGE;
+const STATUSES: [&str; 3] = ["critical", "held", "pending"];
+
+/// A filter, understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sieve {
+    /// As it was typed.
+    pub(super) typed: String,
+    /// What the agent looks for, by the protocol's names.
+    fields: Map<String, Value>,
+    /// What is looked for in the rows, in lower case.
+    words: Vec<String>,
+}
+
+impl Sieve {
+    /// Reads what was typed; an error says what can be.
+    pub(super) fn parse(typed: &str) -> Result<Self, String> {
+        let mut filters = Filters::default();
+        let mut words = Vec::new();
+        for word in typed.split_whitespace() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) if !value.is_empty() => (name, value),
+                None if STATUSES.contains(&word) => ("status", word),
+                None => {
+                    words.push(word.to_lowercase());
+                    continue;
+                }
+                Some(_) => return Err(format!("{word} says no value")),
+            };
+            let field = match name {
+                "status" if !STATUSES.contains(&value) => {
+                    return Err(format!("status is one of {}", STATUSES.join(", ")));
+                }
+                "status" => &mut filters.status,
+                "type" => &mut filters.entity_type,
+                "entity" => &mut filters.entity,
+                "action" => &mut filters.action,
+                "upstream" => &mut filters.upstream,
+                "class" | "error-class" => &mut filters.error_class,
+                "since" => &mut filters.since,
+                "until" => &mut filters.until,
+                _ => return Err(format!("{name}= is none of type entity action upstream class status since until")),
+            };
+            *field = Some(value.to_owned());
+        }
+        let fields = choose::filter(&filters).map_err(|failure| failure.to_string())?;
+        Ok(Self { typed: typed.trim().to_owned(), fields, words })
+    }
+
+    /// Shows it everything?
+    pub(super) fn is_open(&self) -> bool {
+        self.fields.is_empty() && self.words.is_empty()
+    }
+
+    /// The questions whose answers are the rows, those that need a person first; none for a status of
+    /// which there is nothing.
+    pub(super) fn questions(&self, count: impl Fn(&str) -> u64) -> Vec<Value> {
+        let asked = |status: &&str| {
+            count(status) > 0 && self.fields.get("status").is_none_or(|only| only.as_str() == Some(*status))
+        };
+        let limit = if self.words.is_empty() { ROWS } else { MAX_PAGE };
+        let question = |status: &str| {
+            let mut question = Value::Object(self.fields.clone());
+            question["op"] = json!("list");
+            question["status"] = json!(status);
+            question["limit"] = json!(limit);
+            // Of those that need a person the newest, as `critical` shows them; of the others the next.
+            question["order"] = json!(if status == "critical" { "desc" } else { "asc" });
+            question
+        };
+        STATUSES.into_iter().filter(asked).map(question).collect()
+    }
+
+    /// Is every word somewhere in this failure?
+    pub(super) fn lets(&self, failure: &Value) -> bool {
+        let shown =
+            ["entity_type", "entity_id", "order_key", "action", "state", "error", "error_class", "upstream", "id"];
+        let shown: Vec<String> = shown.iter().map(|name| text(failure, name).to_lowercase()).collect();
+        let number = failure["seq"].to_string();
+        self.words.iter().all(|word| shown.iter().any(|text| text.contains(word)) || *word == number)
+    }
+
+    /// Has it words, so that not all that match may be found?
+    pub(super) fn looks_at_rows(&self) -> bool {
+        !self.words.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_statuses_are_the_agents_and_words_are_looked_for() {
+        let sieve = Sieve::parse(" type=SALE critical  Sku 4711 ").expect("a filter");
+        let questions = sieve.questions(|_| 1);
+        assert_eq!(questions.len(), 1, "only the status that was typed");
+        assert_eq!(
+            questions[0],
+            json!({"op": "list", "entity_type": "SALE", "status": "critical", "limit": 1000, "order": "desc"})
+        );
+        let refused = json!({"seq": 12, "entity_id": "s-4711", "error": "HTTP 422: unknown SKU"});
+        assert!(sieve.lets(&refused));
+        assert!(!sieve.lets(&json!({"seq": 4711, "error": "timed out"})));
+        assert!(Sieve::parse("12").expect("a filter").lets(&refused), "a number names a failure");
+        assert!(!Sieve::parse("2").expect("a filter").lets(&json!({"seq": 12})), "a whole one");
+    }
+
+    #[test]
+    fn what_there_is_nothing_of_is_not_asked_for() {
+        let open = Sieve::parse("").expect("a filter");
+        assert!(open.is_open() && open.lets(&json!({"seq": 1})));
+        let asked = open.questions(|status| u64::from(status != "held"));
+        let statuses: Vec<&str> = asked.iter().filter_map(|question| question["status"].as_str()).collect();
+        assert_eq!(statuses, ["critical", "pending"]);
+    }
+
+    #[test]
+    fn a_wrong_filter_says_what_would_be_right() {
+        for (typed, says) in [
+            ("kind=SALE", "type entity action"),
+            ("status=lost", "critical, held, pending"),
+            ("type=", "no value"),
+            ("since=yesterday", "expected a time"),
+        ] {
+            let said = Sieve::parse(typed).expect_err(typed);
+            assert!(said.contains(says), "{typed}: {said}");
+        }
+    }
+}

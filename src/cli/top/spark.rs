@@ -1,0 +1,28 @@
+//! A row of numbers as a row of bars. The numbers that matter stand beside it in words.
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A column for each value; the highest fills its column, and none at all is the lowest bar.
+pub(super) fn sparkline(values: &[u64]) -> String {
+    let most = values.iter().max().copied().unwrap_or(0);
+    values.iter().map(|value| bar(*value, most)).collect()
+}
+
+fn bar(value: u64, most: u64) -> char {
+    // Whatever is there stands above the lowest bar, however high the highest is.
+    let step = if value == 0 { 0 } else { (u128::from(value) * 7).div_ceil(u128::from(most)) };
+    BARS[usize::try_from(step).unwrap_or(7).min(7)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_fills_its_column_and_one_is_more_than_none() {
+        assert_eq!(sparkline(&[1, 0, 1, 50, 100]), "▂▁▂▅█");
+        assert_eq!(sparkline(&[0, 0]), "▁▁");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[u64::MAX, u64::MAX / 2]), "█▅");
+    }
+}

@@ -1,0 +1,159 @@
+//! The terminal while the live screen has it: its other screen, every key at once, no echo.
+//!
+//! Whoever leaves it, leaves it as it was: the end of the command and an error by [`Drop`], a panic on
+//! any thread by a hook that runs before the panic is told, so that it can be read. A signal that asks
+//! to stop ends the command in the ordinary way.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use std::io;
+use std::panic;
+use std::sync::{Mutex, PoisonError};
+
+/// The other screen, without a cursor; pasted text is marked.
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h";
+const LEAVE: &[u8] = b"\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
+/// What a terminal is taken for that does not tell its size.
+const USUAL: (usize, usize) = (80, 24);
+/// The largest that is drawn; a terminal may say anything.
+const LARGEST: (usize, usize) = (1000, 500);
+
+/// How the terminal was, while it is ours.
+struct Before {
+    output: OwnedFd,
+    settings: Termios,
+}
+
+static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
+
+/// The terminal, as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    output: OwnedFd,
+}
+
+impl Terminal {
+    /// Takes the terminal that these two are, until the value is dropped.
+    pub(super) fn take(output: impl AsFd) -> io::Result<Self> {
+        let output = output.as_fd().try_clone_to_owned()?;
+        let settings = tcgetattr(&output)?;
+        let kept = Before { output: output.try_clone()?, settings: settings.clone() };
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        let told = panic::take_hook();
+        panic::set_hook(Box::new(move |what| {
+            give_back();
+            told(what);
+        }));
+        let terminal = Self { output };
+        raw(&terminal.output, settings)?;
+        terminal.write(ENTER)?;
+        Ok(terminal)
+    }
+
+    /// Makes it ours again: somebody has stopped this process, and the shell had the terminal meanwhile.
+    pub(super) fn again(&self) -> io::Result<()> {
+        raw(&self.output, tcgetattr(&self.output)?)?;
+        self.write(ENTER)
+    }
+
+    /// Columns and rows.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let (columns, rows) =
+            tcgetwinsize(&self.output).map_or((0, 0), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let of = |told: usize, usual: usize, largest: usize| if told == 0 { usual } else { told.min(largest) };
+        (of(columns, USUAL.0, LARGEST.0), of(rows, USUAL.1, LARGEST.1))
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        write_all(&self.output, bytes)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Every key at once, and nothing of it shown or understood on the way.
+fn raw(output: &OwnedFd, mut settings: Termios) -> io::Result<()> {
+    settings.make_raw();
+    settings.special_codes[SpecialCodeIndex::VMIN] = 1;
+    settings.special_codes[SpecialCodeIndex::VTIME] = 0;
+    Ok(tcsetattr(output, OptionalActions::Flush, &settings)?)
+}
+
+/// Leaves the terminal as it was; the first who comes does it. A terminal that has gone needs nothing.
+fn give_back() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        let _ = write_all(&before.output, LEAVE);
+        let _ = tcsetattr(&before.output, OptionalActions::Now, &before.settings);
+    }
+}
+
+fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(output, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::LocalModes;
+    use std::fs::File;
+    use std::io::Read;
+
+    /// Who sits before the terminal, and the terminal.
+    fn pair() -> (File, OwnedFd) {
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&person).expect("it is granted");
+        unlockpt(&person).expect("it is unlocked");
+        let terminal = ioctl_tiocgptpeer(&person, OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the other end");
+        (File::from(person), terminal)
+    }
+
+    fn echoes(terminal: &OwnedFd) -> bool {
+        tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
+    fn seen(person: &mut File, ending: &[u8]) -> bool {
+        let (mut seen, mut piece) = (Vec::new(), [0; 256]);
+        while !seen.ends_with(ending) {
+            let read = person.read(&mut piece).expect("the terminal is open");
+            seen.extend_from_slice(&piece[..read]);
+        }
+        seen.starts_with(ENTER)
+    }
+
+    /// There is one place for the terminal in a process, so that its ends are one test.
+    #[test]
+    fn it_is_left_as_it_was_at_an_end_and_at_a_panic_of_any_thread() {
+        let (mut person, end) = pair();
+        let terminal = Terminal::take(&end).expect("it is a terminal");
+        assert!(!echoes(&end));
+        drop(terminal);
+        assert!(echoes(&end) && seen(&mut person, LEAVE));
+
+        let (mut person, end) = pair();
+        let terminal = Terminal::take(&end).expect("it is a terminal");
+        let panicked = std::thread::spawn(|| panic!("on purpose, while the terminal is taken")).join();
+        assert!(panicked.is_err());
+        assert!(echoes(&end) && seen(&mut person, LEAVE), "the hook has done it");
+        drop(terminal);
+    }
+
+    #[test]
+    fn what_is_no_terminal_is_not_taken() {
+        let file = tempfile::tempfile().expect("a file");
+        assert!(Terminal::take(&file).is_err());
+    }
+}

@@ -73,6 +73,8 @@ pub enum Command {
     Try(TryArgs),
     /// What is waiting, what is stuck, what to do next
     Status,
+    /// How it stands and what happened in a month, as one page for a ticket
+    Report(super::report::ReportArgs),
     /// What is wrong now, and what was in the last 24 hours
     Alerts,
     /// Failures that are not delivered

@@ -9,6 +9,7 @@ use crate::config::Config;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Session {
     pub json: bool,
     /// Only answers and errors.
     pub quiet: bool,
+    /// How long an answer may take; `None`: as long as it takes.
+    pub patience: Option<Duration>,
     /// Where questions go.
     asking: RefCell<Option<Client>>,
 }
@@ -62,7 +65,27 @@ impl Session {
     }
 
     fn with(config: Config, global: &Global) -> Self {
-        Self { config, screen: Screen::new(global), json: global.json, quiet: global.quiet, asking: RefCell::new(None) }
+        Self {
+            config,
+            screen: Screen::new(global),
+            json: global.json,
+            quiet: global.quiet,
+            patience: None,
+            asking: RefCell::new(None),
+        }
+    }
+
+    fn connect(&self) -> Result<Client, NoAgent> {
+        let client = Client::connect(&self.config.agent.admin_socket, Door::Admin)?;
+        match self.patience.map(|time| client.patience(time)) {
+            Some(Err(failure)) => Err(NoAgent::NotRunning(failure.to_string())),
+            _ => Ok(client),
+        }
+    }
+
+    /// Did the agent itself answer last, and not the store in its place?
+    pub(super) fn has_met_the_agent(&self) -> bool {
+        self.asking.borrow().is_some()
     }
 
     /// Asks what only reads; without an agent the store is opened.
@@ -79,7 +102,7 @@ impl Session {
     fn answer(&self, request: &Value) -> Result<Vec<u8>, Failure> {
         let mut asking = self.asking.borrow_mut();
         if asking.is_none() {
-            match Client::connect(&self.config.agent.admin_socket, Door::Admin) {
+            match self.connect() {
                 Ok(client) => *asking = Some(client),
                 Err(NoAgent::NotRunning(told)) if direct::exists(&self.config) => {
                     let line = direct::ask(&self.config, request.to_string().as_bytes())?;
@@ -103,7 +126,7 @@ impl Session {
     /// The same with the request's own text. On a connection of its own, for a person may have thought
     /// for long since the last question.
     pub fn order_line(&self, line: &[u8]) -> Result<Reply, Failure> {
-        let mut client = Client::connect(&self.config.agent.admin_socket, Door::Admin)?;
+        let mut client = self.connect()?;
         client.send(line)?;
         Self::judge(client.receive()?, self.json)
     }

@@ -110,7 +110,7 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
 fn standing(session: &Session, name: &str) -> String {
     let health = session.quietly(&json!({"op": "health"})).map_or(Value::Null, |reply| reply.value);
     let all = health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
-    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true))
+    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true, wall()))
 }
 
 fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {

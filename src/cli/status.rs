@@ -7,6 +7,7 @@ use super::session::Session;
 use super::{Failure, direct, words};
 use crate::io::clock::wall;
 use crate::limits::bytes;
+use crate::moment::WallTime;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -15,11 +16,14 @@ use std::time::Duration;
 const WRONG_CLOCK_MS: u64 = 5 * 60 * 1000;
 
 /// What both forms tell.
-struct Standing {
-    health: Value,
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// The `health` reply.
+    pub(super) health: Value,
     /// The newest failure that needs a person, where this user may see it.
-    critical: Option<Value>,
-    running: bool,
+    pub(super) critical: Option<Value>,
+    /// The agent has said so itself; else it was read from its store.
+    pub(super) running: bool,
 }
 
 /// `status`
@@ -43,9 +47,9 @@ pub fn brief(global: &Global) -> Result<(), Failure> {
         writeln!(out, "{}", standing.health)?;
         return Ok(());
     }
-    let (tone, line) = verdict(&standing);
+    let (tone, line) = verdict(&standing, wall());
     writeln!(out, "{}", session.screen.paint(tone, &line))?;
-    for line in upstreams(&standing) {
+    for line in upstreams(&standing, wall()) {
         writeln!(out, "{line}")?;
     }
     writeln!(out, "{}", next(&standing))?;
@@ -84,15 +88,15 @@ fn parse(line: &[u8]) -> Result<Value, Failure> {
     Err(Failure::Failed(harmless(value["error"]["message"].as_str().unwrap_or("it gave no reason"))))
 }
 
-fn number(health: &Value, name: &str) -> u64 {
+pub(super) fn number(health: &Value, name: &str) -> u64 {
     health[name].as_u64().unwrap_or_default()
 }
 
 /// The first line: what it comes to.
-fn verdict(standing: &Standing) -> (Tone, String) {
+pub(super) fn verdict(standing: &Standing, now: WallTime) -> (Tone, String) {
     let health = &standing.health;
     let [pending, critical, held] = ["pending", "critical", "held"].map(|name| number(health, name));
-    let oldest = time(health, "oldest_created_at").map(|at| format!(" (oldest {})", span(wall().since(at))));
+    let oldest = time(health, "oldest_created_at").map(|at| format!(" (oldest {})", span(now.since(at))));
     let oldest = oldest.unwrap_or_default();
     let held = if held > 0 { format!(", {} held", count(held)) } else { String::new() };
     let last = time(health, "last_delivery_at");
@@ -104,7 +108,7 @@ fn verdict(standing: &Standing) -> (Tone, String) {
         (0, 0) if held.is_empty() && number(health, "lost") == 0 => {
             let last = last.map_or_else(
                 || "Nothing was sent yet.".to_owned(),
-                |at| format!("Last delivery {} ago.", span(wall().since(at))),
+                |at| format!("Last delivery {} ago.", span(now.since(at))),
             );
             (Tone::Good, format!("ALL SENT. {last}"))
         }
@@ -117,21 +121,20 @@ fn verdict(standing: &Standing) -> (Tone, String) {
 }
 
 /// A line for each upstream.
-fn upstreams(standing: &Standing) -> Vec<String> {
+pub(super) fn upstreams(standing: &Standing, now: WallTime) -> Vec<String> {
     if !standing.running {
-        return vec!["The agent is not running: failures are kept, nothing is sent.".to_owned()];
+        return vec![words::NOT_RUNNING.to_owned()];
     }
     let all = standing.health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
     if all.is_empty() {
-        return vec!["No upstream is configured: failures are recorded, nothing is sent.".to_owned()];
+        return vec![words::NO_UPSTREAM.to_owned()];
     }
     let anything = number(&standing.health, "pending") > 0;
-    all.iter().map(|one| upstream(one, anything)).collect()
+    all.iter().map(|one| upstream(one, anything, now)).collect()
 }
 
 /// An upstream's line: how it stands, since when, why, and when it is tried next.
-pub(super) fn upstream(upstream: &Value, anything_waits: bool) -> String {
-    let now = wall();
+pub(super) fn upstream(upstream: &Value, anything_waits: bool, now: WallTime) -> String {
     let name = harmless(upstream["name"].as_str().unwrap_or_default());
     // A pause that nothing waits for is nobody's concern.
     let state = match upstream["state"].as_str().unwrap_or_default() {
@@ -154,7 +157,7 @@ pub(super) fn upstream(upstream: &Value, anything_waits: bool) -> String {
 }
 
 /// The last line: what to do.
-fn next(standing: &Standing) -> String {
+pub(super) fn next(standing: &Standing) -> String {
     if !standing.running {
         return "Next: systemctl start resyncd, or: resyncd run".to_owned();
     }
@@ -200,10 +203,10 @@ fn next(standing: &Standing) -> String {
 
 fn write_screen(session: &Session, out: &mut impl Write, standing: &Standing) -> io::Result<()> {
     let (health, now) = (&standing.health, wall());
-    let (tone, line) = verdict(standing);
+    let (tone, line) = verdict(standing, now);
     writeln!(out, "{}", session.screen.paint(tone, &line))?;
     writeln!(out)?;
-    for line in upstreams(standing) {
+    for line in upstreams(standing, now) {
         writeln!(out, "{line}")?;
     }
     writeln!(out)?;
@@ -225,7 +228,7 @@ fn write_screen(session: &Session, out: &mut impl Write, standing: &Standing) ->
 }
 
 /// What the upstream's clock says more than ours; its dates have whole seconds.
-fn skew(ms: Option<i64>) -> String {
+pub(super) fn skew(ms: Option<i64>) -> String {
     match ms {
         None => "not compared yet".to_owned(),
         Some(-2000..=2000) => "right, by the upstream's".to_owned(),

@@ -52,6 +52,31 @@ pub fn next_step(class: Option<&str>) -> &'static str {
     }
 }
 
+/// What a class of tries is, and what to do about it.
+#[must_use]
+pub fn advice(class: &str) -> &'static str {
+    match class {
+        "unreachable" => {
+            "The head office was not reached; costs no retry. Check line, name lookup, certificate: resyncd doctor."
+        }
+        "throttled" => "The head office asked for less; costs no retry. If it lasts: max_rate, or more room there.",
+        "busy" => {
+            "The head office could not just then; costs no retry while others fail too. If it lasts: tell head office."
+        }
+        "unsure" => "It may have arrived: the answer was lost, or proves nothing. It is sent again under the same key.",
+        "misconfigured" => {
+            "The head office lets nothing in as it is set up: credentials, certificate, clock. resyncd doctor looks."
+        }
+        "refused" => {
+            "The head office will not take it as it is. Put it right there, or: resyncd edit; then: resyncd retry."
+        }
+        "failed" => {
+            "The head office failed on this one, and each time costs a retry. Have it looked at there; then: resyncd retry."
+        }
+        _ => "",
+    }
+}
+
 /// What a state of an upstream means.
 #[must_use]
 pub fn upstream(state: &str) -> &'static str {
@@ -68,6 +93,35 @@ pub fn upstream(state: &str) -> &'static str {
         _ => "",
     }
 }
+
+/// `status`, `top`: nobody is there to send.
+pub const NOT_RUNNING: &str = "The agent is not running: failures are kept, nothing is sent.";
+/// `status`, `top`: nothing to send to.
+pub const NO_UPSTREAM: &str = "No upstream is configured: failures are recorded, nothing is sent.";
+
+/// `top`: the keys of its list, in 80 columns.
+pub const TOP_KEYS: &str = "arrows choose  Enter show  r send again  h hold  / filter  ? help  q quit";
+/// `top`: the keys of a failure's page.
+pub const TOP_PAGE_KEYS: &str = "arrows scroll  r send again  h hold, release  Esc back  q quit";
+/// `top`: all that it understands.
+pub const TOP_HELP: &str = "\
+Up Down PgUp PgDn Home End   choose a failure, or scroll its page
+Enter                        all that is known of the chosen failure; Esc: back
+r                            send it again now (as: resyncd retry)
+h                            hold it, or release one that is held
+/                            show only some; Esc: show all again
+Ctrl-L                       draw the screen anew
+q  Ctrl-C                    quit
+
+r and h ask first, and for a reason. Enter does it, Esc does not; who and why
+are kept in the audit, as with the commands.
+
+A filter is a status (critical, held, pending), name=value with the names
+type, entity, action, upstream, class, status, since (2h, 06:12), until,
+or any other words: those are looked for in what is shown of a failure.
+
+Pending ones are sent by themselves. Critical ones need a person. Held ones
+were stopped by a person. Nothing of all that is lost when this is closed.";
 
 /// `check --closing`: nothing waits.
 pub const ALL_SENT: &str = "ALL SENT. You can switch off; nothing is lost.";

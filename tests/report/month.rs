@@ -18,7 +18,7 @@ pub(crate) const HOSTILE: &str =
     "\"><script>alert('id')</script><img src=x onerror=alert(1)>\u{202e}${7*7}{{7*7}}&amp;</svg></style>";
 /// … in an id, which may hold no control character.
 const HOSTILE_ID: &str =
-    "x\"><script>window.hit=1</script><img src=https://evil.example/x onerror=window.hit=1>\u{202e}";
+    "x\"><script>document.title=1</script><img src=https://evil.example/x onerror=document.title=1>\u{202e}";
 
 /// Minutes of the month in which there was no line.
 const OFFLINE: [(i64, i64); 9] = [
@@ -98,7 +98,7 @@ fn deeds() -> Vec<(i64, Value)> {
             22 * DAY + 600,
             json!({"op": "retry", "filter": {"status": "critical"}, "reason": "InvoiceMapper is repaired"}),
         ),
-        (MONTH - 300, json!({"op": "hold", "filter": {"entity_id": "wrong-till"}, "reason": HOSTILE})),
+        (MONTH - 308, json!({"op": "hold", "filter": {"entity_id": "wrong-till"}, "reason": HOSTILE})),
     ];
     deeds.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     deeds

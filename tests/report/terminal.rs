@@ -1,5 +1,7 @@
 //! An agent whose clock, and whose head office, the test holds; it does with effects what the daemon does.
 
+#![allow(dead_code, reason = "two test programs use it, each a part")]
+
 use resyncd::agent::questions::{Answer, answer};
 use resyncd::agent::{Agent, ClientId, Effect, Event, Peer, Step, StepKind};
 use resyncd::config::{Config, Overrides, Surroundings};

@@ -84,6 +84,11 @@ fn element(out: &mut String, name: &str, class: &str, text: &str) {
 fn block(out: &mut String, block: &Block) {
     match block {
         Block::Words(text) => element(out, "p", "", text),
+        Block::List(texts) => {
+            out.push_str("<ul>\n");
+            texts.iter().for_each(|text| element(out, "li", "", text));
+            out.push_str("</ul>\n");
+        }
         Block::Heading(text) => element(out, "h3", "", text),
         Block::Figures(figures) => {
             out.push_str("<dl class=\"figures\">\n");
@@ -142,7 +147,7 @@ fn table(out: &mut String, table: &Table) {
     let numbers = |column: usize| {
         !table.rows.is_empty() && table.rows.iter().all(|row| matches!(row.get(column), Some(Cell::Number(_))))
     };
-    out.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">\n<table>\n<thead><tr>");
+    out.push_str("<div class=\"scroll\">\n<table>\n<thead><tr>");
     for (column, name) in table.head.iter().enumerate() {
         let class = if numbers(column) { " class=\"number\"" } else { "" };
         put!(out, "<th scope=\"col\"{class}>{}</th>", escape(name));

@@ -37,6 +37,8 @@ impl Section {
 pub(super) enum Block {
     /// A sentence.
     Words(String),
+    /// Several of them.
+    List(Vec<String>),
     /// A small heading.
     Heading(String),
     /// Figures with their names; a tone where somebody has to act.

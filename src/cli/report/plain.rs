@@ -23,6 +23,7 @@ pub(super) fn page(out: &mut impl Write, page: &Page) -> io::Result<()> {
 fn block(out: &mut impl Write, block: &Block) -> io::Result<()> {
     match block {
         Block::Words(text) => writeln!(out, "{}", harmless(text)),
+        Block::List(texts) => texts.iter().try_for_each(|text| writeln!(out, "- {}", harmless(text))),
         Block::Heading(text) => writeln!(out, "\n{}", harmless(text)),
         Block::Figures(figures) => {
             figures.iter().try_for_each(|figure| writeln!(out, "{:<15}{}", figure.name, harmless(&figure.value)))

@@ -118,8 +118,8 @@ fn numbers(gathered: &Gathered) -> Vec<Block> {
     let day_figures = day_figures.into_iter().map(|(name, number)| figure(name, count(number))).collect();
     let mut blocks = vec![Block::Figures(now_figures)];
     if !health.reasons.is_empty() {
-        let reasons = health.reasons.iter().take(ROWS).map(|reason| clip(reason, TEXT)).collect::<Vec<_>>().join("; ");
-        blocks.push(Block::Words(format!("Health: {}: {reasons}", health.state)));
+        let reasons = health.reasons.iter().take(ROWS).map(|reason| clip(reason, TEXT)).collect();
+        blocks.extend([Block::Words(format!("Health is {}:", health.state)), Block::List(reasons)]);
     }
     blocks.extend([Block::Heading("In the last 24 hours".to_owned()), Block::Figures(day_figures)]);
     blocks
@@ -173,15 +173,14 @@ fn tell(blocks: &mut Vec<Block>, story: &Story, now: WallTime) {
     blocks.push(Block::Words(clip(&format!("{class}: {error}"), 2 * TEXT)));
     let payload = match (&story.failure.payload_kind, &story.contents) {
         (None, _) => "no payload".to_owned(),
-        (Some(kind), None) => format!("payload: {kind}, not shown (--payloads shows it)"),
+        (Some(kind), None) => format!("payload: {kind}, left out of this report"),
         (Some(kind), Some(_)) => format!("payload: {kind}"),
     };
     let recorded = when(story.failure.created_at, now);
+    let retries = if *retry_count == 1 { "1 retry".to_owned() } else { format!("{retry_count} retries") };
     let upstream = story.failure.upstream.as_deref().unwrap_or("no upstream");
-    blocks.push(Block::Words(clip(
-        &format!("Recorded {recorded}; {retry_count} retries counted; {upstream}; {payload}."),
-        2 * TEXT,
-    )));
+    blocks
+        .push(Block::Words(clip(&format!("Recorded {recorded}; {retries} counted; {upstream}; {payload}."), 2 * TEXT)));
     blocks.push(Block::Words(words::next_step(error_class.as_deref()).to_owned()));
     blocks.push(Block::Verbatim(format!("resyncd show {seq}\nresyncd retry {seq}")));
     if !story.entries.is_empty() {

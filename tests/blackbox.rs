@@ -66,6 +66,8 @@ mod operations;
 mod payloads;
 #[path = "blackbox/reloading.rs"]
 mod reloading;
+#[path = "blackbox/report.rs"]
+mod report;
 #[path = "blackbox/requests.rs"]
 mod requests;
 #[path = "blackbox/routes.rs"]

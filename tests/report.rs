@@ -3,11 +3,14 @@
 //!
 //! `tests/report/run.sh` opens the same page in a browser.
 
+#[path = "report/fault.rs"]
+mod fault;
 #[path = "report/month.rs"]
 mod month;
 #[path = "report/terminal.rs"]
 mod terminal;
 
+use fault::{LARGEST, fault};
 use resyncd::moment::WallTime;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,9 +19,6 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-
-/// The bound of the page.
-const LARGEST: usize = 300 << 10;
 
 /// The month's state directory, written once for all tests; they only read it.
 fn month() -> &'static Path {
@@ -59,35 +59,6 @@ fn page(state: &Path, more: &[&str]) -> String {
     out(&resyncd(state, &[&["report", "-o", "-"], more].concat()))
 }
 
-/// Tags of a page, without what is between them; the style apart.
-fn tags(page: &str) -> Vec<&str> {
-    page.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default()).collect()
-}
-
-/// What is wrong with a page, if anything.
-fn fault(page: &str) -> Option<String> {
-    if page.len() > LARGEST {
-        return Some(format!("{} bytes", page.len()));
-    }
-    for tag in tags(page) {
-        let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap_or_default();
-        if ["script", "img", "iframe", "object", "embed", "link", "base", "form", "input", "a:href"].contains(&name) {
-            return Some(format!("a tag <{tag}>"));
-        }
-        let outside = ["src=", "http:", "https:", "//", "javascript:", "data:", "@import"];
-        let attribute = |word: &str| tag.contains(word) || tag.split(' ').any(|part| part.starts_with("on"));
-        if let Some(word) = outside.into_iter().find(|word| attribute(word)) {
-            return Some(format!("{word} in <{tag}>"));
-        }
-        if tag.contains("href=") && !tag.contains("href=\"#") {
-            return Some(format!("a reference in <{tag}>"));
-        }
-    }
-    let style = page.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).unwrap_or_default();
-    let outside = style.replace("url(#", "").contains("url(") || style.contains("@import");
-    outside.then(|| "a reference in the style".to_owned())
-}
-
 #[test]
 fn the_page_of_a_month_holds_everything_and_nothing_from_outside() {
     let page = page(month(), &[]);
@@ -117,7 +88,7 @@ fn the_page_of_a_month_holds_everything_and_nothing_from_outside() {
         "head office moves its database",
         "blocked, failing or paused",
         "no line",
-        "hold back 12 others",
+        "12 wait behind 1 of those",
         "The head office will not take it as it is.",
         "resyncd retry ",
         "terminal_id = &quot;till-07&quot;",

@@ -42,14 +42,16 @@ browse() {
     rm -rf "$work/profile"
     timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
         --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars \
-        --user-data-dir="$work/profile" --enable-logging=stderr --log-net-log="$work/net.json" "$@" \
+        --host-resolver-rules='MAP * ~NOTFOUND' --user-data-dir="$work/profile" --enable-logging=stderr --log-net-log="$work/net.json" "$@" \
         "file://$work/$page" 2>"$work/browser.log"
 }
 
-# What a page did that it must not: nothing is printed when it did nothing.
+# What a page did that it must not: nothing is printed when it did nothing. The browser itself looks for its
+# maker, and finds no name.
 misdeeds() {
     grep -a 'CONSOLE' "$work/browser.log" || true
-    grep -aoE '"url":"(https?|ftp|wss?|data):[^"]{0,80}' "$work/net.json" || true
+    grep -aoE '"url":"(https?|ftp|wss?|data):[^"]{0,80}' "$work/net.json" |
+        grep -avE '"url":"https?://[a-z0-9.]+\.(google|googleapis|gvt1)\.com/' | sort -u || true
     grep -aoE '<title>[^<]*' "$work/dom.html" | grep -v '^<title>resyncd on till-07' | grep -v '<title>Backlog\|<title>Delivered\|<title>Time' || true
 }
 

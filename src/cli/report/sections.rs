@@ -246,9 +246,9 @@ fn blocked(gathered: &Gathered) -> Vec<Block> {
         return vec![Block::Words("Nothing waits behind what needs a person.".to_owned())];
     }
     let words = format!(
-        "{} that need a person hold back {} others, which keep their order and go when the first has left.",
-        count(heads),
-        count(waiting)
+        "{} wait behind {} of those that need a person, keep their order, and go when the first has left.",
+        count(waiting),
+        count(heads)
     );
     let rows = digest.blocking.iter().map(|one| {
         vec![

@@ -23,11 +23,11 @@ pub(crate) type Office = fn(i64, Option<&str>) -> Ending;
 /// See the file's head.
 pub(crate) struct Terminal {
     pub(crate) dir: PathBuf,
+    config: Config,
     pub(crate) agent: Agent,
     pub(crate) at_ms: i64,
     pub(crate) office: Office,
     pub(crate) rounds: u64,
-    config: Config,
     /// The wall clock when the agent's time begins.
     born: WallTime,
 }

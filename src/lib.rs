@@ -54,7 +54,7 @@
 //! ## What is where on disk
 //!
 //! `<state_dir>/sync_failures.db` (the table of the same name, the history of tries, the audit, the
-//! keys, where the upstreams stand, the agent's own row), `lock`, `ballast` (room held back for a full
+//! keys, where the upstreams stand, a time series of thirty days, the agent's own row), `lock`, `ballast` (room held back for a full
 //! disk), `quarantine/` (a directory for each damaged database; [`store::quarantine`]), `archive/` (a file
 //! a month of what left undelivered; [`store::archive`]), `alert.json` (what people are told of).
 #![forbid(unsafe_code)]

@@ -72,6 +72,8 @@ mod passed;
 mod payloads;
 #[path = "blackbox/reloading.rs"]
 mod reloading;
+#[path = "blackbox/report.rs"]
+mod report;
 #[path = "blackbox/requests.rs"]
 mod requests;
 #[path = "blackbox/routes.rs"]

@@ -75,6 +75,8 @@ pub enum Command {
     Status,
     /// The same as a live screen, with the failures; shows one, sends it again, holds it
     Top,
+    /// How it stands and what happened in a month, as one page for a ticket
+    Report(super::report::ReportArgs),
     /// What is wrong now, and what was in the last 24 hours
     Alerts,
     /// Failures that are not delivered

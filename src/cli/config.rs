@@ -4,10 +4,11 @@ use super::Failure;
 use super::args::{Global, RunArgs};
 use super::render::harmless;
 use super::setup;
-use crate::config::EXAMPLE;
 use crate::config::shown::{Setting, settings};
+use crate::config::{Config, EXAMPLE, Origins, Overrides};
 use clap::Subcommand;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// `config`
@@ -47,26 +48,35 @@ fn check(global: &Global) -> Result<(), Failure> {
 /// As a file that could be read again, but for what is masked; with `--json` one line a key.
 fn show(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let (config, origins) = setup::config_and_origins(global, args)?;
-    let settings = settings(&config, &origins, &setup::overrides(global, args));
+    let overrides = setup::overrides(global, args);
     let mut out = io::stdout().lock();
-    let mut table = None;
-    for setting in &settings {
-        let Setting { header, path, key, value, origin } = setting;
-        if global.json {
+    if global.json {
+        for Setting { path, value, origin, .. } in &settings(&config, &origins, &overrides) {
             writeln!(out, "{}", json!({"key": path, "value": value, "origin": origin}))?;
-            continue;
         }
+        return Ok(());
+    }
+    Ok(out.write_all(as_file(&config, &origins, &overrides).as_bytes())?)
+}
+
+/// See [`show`].
+pub(super) fn as_file(config: &Config, origins: &Origins, overrides: &Overrides) -> String {
+    let mut file = String::new();
+    let mut table = None;
+    let settings = settings(config, origins, overrides);
+    for Setting { header, path, key, value, origin } in &settings {
         let now = path.strip_suffix(key.as_str());
+        // Writing to a String cannot fail.
         if table != Some(now) {
             let gap = if table.is_some() { "\n" } else { "" };
-            writeln!(out, "{gap}{}", harmless(header))?;
+            let _ = writeln!(file, "{gap}{}", harmless(header));
             table = Some(now);
         }
         let said = match value {
             Some(value) => format!("{key} = {value}"),
             None => format!("#{key} ="),
         };
-        writeln!(out, "{:<60} # {}", harmless(&said), harmless(origin))?;
+        let _ = writeln!(file, "{:<60} # {}", harmless(&said), harmless(origin));
     }
-    Ok(())
+    file
 }

@@ -29,6 +29,7 @@ pub mod operate;
 pub mod record;
 pub mod reload;
 pub mod render;
+pub mod report;
 pub mod session;
 pub mod setup;
 pub mod show;
@@ -116,6 +117,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::Top) => top::run(global),
+        Some(Command::Report(args)) => report::run(global, args),
         Some(Command::Alerts) => alerts::run(global),
         Some(Command::List(args)) => list::run(global, args),
         Some(Command::Backup(args)) => backup::run(global, args),

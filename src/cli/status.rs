@@ -230,7 +230,7 @@ fn write_screen(session: &Session, out: &mut impl Write, standing: &Standing) ->
 }
 
 /// What the upstream's clock says more than ours; its dates have whole seconds.
-fn skew(ms: Option<i64>) -> String {
+pub(super) fn skew(ms: Option<i64>) -> String {
     match ms {
         None => "not compared yet".to_owned(),
         Some(-2000..=2000) => "right, by the upstream's".to_owned(),

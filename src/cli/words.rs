@@ -52,6 +52,31 @@ pub fn next_step(class: Option<&str>) -> &'static str {
     }
 }
 
+/// What a class of tries is, and what to do about it.
+#[must_use]
+pub fn advice(class: &str) -> &'static str {
+    match class {
+        "unreachable" => {
+            "The head office was not reached; costs no retry. Check line, name lookup, certificate: resyncd doctor."
+        }
+        "throttled" => "The head office asked for less; costs no retry. If it lasts: max_rate, or more room there.",
+        "busy" => {
+            "The head office could not just then; costs no retry while others fail too. If it lasts: tell head office."
+        }
+        "unsure" => "It may have arrived: the answer was lost, or proves nothing. It is sent again under the same key.",
+        "misconfigured" => {
+            "The head office lets nothing in as it is set up: credentials, certificate, clock. resyncd doctor looks."
+        }
+        "refused" => {
+            "The head office will not take it as it is. Put it right there, or: resyncd edit; then: resyncd retry."
+        }
+        "failed" => {
+            "The head office failed on this one, and each time costs a retry. Have it looked at there; then: resyncd retry."
+        }
+        _ => "",
+    }
+}
+
 /// What a state of an upstream means.
 #[must_use]
 pub fn upstream(state: &str) -> &'static str {

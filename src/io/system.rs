@@ -114,3 +114,14 @@ pub fn seed() -> io::Result<u64> {
         Err(io::Error::other("the system gave too few random bytes"))
     }
 }
+
+/// The system's name and version, and the kernel's: `Debian GNU/Linux 12 (bookworm), Linux 6.1.0 x86_64`.
+#[must_use]
+pub fn release() -> String {
+    let files = ["/etc/os-release", "/usr/lib/os-release"];
+    let text = files.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+    let pretty = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let kernel = rustix::system::uname();
+    let words = [kernel.sysname(), kernel.release(), kernel.machine()].map(|word| word.to_string_lossy().into_owned());
+    format!("{}, {}", pretty.unwrap_or("unknown").trim_matches('"'), words.join(" "))
+}

@@ -43,7 +43,7 @@ fn stage(name: &str) -> Stage {
     let mut props = (None, Vec::new(), None);
     let mut upstream = |answer: fn() -> Answer| props.0.insert(Upstream::start(move |_| answer())).url();
     let agent = match name {
-        "history" => {
+        "history" | "looking-back" => {
             let picky = Upstream::start(|request| {
                 if request.text().contains("4711") {
                     Answer::json(422, r#"{"message":"unknown SKU"}"#)
@@ -165,8 +165,9 @@ pub(super) fn play(name: &str) -> (Vec<Spoken>, String, String) {
     (spoken, expected, found)
 }
 
-const VOLATILE: [&str; 21] = [
+const VOLATILE: [&str; 22] = [
     "id",
+    "last_at",
     "failure_id",
     "blocked_by",
     "at",

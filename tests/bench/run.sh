@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The benchmark: the release agent beside redis and beanstalkd, in one run.
+#
+#   tests/bench/run.sh [--quick] [GROUP…]     without a group: all of them
+#
+# --quick only shows that it works and that commits are shared; nothing of it is quoted.
+# packaging/doc/performance.md says what each cell means. BENCH_OUT (target/bench) gets table.md and
+# figures.json; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
+# round waits for a machine that nobody else uses; BENCH_AGENT is measured instead of a new build.
+# Works in a temporary directory and leaves nothing running.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+need() { # need COMMAND PACKAGE: installs a Debian package when its command is missing
+    command -v "$1" >/dev/null 2>&1 && return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "missing: $1 (Debian package $2)" >&2
+        return 1
+    fi
+    [ -n "${APT_UPDATED:-}" ] || { timeout 300 apt-get -qq update; APT_UPDATED=1; }
+    # A package that starts its own server would use the cores that are measured.
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d.bench && chmod +x /usr/sbin/policy-rc.d.bench
+    local ours=
+    [ -e /usr/sbin/policy-rc.d ] || { mv /usr/sbin/policy-rc.d.bench /usr/sbin/policy-rc.d; ours=1; }
+    DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends "$2" >/dev/null
+    [ -z "$ours" ] || rm -f /usr/sbin/policy-rc.d
+    rm -f /usr/sbin/policy-rc.d.bench
+}
+
+need redis-server redis-server
+need beanstalkd beanstalkd
+need nginx nginx-light
+
+TARGET=${CARGO_TARGET_DIR:-target}
+if [ -z "${BENCH_AGENT:-}" ]; then
+    cargo build --quiet --locked --release
+    export BENCH_AGENT="$TARGET/release/resyncd"
+fi
+BENCH_PACKAGES=$(cargo tree --locked --edges normal,build --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
+export BENCH_PACKAGES
+export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
+BENCH_AGENT=$(realpath "$BENCH_AGENT") exec cargo bench --quiet --locked --bench bench -- "$@"

@@ -13,18 +13,22 @@
 )]
 
 mod acknowledgements;
+mod delivery;
 mod drive;
 mod histogram;
 mod idle;
 mod load;
 mod machine;
+mod nginx;
 mod protocol;
 mod report;
 mod rounds;
 mod server;
+mod stored;
 
 use report::{Head, Row};
 use rounds::Bench;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::Programs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,7 +38,12 @@ use std::{env, fs};
 /// A group of cells: its name on the command line, and what measures it.
 type Group = (&'static str, fn(&mut Bench) -> Result<Vec<Row>, String>);
 
-const GROUPS: [Group; 2] = [("acknowledgements", acknowledgements::run), ("idle", idle::run)];
+const GROUPS: [Group; 4] = [
+    ("acknowledgements", acknowledgements::run),
+    ("stored", stored::run),
+    ("delivery", delivery::run),
+    ("idle", idle::run),
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -65,6 +74,7 @@ fn run() -> Result<ExitCode, String> {
     let patience = env::var("BENCH_PATIENCE").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(30);
     let agent = PathBuf::from(env::var_os("BENCH_AGENT").unwrap_or_else(|| "target/release/resyncd".into()));
     let agent = agent.canonicalize().map_err(|error| format!("{}: {error}", agent.display()))?;
+    raise_open_files()?;
     let work = Work::make()?;
     let packages = env::var("BENCH_PACKAGES").ok().and_then(|count| count.trim().parse().ok());
     let patience = Duration::from_secs(patience);
@@ -78,6 +88,14 @@ fn run() -> Result<ExitCode, String> {
     let head = head(&bench);
     write(&out, &head, &rows)?;
     Ok(if quick { worth(&rows) } else { ExitCode::SUCCESS })
+}
+
+/// A thousand idle clients need two thousand descriptors, half of them in the agent, which inherits the
+/// limit.
+fn raise_open_files() -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|error| format!("raising the limit of open files: {error}"))
 }
 
 fn names() -> String {

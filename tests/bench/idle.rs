@@ -1,4 +1,4 @@
-//! What the agent costs while nothing happens: memory, wake-ups, and the room that its binary takes.
+//! What the agent costs while nothing happens: wake-ups, and the room that its binary takes.
 
 use crate::machine;
 use crate::protocol::Kind;
@@ -24,17 +24,13 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
         (SETTLES, Duration::from_secs(60))
     };
     sleep(settles);
-    let memory = machine::memory(server.pid());
     let before = machine::sleeps(server.pid());
     sleep(watched);
     let wake_ups = (machine::sleeps(server.pid()) - before) as f64 * 60.0 / watched.as_secs_f64();
     server.stop()?;
     let size = fs::metadata(&bench.programs.agent).map_err(|error| error.to_string())?.len() as f64 / 1e6;
     let most = |figure| Goal::AtMost(Against::Figure(figure));
-    let megabytes = |bytes: u64| vec![bytes as f64 / 1e6];
     let mut rows = vec![
-        Row::new("memory", "memory idle", "MB").of_agent(megabytes(memory.resident)).goal(most(7.0)),
-        Row::new("memory_own", "of it its own", "MB").of_agent(megabytes(memory.anonymous)),
         Row::new("wake_ups", "wake-ups a minute, idle", "").of_agent(vec![wake_ups]).goal(most(6.0)),
         Row::new("binary", "binary", "MB").of_agent(vec![size]).goal(most(5.5)),
     ];

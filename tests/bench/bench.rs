@@ -13,6 +13,7 @@
 )]
 
 mod acknowledgements;
+mod backlog;
 mod delivery;
 mod drive;
 mod histogram;
@@ -38,10 +39,11 @@ use std::{env, fs};
 /// A group of cells: its name on the command line, and what measures it.
 type Group = (&'static str, fn(&mut Bench) -> Result<Vec<Row>, String>);
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("acknowledgements", acknowledgements::run),
     ("stored", stored::run),
     ("delivery", delivery::run),
+    ("backlog", backlog::run),
     ("idle", idle::run),
 ];
 
@@ -76,9 +78,10 @@ fn run() -> Result<ExitCode, String> {
     let agent = agent.canonicalize().map_err(|error| format!("{}: {error}", agent.display()))?;
     raise_open_files()?;
     let work = Work::make()?;
+    let shapes = env::var_os("BENCH_SHAPES").map(PathBuf::from);
     let packages = env::var("BENCH_PACKAGES").ok().and_then(|count| count.trim().parse().ok());
     let patience = Duration::from_secs(patience);
-    let mut bench = Bench { programs: Programs { agent }, dir: work.0.clone(), quick, patience, packages };
+    let mut bench = Bench { programs: Programs { agent, shapes }, dir: work.0.clone(), quick, patience, packages };
     let mut rows = Vec::new();
     for (name, measure) in GROUPS {
         if wanted.is_empty() || wanted.iter().any(|group| group == name) {

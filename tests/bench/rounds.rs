@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Cores that others may use without spoiling a figure: what a sampled clock is wrong by, and the
 /// bookkeeping of an idle system.
-const TOLERATED: f64 = 0.12;
+pub(crate) const TOLERATED: f64 = 0.12;
 
 /// What all cells have in common.
 pub(crate) struct Bench {

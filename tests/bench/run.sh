@@ -36,7 +36,17 @@ if [ -z "${BENCH_AGENT:-}" ]; then
     cargo build --quiet --locked --release
     export BENCH_AGENT="$TARGET/release/resyncd"
 fi
+built() { # built NAME: builds a program of the benchmark, and says where it is
+    cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+case " $* " in
+    # Built together with the whole agent, it takes longer than a quick run may.
+    *" --quick "*) ;;
+    *) BENCH_SHAPES=$(built shapes) && export BENCH_SHAPES ;;
+esac
+BENCH=$(built bench)
 BENCH_PACKAGES=$(cargo tree --locked --edges normal,build --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
 export BENCH_PACKAGES
 export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
-BENCH_AGENT=$(realpath "$BENCH_AGENT") exec cargo bench --quiet --locked --bench bench -- "$@"
+BENCH_AGENT=$(realpath "$BENCH_AGENT") exec "$BENCH" "$@"

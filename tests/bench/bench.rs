@@ -21,6 +21,7 @@ mod idle;
 mod load;
 mod machine;
 mod nginx;
+mod plot;
 mod protocol;
 mod report;
 mod rounds;
@@ -137,6 +138,9 @@ fn write(out: &Path, head: &Head, rows: &[Row]) -> Result<(), String> {
     fs::create_dir_all(out).map_err(fails)?;
     let table = report::table(head, rows);
     print!("{table}");
+    if let Some(plot) = plot::svg(head, rows) {
+        fs::write(out.join("plot.svg"), plot).map_err(fails)?;
+    }
     fs::write(out.join("table.md"), &table).map_err(fails)?;
     fs::write(out.join("figures.json"), report::figures(head, rows)).map_err(fails)
 }

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# What a record and a delivery cost in instructions and allocations: counts that are the same on a busy
+# What a record, a delivery and a claim cost in instructions and allocations: counts that are the same on a busy
 # machine, so that a regression is seen there too.
 #
-#   tests/bench/instructions.sh                     fails when a count has grown by more than 3 %
+#   tests/bench/instructions.sh [--quick]               fails when a count has grown by more than 3 %
 #   UPDATE_INSTRUCTIONS=1 tests/bench/instructions.sh   writes them down anew
 #
+# --quick leaves some counts out, and the claim, which is counted in a program that is built together with
+# the whole agent.
 # The release agent runs under valgrind twice with different numbers of records; the difference belongs to
 # the records alone. Counts are kept in tests/bench/instructions.txt, for one architecture; they change
 # with the compiler too. INSTRUCTIONS_AGENT is counted instead of a new build.
 # Works in a temporary directory and leaves nothing running.
 set -euo pipefail
+# A count that failed inside $(…) ends it too.
+shopt -s inherit_errexit
 cd "$(dirname "$0")/../.."
 KEPT=tests/bench/instructions.txt
 GROWTH=3
@@ -35,8 +39,13 @@ if [ -z "$AGENT" ]; then
     AGENT="$TARGET/release/resyncd"
 fi
 AGENT=$(realpath "$AGENT")
-DRIVER=$(cargo bench --quiet --locked --bench bench --no-run --message-format=json |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+built() { # built NAME: builds a program of the benchmark, and says where it is
+    cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+DRIVER=$(built bench)
+QUICK=${1:-}
+[ -n "$QUICK" ] || SHAPES=$(built shapes)
 
 WORK=$(mktemp -d /tmp/resyncd-count.XXXXXX)
 PID=
@@ -84,27 +93,44 @@ PYTHON
 
 until_reply() { # until_reply REQUEST PATTERN: asks until the reply has it
     local reply
-    for _ in $(seq 300); do
+    for _ in $(seq 120); do
         reply=$(ask "$1")
         case "$reply" in *$2*) return 0 ;; esac
-        sleep 0.2
+        sleep 0.5
     done
     echo "never $2: $reply" >&2
     return 1
 }
 
-# run TOOL RECORDS IN_FLIGHT WHAT: what one agent took for them, as valgrind says it. WHAT: record, deliver
-#
-# The kernel would tell the agent of a page (the vDSO) that valgrind has taken away; strace keeps it from
-# asking, and everything else runs untouched.
+# Under valgrind. The kernel would tell of a page (the vDSO) that valgrind has taken away; strace keeps
+# programs from asking, and everything else runs untouched. The process is the program's own.
+counted() { # counted TOOL PROGRAM ARGUMENT…: what it took stands in $WORK/count
+    local tool=$1
+    shift
+    exec strace -D -qq -f --seccomp-bpf -o /dev/null -e trace=prctl -e inject=prctl:error=EINVAL \
+        valgrind --tool="$tool" "--$tool-out-file=/dev/null" --fair-sched=try --log-file="$WORK/count" "$@"
+}
+
+took() { # took TOOL: instructions for callgrind, blocks that were allocated for dhat
+    case "$1" in
+        callgrind) sed -n 's/.*Collected : \([0-9]*\)$/\1/p' "$WORK/count" ;;
+        dhat) sed -n 's/.*Total: .* in \([0-9,]*\) blocks$/\1/p' "$WORK/count" | tr -d , ;;
+    esac >"$WORK/answer"
+    [ -s "$WORK/answer" ] || { cat "$WORK/count" >&2; return 1; }
+}
+
+# run TOOL RECORDS IN_FLIGHT WHAT: what one agent took for them. WHAT: record, deliver, claim
 run() {
     local tool=$1 records=$2 in_flight=$3 what=$4 url=http://127.0.0.1:9/
+    if [ "$what" = claim ]; then
+        (BENCH_DIR=$WORK counted "$tool" "$SHAPES" claim "$records")
+        took "$tool"
+        return
+    fi
     [ "$what" = record ] || url="http://127.0.0.1:$PORT/"
     rm -rf "$WORK/state" "$WORK/socket"
     printf '[upstream.office]\nurl = "%s"\nconcurrency = 1\n' "$url" >"$WORK/resyncd.toml"
-    strace -D -qq -f --seccomp-bpf -o /dev/null -e trace=prctl -e inject=prctl:error=EINVAL \
-        valgrind --tool="$tool" "--$tool-out-file=/dev/null" --fair-sched=try --log-file="$WORK/count" \
-        "$AGENT" run --log error --config "$WORK/resyncd.toml" --state-dir "$WORK/state" \
+    counted "$tool" "$AGENT" run --log error --config "$WORK/resyncd.toml" --state-dir "$WORK/state" \
         --socket "$WORK/socket" --admin-socket "$WORK/admin" 2>"$WORK/agent.log" &
     PID=$!
     for _ in $(seq 600); do
@@ -122,11 +148,7 @@ run() {
     kill -TERM "$PID"
     wait "$PID" || { cat "$WORK/agent.log" "$WORK/count" >&2; return 1; }
     PID=
-    # callgrind: instructions; dhat: blocks that were allocated.
-    case "$tool" in
-        callgrind) sed -n 's/.*Collected : \([0-9]*\)$/\1/p' "$WORK/count" ;;
-        dhat) sed -n 's/.*Total: .* in \([0-9,]*\) blocks$/\1/p' "$WORK/count" | tr -d , ;;
-    esac >"$WORK/answer"
+    took "$tool"
 }
 
 # each TOOL FEW MANY IN_FLIGHT WHAT: what one more record takes
@@ -138,27 +160,36 @@ each() {
     python3 -c "print(round(($(cat "$WORK/answer") - $few) / ($3 - $2), 1 if '$1' == 'dhat' else None))"
 }
 
-{
-    echo "# What one record or one delivery takes; tests/bench/instructions.sh says how it is counted."
-    echo "# $(uname -m), $(rustc --version | cut -d ' ' -f 1-2)"
-    echo "instructions_record_1_at_a_time $(each callgrind 300 1100 1 record)"
-    echo "instructions_record_64_at_a_time $(each callgrind 640 2560 64 record)"
-    echo "instructions_record_64_at_a_time_and_deliver $(each callgrind 320 960 64 deliver)"
-    echo "allocations_record_64_at_a_time $(each dhat 640 1920 64 record)"
-    echo "allocations_record_64_at_a_time_and_deliver $(each dhat 320 640 64 deliver)"
-} >"$WORK/now"
+count() { # count NAME TOOL FEW MANY IN_FLIGHT WHAT
+    local found
+    found=$(each "${@:2}")
+    echo "$1 $found" >>"$WORK/now"
+}
+
+echo "# What one more takes; tests/bench/instructions.sh says how it is counted." >"$WORK/now"
+echo "# $(uname -m), $(rustc --version | cut -d ' ' -f 1-2)" >>"$WORK/now"
+count instructions_record_64_at_a_time callgrind 640 2560 64 record
+count instructions_record_64_at_a_time_and_deliver callgrind 320 960 64 deliver
+count allocations_record_64_at_a_time dhat 640 1920 64 record
+if [ -z "$QUICK" ]; then
+    count instructions_record_1_at_a_time callgrind 300 1100 1 record
+    count instructions_claim_the_next_10 callgrind 200 2200 - claim
+    count allocations_record_64_at_a_time_and_deliver dhat 320 960 64 deliver
+fi
 
 if [ -n "${UPDATE_INSTRUCTIONS:-}" ]; then
     cp "$WORK/now" "$KEPT"
     cat "$KEPT"
     exit 0
 fi
-python3 - "$KEPT" "$WORK/now" "$GROWTH" <<'PYTHON'
+python3 - "$KEPT" "$WORK/now" "$GROWTH" "$QUICK" <<'PYTHON'
 import sys
 kept, now = ({name: float(count) for name, count in (line.split() for line in open(path) if line[0] != "#")}
              for path in sys.argv[1:3])
-growth, worse = float(sys.argv[3]), []
-for name in kept.keys() | now.keys():
+growth, quick, worse = float(sys.argv[3]), sys.argv[4], []
+for name in sorted(kept.keys() | now.keys()):
+    if name not in now and quick:
+        continue
     if name not in kept or name not in now:
         worse.append(f"{name} is counted or kept, but not both")
         continue

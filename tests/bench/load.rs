@@ -9,6 +9,7 @@ use crate::protocol::{Replies, Requests};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -101,7 +102,14 @@ pub(crate) fn drive(
 fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>) -> Result<(), String> {
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     events.clear();
-    epoll::wait(epoll, spare_capacity(events), Some(&patience)).map_err(|error| error.to_string())?;
+    loop {
+        match epoll::wait(epoll, spare_capacity(events), Some(&patience)) {
+            // A machine that was stopped for a moment.
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.to_string()),
+            Ok(_) => break,
+        }
+    }
     if events.is_empty() { Err(format!("no answer for {PATIENCE:?}")) } else { Ok(()) }
 }
 

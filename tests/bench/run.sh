@@ -4,8 +4,8 @@
 #   tests/bench/run.sh [--quick] [GROUP…]     without a group: all of them
 #
 # --quick only shows that it works and that commits are shared; nothing of it is quoted.
-# packaging/doc/performance.md says what each cell means. BENCH_OUT (target/bench) gets table.md and
-# figures.json; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
+# packaging/doc/performance.md says what each cell means. BENCH_OUT (target/bench) gets table.md,
+# figures.json and plot.svg; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
 # round waits for a machine that nobody else uses; BENCH_AGENT is measured instead of a new build.
 # Works in a temporary directory and leaves nothing running.
 set -euo pipefail

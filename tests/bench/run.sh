@@ -18,13 +18,9 @@ need() { # need COMMAND PACKAGE: installs a Debian package when its command is m
         return 1
     fi
     [ -n "${APT_UPDATED:-}" ] || { timeout 300 apt-get -qq update; APT_UPDATED=1; }
-    # A package that starts its own server would use the cores that are measured.
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d.bench && chmod +x /usr/sbin/policy-rc.d.bench
-    local ours=
-    [ -e /usr/sbin/policy-rc.d ] || { mv /usr/sbin/policy-rc.d.bench /usr/sbin/policy-rc.d; ours=1; }
     DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends "$2" >/dev/null
-    [ -z "$ours" ] || rm -f /usr/sbin/policy-rc.d
-    rm -f /usr/sbin/policy-rc.d.bench
+    # The package's own server would use the cores that are measured, and is not to be left running.
+    if [ -d /run/systemd/system ]; then systemctl --quiet disable --now "${2%-light}" || true; fi
 }
 
 need redis-server redis-server

@@ -5,7 +5,7 @@ use crate::load::{Load, Until, drive};
 use crate::machine::{self, Memory, Watch};
 use crate::protocol::{Body, Kind, Requests};
 use crate::report::{Against, Goal, Row};
-use crate::rounds::Bench;
+use crate::rounds::{Bench, Spoiled};
 use crate::server::{Server, Start};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -24,6 +24,8 @@ struct Stored {
     after_start: Memory,
     /// Of each start, in milliseconds.
     first_answers: Vec<f64>,
+    /// Of the starts only: memory is the same on a busy machine.
+    spoiled: Option<Spoiled>,
 }
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
@@ -51,6 +53,10 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
         row("first.0", "first answer, empty", "ms", &|it| it[0].first_answers.clone()).goal(most(10.0)),
         row("first.1m", "first answer, 1 M stored", "ms", &|it| it[1].first_answers.clone()).goal(most(30.0)),
     ];
+    for row in rows.iter_mut().filter(|row| row.key.starts_with("first.")) {
+        let size = usize::from(row.key == "first.1m");
+        row.spoiled = of_each.iter().find_map(|server| server[size].spoiled.as_ref()).map(ToString::to_string);
+    }
     rows.iter().for_each(Bench::show);
     rows.push(inserting(bench)?);
     rows.push(idle_clients(bench)?);
@@ -66,24 +72,20 @@ fn stored(bench: &mut Bench, kind: Kind, records: u64) -> Result<Stored, String>
     drive(&server.socket, &Requests::new(kind, Body::OwnEntity), FILL, Until::Records(records), &mut 0)?;
     let memory = machine::memory(server.pid());
     server.stop()?;
-    let mut first_answers = Vec::new();
-    let mut after_start = memory;
-    for _ in 0..bench.rounds() {
-        if !bench.quick {
-            bench.wait_for_quiet();
-        }
-        let server = if records == 0 {
-            let dir = bench.fresh(kind);
-            Server::start(&bench.programs, kind, &dir, &Start::default())?
-        } else {
-            Server::start(&bench.programs, kind, &dir, &Start::default())?
-        };
-        first_answers.push(server.first_answer.as_secs_f64() * 1000.0);
-        sleep(Duration::from_millis(300));
-        after_start = machine::memory(server.pid());
+    let what = format!("starting {} with {records} records", kind.name());
+    let (starts, spoiled) = bench.undisturbed(&what, bench.rounds(), |bench| {
+        let dir = if records == 0 { bench.fresh(kind) } else { dir.clone() };
+        let watch = Watch::begin(&[]);
+        let server = Server::start(&bench.programs, kind, &dir, &Start::default())?;
+        sleep(Duration::from_millis(500));
+        let others = watch.cores_of_others(&[server.pid()]);
+        let start = (server.first_answer.as_secs_f64() * 1000.0, machine::memory(server.pid()));
         server.stop()?;
-    }
-    Ok(Stored { memory, after_start, first_answers })
+        Ok((start, others))
+    })?;
+    let first_answers = starts.iter().map(|(answer, _)| *answer).collect();
+    let after_start = starts.first().map_or(memory, |(_, memory)| *memory);
+    Ok(Stored { memory, after_start, first_answers, spoiled })
 }
 
 /// 64 at a time, with three millions and with ten thousand stored, in turns.

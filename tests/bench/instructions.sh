@@ -39,9 +39,9 @@ if [ -z "$AGENT" ]; then
     AGENT="$TARGET/release/resyncd"
 fi
 AGENT=$(realpath "$AGENT")
-built() { # built NAME: builds a program of the benchmark, and says where it is
+built() { # built NAME: builds a program of the benchmark (and the agent with it), and says where it is
     cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+        grep -F '"kind":["bench"]' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 DRIVER=$(built bench)
 QUICK=${1:-}

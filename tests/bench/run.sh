@@ -32,9 +32,9 @@ if [ -z "${BENCH_AGENT:-}" ]; then
     cargo build --quiet --locked --release
     export BENCH_AGENT="$TARGET/release/resyncd"
 fi
-built() { # built NAME: builds a program of the benchmark, and says where it is
+built() { # built NAME: builds a program of the benchmark (and the agent with it), and says where it is
     cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+        grep -F '"kind":["bench"]' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 case " $* " in
     # Built together with the whole agent, it takes longer than a quick run may.

@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// A backlog that does not leave for so long never will.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A backlog: how many, recorded how many at a time, sent by how many.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ struct Drained {
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     let size = |records: u64| if bench.quick { records / 100 } else { records };
     let at_a_time = |in_flight| Load { clients: 1, in_flight };
-    let drains = [1, 4].map(|senders| Backlog { records: size(60_000), load: at_a_time(100), senders });
+    let drains = [1, 4].map(|senders| Backlog { records: size(20_000), load: at_a_time(100), senders });
     let one = Backlog { records: size(5_000), load: at_a_time(1), senders: 1 };
     let many = Backlog { records: size(64_000), load: at_a_time(64), senders: 64 };
     let mut rows = Vec::new();

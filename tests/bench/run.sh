@@ -45,4 +45,17 @@ BENCH=$(built bench)
 BENCH_PACKAGES=$(cargo tree --locked --edges normal,build --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
 export BENCH_PACKAGES
 export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
-BENCH_AGENT=$(realpath "$BENCH_AGENT") exec "$BENCH" "$@"
+BENCH_AGENT=$(realpath "$BENCH_AGENT")
+export BENCH_DIR="${BENCH_DIR:-/var/tmp}"
+
+# In a process group of its own, so that servers go with it when it is interrupted.
+set -m
+"$BENCH" "$@" &
+RUNNING=$!
+clean() {
+    kill -TERM -- "-$RUNNING" 2>/dev/null || true
+    rm -rf "$BENCH_DIR/resyncd-bench.$RUNNING"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+wait "$RUNNING"

@@ -1,0 +1,101 @@
+//! How many records a second are acknowledged, and after what time, beside the peers; what each costs in
+//! CPU and in bytes written.
+
+use crate::load::{Driven, Load, Until, drive};
+use crate::machine::{self, Watch};
+use crate::protocol::{Body, Kind, Requests};
+use crate::report::{Against, Goal, Row};
+use crate::rounds::{Bench, Spoiled};
+use crate::server::{Server, Start};
+use std::time::Duration;
+
+/// What one server did in one round.
+#[derive(Clone)]
+struct Turn {
+    driven: Driven,
+    cpu: Duration,
+    written: u64,
+}
+
+/// A cell: how the load is, and what the goals are.
+struct Cell {
+    key: &'static str,
+    title: &'static str,
+    load: Load,
+    goals: Vec<Goal>,
+}
+
+fn cells() -> Vec<Cell> {
+    let load = |clients, in_flight| Load { clients, in_flight };
+    let redis = |times| Goal::AtLeast(Against::Redis(times));
+    let beanstalkd = |times| Goal::AtLeast(Against::Beanstalkd(times));
+    vec![
+        Cell { key: "1", title: "1 client", load: load(1, 1), goals: vec![redis(0.95)] },
+        Cell { key: "8", title: "8 clients", load: load(8, 1), goals: vec![redis(1.0), beanstalkd(2.5)] },
+        Cell { key: "64", title: "64 clients", load: load(64, 1), goals: vec![redis(0.9), beanstalkd(6.0)] },
+        Cell { key: "1x100", title: "1 × 100 in flight", load: load(1, 100), goals: vec![redis(1.1)] },
+        Cell { key: "8x50", title: "8 × 50 in flight", load: load(8, 50), goals: vec![redis(0.65)] },
+    ]
+}
+
+pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for cell in cells() {
+        let (rounds, spoiled) =
+            bench.in_turns(&format!("acknowledgements, {}", cell.title), |bench, kind| turn(bench, kind, cell.load))?;
+        let found = rows_of(&cell, &rounds, spoiled.as_ref());
+        Bench::show(&found[0]);
+        rows.extend(found);
+    }
+    rows.sort_by_key(|row| !row.key.starts_with("acks"));
+    Ok(rows)
+}
+
+/// An empty server, so that none is measured with what another cell left.
+fn turn(bench: &mut Bench, kind: Kind, load: Load) -> Result<(Turn, f64), String> {
+    let dir = bench.fresh(kind);
+    let server = Server::start(&bench.programs, kind, &dir, &Start::default())?;
+    let requests = Requests::new(kind, Body::OwnEntity);
+    let mut number = 0;
+    drive(&server.socket, &requests, load, Until::Elapsed(bench.warm_up()), &mut number)?;
+    let watch = Watch::begin(&[server.pid()]);
+    let (cpu, written) = (machine::cpu(server.pid()), machine::written(server.pid()));
+    let driven = drive(&server.socket, &requests, load, Until::Elapsed(bench.span()), &mut number)?;
+    let others = watch.cores_of_others(&[server.pid()]);
+    let turn = Turn {
+        driven,
+        cpu: machine::cpu(server.pid()).saturating_sub(cpu),
+        written: machine::written(server.pid()) - written,
+    };
+    server.stop()?;
+    Ok((turn, others))
+}
+
+fn rows_of(cell: &Cell, rounds: &[[Turn; 3]], spoiled: Option<&Spoiled>) -> Vec<Row> {
+    let why = || spoiled.map(ToString::to_string);
+    let row = |key: &str, title: &str, unit: &'static str, of: &dyn Fn(&Turn) -> f64| {
+        let mut row = Row::new(format!("{key}.{}", cell.key), format!("{title}, {}", cell.title), unit).spoiled(why());
+        for round in rounds {
+            for (figures, turn) in row.figures.iter_mut().zip(round) {
+                figures.push(of(turn));
+            }
+        }
+        row
+    };
+    let time = |share: f64| move |turn: &Turn| turn.driven.latency.quantile(share).as_secs_f64() * 1000.0;
+    let each = |turn: &Turn, all: f64| all / turn.driven.acked as f64;
+    let mut acks = row("acks", "acknowledged a second", "/s", &|turn| turn.driven.rate());
+    acks.goals.clone_from(&cell.goals);
+    let mut p99 = row("p99", "p99", "ms", &time(0.99));
+    if cell.key == "64" {
+        p99.goals.push(Goal::AtMost(Against::Redis(2.5)));
+    }
+    vec![
+        acks,
+        row("p50", "p50", "ms", &time(0.5)),
+        p99,
+        row("p999", "p99.9", "ms", &time(0.999)),
+        row("cpu", "CPU a record", "µs", &|turn| each(turn, turn.cpu.as_secs_f64() * 1e6)),
+        row("written", "written a record", "KB", &|turn| each(turn, turn.written as f64 / 1000.0)),
+    ]
+}

@@ -1,0 +1,83 @@
+//! An upstream that takes everything at once: a local nginx, which also says how many requests it got.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running nginx.
+pub(crate) struct Nginx {
+    child: Child,
+    port: u16,
+}
+
+impl Nginx {
+    pub(crate) fn start(dir: &Path) -> Result<Self, String> {
+        let fails = |error: std::io::Error| format!("starting nginx: {error}");
+        fs::create_dir_all(dir).map_err(fails)?;
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(fails)?.port();
+        let config = dir.join("nginx.conf");
+        fs::write(&config, configuration(dir, port)).map_err(fails)?;
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&config).arg("-p").arg(dir).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut nginx = Self { child: command.spawn().map_err(fails)?, port };
+        let begun = Instant::now();
+        while nginx.requests().is_err() {
+            if begun.elapsed() > PATIENCE || !matches!(nginx.child.try_wait(), Ok(None)) {
+                let log = fs::read_to_string(dir.join("nginx.log")).unwrap_or_default();
+                return Err(format!("nginx does not answer: {log}"));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(nginx)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/sync", self.port)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Requests that it was ever given, with those that asked for this number.
+    pub(crate) fn requests(&self) -> Result<u64, String> {
+        let fails = |error: std::io::Error| format!("asking nginx: {error}");
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(fails)?;
+        stream.write_all(b"GET /requests HTTP/1.0\r\n\r\n").map_err(fails)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(fails)?;
+        // Its third line of numbers: accepted connections, handled ones, requests.
+        let numbers = answer
+            .lines()
+            .find(|line| line.starts_with(' ') && line.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+        let requests = numbers.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
+        requests.ok_or_else(|| format!("nginx said {answer:?}"))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // It holds nothing that a kill could hurt.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(dir: &Path, port: u16) -> String {
+    let dir = dir.display();
+    format!(
+        "daemon off;\nmaster_process off;\npid {dir}/nginx.pid;\nerror_log {dir}/nginx.log;\nevents {{}}\n\
+         http {{\n  access_log off;\n  client_body_temp_path {dir}/body;\n  proxy_temp_path {dir}/proxy;\n\
+         fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\
+         server {{\n    listen 127.0.0.1:{port};\n    keepalive_requests 100000000;\n\
+         default_type application/json;\n    location / {{ return 200 '{{\"ok\":true}}'; }}\n\
+         location /requests {{ stub_status; }}\n  }}\n}}\n"
+    )
+}

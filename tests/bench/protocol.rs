@@ -1,0 +1,137 @@
+//! What is said to each server, and how its answers are counted. Every request carries the same body,
+//! so that servers are compared by what they do and not by what they are given.
+//!
+//! A request is made once; for each record only the ten digits in it change.
+
+use memchr::memchr;
+
+/// Whom it is said to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// resyncd, `record`.
+    Agent,
+    /// redis-server, `XADD`.
+    Redis,
+    /// beanstalkd, `put`.
+    Beanstalkd,
+}
+
+impl Kind {
+    /// All that are compared, in the order of the table.
+    pub(crate) const ALL: [Self; 3] = [Self::Agent, Self::Redis, Self::Beanstalkd];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "resyncd",
+            Self::Redis => "redis",
+            Self::Beanstalkd => "beanstalkd",
+        }
+    }
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// No answer from the upstream: it waits for the line. Each record is an entity of its own.
+    OwnEntity,
+    /// It wants to go at once.
+    Now,
+}
+
+/// Bytes of a record's body, the same for all.
+pub(crate) const BODY: usize = 600;
+/// Digits of a record's number.
+const DIGITS: usize = 10;
+
+/// A request with a place for the record's number.
+pub(crate) struct Requests {
+    kind: Kind,
+    text: Vec<u8>,
+    /// Where the number stands.
+    at: usize,
+}
+
+impl Requests {
+    pub(crate) fn new(kind: Kind, body: Body) -> Self {
+        let body = body_text(body);
+        let text = match kind {
+            Kind::Agent => format!("{body}\n"),
+            Kind::Redis => {
+                format!("*5\r\n$4\r\nXADD\r\n$7\r\nrecords\r\n$1\r\n*\r\n$1\r\nr\r\n${}\r\n{body}\r\n", body.len())
+            }
+            Kind::Beanstalkd => format!("put 0 0 60 {}\r\n{body}\r\n", body.len()),
+        };
+        let at = text.find(&"#".repeat(DIGITS)).expect("a body has a place for its number");
+        Self { kind, text: text.into_bytes(), at }
+    }
+
+    /// Appends the request of this number.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, number: u64) {
+        let start = out.len() + self.at;
+        out.extend_from_slice(&self.text);
+        let mut rest = number;
+        for place in (start..start + DIGITS).rev() {
+            // A digit fits any type.
+            out[place] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+    }
+
+    pub(crate) fn replies(&self) -> Replies {
+        Replies { kind: self.kind, rest: Vec::new() }
+    }
+}
+
+fn body_text(body: Body) -> String {
+    let retry = match body {
+        Body::OwnEntity => "",
+        Body::Now => r#""retry":"now","#,
+    };
+    let number = "#".repeat(DIGITS);
+    let before = format!(
+        r#"{{"op":"record","entity_type":"SALE","entity_id":"s-{number}","action":"CREATE","error":"network timeout",{retry}"payload":{{"text":""#
+    );
+    let after = r#""}}"#;
+    let filler = BODY - before.len() - after.len();
+    format!("{before}{}{after}", "abcdefghij klmnopqrst ".repeat(30).split_at(filler).0)
+}
+
+/// Counts answers in what a server sends, and refuses any that is no acknowledgement.
+pub(crate) struct Replies {
+    kind: Kind,
+    /// The beginning of a line whose end has not come yet.
+    rest: Vec<u8>,
+}
+
+impl Replies {
+    /// How many answers are complete with these bytes.
+    pub(crate) fn count(&mut self, fresh: &[u8]) -> Result<usize, String> {
+        let mut count = 0;
+        let mut left = fresh;
+        while let Some(end) = memchr(b'\n', left) {
+            let (line, next) = left.split_at(end + 1);
+            count += if self.rest.is_empty() {
+                one(self.kind, line)?
+            } else {
+                self.rest.extend_from_slice(line);
+                let whole = std::mem::take(&mut self.rest);
+                one(self.kind, &whole)?
+            };
+            left = next;
+        }
+        self.rest.extend_from_slice(left);
+        Ok(count)
+    }
+}
+
+/// How many answers end with this line.
+fn one(kind: Kind, line: &[u8]) -> Result<usize, String> {
+    let acknowledged = match kind {
+        Kind::Agent => line.starts_with(br#"{"ok":true"#),
+        Kind::Beanstalkd => line.starts_with(b"INSERTED "),
+        // The length of what comes, then the entry's id.
+        Kind::Redis if line.starts_with(b"$") => return Ok(0),
+        Kind::Redis => line.first().is_some_and(u8::is_ascii_digit),
+    };
+    if acknowledged { Ok(1) } else { Err(format!("{} said {}", kind.name(), String::from_utf8_lossy(line).trim_end())) }
+}

@@ -1,0 +1,146 @@
+//! In turns: each round has every server once, one after the other, and a figure is compared with those of
+//! its own round, so that a machine that becomes slower is slower for all. A round in which somebody
+//! else used the cores is made again; when that does not help, the cell is not quoted.
+
+use crate::machine::Watch;
+use crate::protocol::Kind;
+use crate::report::{Row, plain};
+use crate::server::Programs;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Cores that others may use without spoiling a figure: what a sampled clock is wrong by, and the
+/// bookkeeping of an idle system.
+pub(crate) const TOLERATED: f64 = 0.12;
+
+/// What all cells have in common.
+pub(crate) struct Bench {
+    pub(crate) programs: Programs,
+    /// Everything that is made stands below it.
+    pub(crate) dir: PathBuf,
+    /// Only whether it works: short, once or twice, and nothing of it is quoted.
+    pub(crate) quick: bool,
+    /// How long a round waits for a machine of its own.
+    pub(crate) patience: Duration,
+    /// How many packages the agent is built of; it cannot say so itself.
+    pub(crate) packages: Option<u32>,
+}
+
+/// Somebody else used so many cores.
+#[derive(Clone, Debug)]
+pub(crate) struct Spoiled {
+    cores: f64,
+    quick: bool,
+}
+
+impl fmt::Display for Spoiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quick { f.write_str("a quick run") } else { write!(f, "others used {:.2} cores", self.cores) }
+    }
+}
+
+impl Bench {
+    pub(crate) fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 5 }
+    }
+
+    pub(crate) fn span(&self) -> Duration {
+        Duration::from_millis(if self.quick { 300 } else { 2000 })
+    }
+
+    pub(crate) fn warm_up(&self) -> Duration {
+        Duration::from_millis(if self.quick { 50 } else { 300 })
+    }
+
+    /// An empty directory for a server.
+    pub(crate) fn fresh(&self, kind: Kind) -> PathBuf {
+        let dir = self.dir.join(kind.name());
+        // What is not there need not go.
+        let _ = fs::remove_dir_all(&dir);
+        dir
+    }
+
+    /// Says what is being measured.
+    pub(crate) fn say(what: &str) {
+        eprintln!("· {what}");
+    }
+
+    /// What a cell gave, at once, also where it may not be quoted: for whoever works on it just now.
+    pub(crate) fn show(row: &Row) {
+        let figure = |server| row.figure(server).map_or("-".to_owned(), plain);
+        let spoiled = row.spoiled.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        eprintln!("  {} | {} | {}{spoiled}", figure(0), figure(1), figure(2));
+    }
+
+    /// Waits, for a while, until nobody else uses the cores.
+    pub(crate) fn wait_for_quiet(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < self.patience {
+            let watch = Watch::begin(&[]);
+            sleep(Duration::from_millis(500));
+            if watch.cores_of_others(&[]) <= TOLERATED {
+                return;
+            }
+        }
+    }
+
+    /// Measures until enough of it was undisturbed; else says by how much it was disturbed.
+    pub(crate) fn undisturbed<T>(
+        &mut self,
+        what: &str,
+        wanted: usize,
+        mut once: impl FnMut(&mut Self) -> Result<(T, f64), String>,
+    ) -> Result<(Vec<T>, Option<Spoiled>), String> {
+        Self::say(what);
+        let (mut good, mut bad): (Vec<T>, Vec<(f64, T)>) = (Vec::new(), Vec::new());
+        let most = if self.quick { wanted } else { 2 * wanted + 2 };
+        for _ in 0..most {
+            if good.len() == wanted {
+                break;
+            }
+            if !self.quick {
+                self.wait_for_quiet();
+            }
+            match once(self)? {
+                (measured, others) if others <= TOLERATED => good.push(measured),
+                (measured, others) => bad.push((others, measured)),
+            }
+        }
+        if good.len() == wanted {
+            let spoiled = self.quick.then_some(Spoiled { cores: 0.0, quick: true });
+            return Ok((good, spoiled));
+        }
+        // The least disturbed ones go into the figures for those who want to see why.
+        bad.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let worst = bad.iter().take(wanted - good.len()).map(|(cores, _)| *cores).fold(0.0, f64::max);
+        good.extend(bad.into_iter().take(wanted - good.len()).map(|(_, measured)| measured));
+        Ok((good, Some(Spoiled { cores: worst, quick: self.quick })))
+    }
+
+    /// Measures all servers in turns; another one begins each round.
+    pub(crate) fn in_turns<T: Clone>(
+        &mut self,
+        what: &str,
+        mut turn: impl FnMut(&mut Self, Kind) -> Result<(T, f64), String>,
+    ) -> Result<(Vec<[T; 3]>, Option<Spoiled>), String> {
+        let mut round = 0;
+        self.undisturbed(what, self.rounds(), |bench| {
+            let mut found: [Option<T>; 3] = Default::default();
+            let mut others = 0.0_f64;
+            for place in 0..3 {
+                let server = (round + place) % 3;
+                let (measured, disturbed) = turn(bench, Kind::ALL[server])?;
+                found[server] = Some(measured);
+                others = others.max(disturbed);
+            }
+            round += 1;
+            let [Some(agent), Some(redis), Some(beanstalkd)] = found else {
+                unreachable!("three places, three servers")
+            };
+            Ok(([agent, redis, beanstalkd], others))
+        })
+    }
+}

@@ -28,7 +28,6 @@ need() { # need COMMAND PACKAGE: installs a Debian package when its command is m
     DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends "$2" >/dev/null
 }
 need valgrind valgrind
-need strace strace
 need nginx nginx-light
 need python3 python3
 
@@ -102,13 +101,11 @@ until_reply() { # until_reply REQUEST PATTERN: asks until the reply has it
     return 1
 }
 
-# Under valgrind. The kernel would tell of a page (the vDSO) that valgrind has taken away; strace keeps
-# programs from asking, and everything else runs untouched. The process is the program's own.
+# Under valgrind; the process is the program's own.
 counted() { # counted TOOL PROGRAM ARGUMENT…: what it took stands in $WORK/count
     local tool=$1
     shift
-    exec strace -D -qq -f --seccomp-bpf -o /dev/null -e trace=prctl -e inject=prctl:error=EINVAL \
-        valgrind --tool="$tool" "--$tool-out-file=/dev/null" --fair-sched=try --log-file="$WORK/count" "$@"
+    exec valgrind --tool="$tool" "--$tool-out-file=/dev/null" --fair-sched=try --log-file="$WORK/count" "$@"
 }
 
 took() { # took TOOL: instructions for callgrind, blocks that were allocated for dhat

@@ -125,6 +125,8 @@ mod tests {
         assert!(!sieve.lets(&Failure { error: "timed out".into(), ..numbered(4711) }));
         assert!(Sieve::parse("12").expect("a filter").lets(&refused), "a number names a failure");
         assert!(!Sieve::parse("2").expect("a filter").lets(&numbered(12)), "a whole one");
+        let ordered = Failure { order_key: Some("Till-3".into()), ..numbered(1) };
+        assert!(Sieve::parse("till-3").expect("a filter").lets(&ordered), "what may be missing is looked at too");
     }
 
     #[test]

@@ -299,6 +299,14 @@ pub struct ByStatus {
     pub critical: u64,
 }
 
+impl ByStatus {
+    /// Under their words, as people are shown them.
+    #[must_use]
+    pub fn named(self) -> [(&'static str, u64); 3] {
+        [("pending", self.pending), ("critical", self.critical), ("held", self.held)]
+    }
+}
+
 /// What only the table knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableFigures {

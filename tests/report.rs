@@ -33,21 +33,22 @@ fn month() -> &'static Path {
     dir.path()
 }
 
-/// Runs the command on a state directory, which has a configuration of its own.
+/// Runs the command on a state directory, with a configuration file of its own: tests run side by side,
+/// and one that was being written anew was read empty by another.
 fn resyncd(state: &Path, args: &[&str]) -> Output {
-    let config = state.join("resyncd.toml");
+    let config = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = format!(
         "[agent]\nterminal_id = \"till-07\"\nstore_id = \"0042\"\nstate_dir = {state:?}\nsocket = {:?}\nadmin_socket = {:?}\n\
          [upstream.default]\nurl = \"https://hq.example/sync\"\nheaders = {{ X-Secret = \"s3cr3t-value\" }}\n",
         state.join("app.sock"),
         state.join("admin.sock")
     );
-    fs::write(&config, text).expect("a configuration");
+    fs::write(config.path(), text).expect("a configuration");
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
     for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {
         command.env_remove(format!("RESYNCD_{name}"));
     }
-    command.env("RESYNCD_CONFIG", config).args(args).output().expect("the binary runs")
+    command.env("RESYNCD_CONFIG", config.path()).args(args).output().expect("the binary runs")
 }
 
 fn out(output: &Output) -> String {

@@ -3,8 +3,9 @@
 use super::Failure;
 use super::args::{Filters, Global, ListArgs};
 use super::choose::filter;
-use super::render::{count, span, text, time};
+use super::render::{count, harmless, span};
 use super::session::Session;
+use crate::figures::snapshot::{self, Failures};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
 use serde_json::{Map, Value, json};
@@ -47,11 +48,12 @@ pub fn critical(global: &Global) -> Result<(), Failure> {
 fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Result<(), Failure> {
     request.insert("op".into(), json!("list"));
     let reply = session.ask(&Value::Object(request))?.value;
-    let failures = reply["failures"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut out = io::stdout().lock();
     if session.json {
-        return Ok(failures.iter().try_for_each(|failure| writeln!(out, "{failure}"))?);
+        let mut failures = reply["failures"].as_array().into_iter().flatten();
+        return Ok(failures.try_for_each(|failure| writeln!(out, "{failure}"))?);
     }
+    let Failures { failures, total, next } = Failures::read(reply).map_err(Failure::Failed)?;
     if failures.is_empty() {
         writeln!(out, "{none}")?;
         return Ok(());
@@ -59,9 +61,8 @@ fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Resu
     let now = wall();
     let rows: Vec<Vec<String>> = failures.iter().map(|failure| row(failure, now)).collect();
     session.screen.table(&mut out, &HEADING, &rows)?;
-    let total = reply["total"].as_u64().unwrap_or_default();
-    if let Some(next) = reply["next"].as_str() {
-        writeln!(out, "{} of {}. Go on with: --after {next}", failures.len(), count(total))?;
+    if let Some(next) = next {
+        writeln!(out, "{} of {}. Go on with: --after {next}", failures.len(), count(total.unwrap_or_default()))?;
     }
     Ok(())
 }
@@ -70,20 +71,20 @@ fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Resu
 pub(super) const HEADING: [&str; 8] = ["NR", "ENTITY", "ACTION", "STATE", "RETRIES", "AGE", "NEXT", "ERROR"];
 
 /// A failure's cells.
-pub(super) fn row(failure: &Value, now: WallTime) -> Vec<String> {
-    let next = match (failure["state"].as_str(), time(failure, "next_retry_at")) {
-        (Some("scheduled"), Some(at)) => format!("in {}", span(at.since(now))),
-        (Some("scheduled"), None) => "with the line".to_owned(),
+pub(super) fn row(failure: &snapshot::Failure, now: WallTime) -> Vec<String> {
+    let next = match (failure.state.as_str(), failure.next_retry_at) {
+        ("scheduled", Some(at)) => format!("in {}", span(at.since(now))),
+        ("scheduled", None) => "with the line".to_owned(),
         _ => "-".to_owned(),
     };
     vec![
-        failure["seq"].to_string(),
-        format!("{} {}", text(failure, "entity_type"), text(failure, "entity_id")),
-        text(failure, "action"),
-        text(failure, "state"),
-        failure["retry_count"].to_string(),
-        time(failure, "created_at").map_or_else(String::new, |at| span(now.since(at))),
+        failure.seq.to_string(),
+        harmless(&format!("{} {}", failure.entity_type, failure.entity_id)),
+        harmless(&failure.action),
+        harmless(&failure.state),
+        failure.retry_count.to_string(),
+        failure.created_at.map_or_else(String::new, |at| span(now.since(at))),
         next,
-        text(failure, "error"),
+        harmless(&failure.error),
     ]
 }

@@ -6,6 +6,7 @@ use super::client::{Client, Door, NoAgent};
 use super::render::{Screen, harmless};
 use super::{Failure, direct, setup};
 use crate::config::Config;
+use crate::figures::snapshot::{Part, Snapshot};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -83,9 +84,12 @@ impl Session {
         }
     }
 
-    /// Did the agent itself answer last, and not the store in its place?
-    pub(super) fn has_met_the_agent(&self) -> bool {
-        self.asking.borrow().is_some()
+    /// Asks for a part of a snapshot.
+    pub(super) fn fill(&self, snapshot: &mut Snapshot, part: Part, question: &Value) -> Result<(), Failure> {
+        let reply = self.quietly(question)?.value;
+        // Did the agent itself answer, and not the store in its place?
+        snapshot.running = self.asking.borrow().is_some();
+        snapshot.take(part, reply).map_err(Failure::Failed)
     }
 
     /// Asks what only reads; without an agent the store is opened.

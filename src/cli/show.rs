@@ -6,6 +6,7 @@ use super::render::{Tone, ago, harmless, text, time};
 use super::session::Session;
 use super::status::upstream;
 use super::{Failure, words};
+use crate::figures::snapshot::{Part, Snapshot};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
 use serde_json::{Value, json};
@@ -121,9 +122,11 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
 
 /// How an upstream stands, in words; its name where nobody can say.
 fn standing(session: &Session, name: &str) -> String {
-    let health = session.quietly(&json!({"op": "health"})).map_or(Value::Null, |reply| reply.value);
-    let all = health["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
-    all.iter().find(|one| one["name"] == name).map_or_else(|| harmless(name), |one| upstream(one, true, wall()))
+    let (mut snapshot, now) = (Snapshot::default(), wall());
+    // Where the answer fails there is no upstream in it.
+    let _ = session.fill(&mut snapshot, Part::Health, &Part::Health.question(now));
+    let all = &snapshot.health.upstreams;
+    all.iter().find(|one| one.name == name).map_or_else(|| harmless(name), |one| upstream(one, true, now))
 }
 
 fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {

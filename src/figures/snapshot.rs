@@ -75,6 +75,8 @@ impl Part {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// The agent has said so itself; else it was read from its store.
+    pub running: bool,
     /// How it stands.
     pub health: Health,
     /// The newest that need a person.
@@ -160,6 +162,15 @@ pub struct Failures {
     pub failures: Vec<Failure>,
     /// How many there are.
     pub total: Option<u64>,
+    /// After which one the list goes on.
+    pub next: Option<String>,
+}
+
+impl Failures {
+    /// Reads a reply; the error says what is wrong with it.
+    pub fn read(reply: Value) -> Result<Self, String> {
+        serde_json::from_value(reply).map_err(|error| format!("the reply to list is not understood: {error}"))
+    }
 }
 
 /// A failure in it.
@@ -170,6 +181,7 @@ pub struct Failure {
     pub seq: i64,
     pub entity_type: String,
     pub entity_id: String,
+    pub order_key: Option<String>,
     pub action: String,
     pub error: String,
     pub payload_kind: Option<String>,

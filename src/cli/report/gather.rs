@@ -6,7 +6,6 @@ use crate::cli::args::{Global, RunArgs};
 use crate::cli::config;
 use crate::cli::session::Session;
 use crate::cli::setup;
-use crate::cli::status::Standing;
 use crate::figures::snapshot::{self, Part, Snapshot};
 use crate::io::clock::wall;
 use crate::io::system;
@@ -23,7 +22,6 @@ pub(super) struct Gathered {
     pub(super) now: WallTime,
     pub(super) terminal: String,
     pub(super) store: Option<String>,
-    pub(super) standing: Standing,
     pub(super) snapshot: Snapshot,
     pub(super) stories: Vec<Story>,
     /// As a file, or why it cannot be read.
@@ -46,17 +44,9 @@ pub(super) struct Story {
 pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Result<Gathered, Failure> {
     let now = wall();
     let mut snapshot = Snapshot::default();
-    let (mut health, mut critical) = (Value::Null, None);
     for part in Part::ALL {
-        let reply = session.quietly(&part.question(now))?.value;
-        match part {
-            Part::Health => health = reply.clone(),
-            Part::Critical => critical = reply["failures"].get(0).cloned(),
-            _ => {}
-        }
-        snapshot.take(part, reply).map_err(Failure::Failed)?;
+        session.fill(&mut snapshot, part, &part.question(now))?;
     }
-    let running = session.has_met_the_agent();
     let wanted: Vec<snapshot::Failure> = snapshot.critical.failures.iter().take(STORIES).cloned().collect();
     let stories = wanted.into_iter().map(|failure| story(session, failure, payloads)).collect::<Result<_, _>>()?;
     let agent = &session.config.agent;
@@ -64,7 +54,6 @@ pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Resu
         now,
         terminal: agent.terminal_id.clone(),
         store: agent.store_id.clone(),
-        standing: Standing { health, critical, running },
         snapshot,
         stories,
         configuration: configuration(global),

@@ -25,10 +25,10 @@ const ROWS: usize = 30;
 
 /// All of it.
 pub(super) fn page(gathered: &Gathered) -> Page {
-    let (tone, first) = status::verdict(&gathered.standing, gathered.now);
+    let (tone, first) = status::verdict(&gathered.snapshot, gathered.now);
     let mut verdict = vec![first];
-    verdict.extend(status::upstreams(&gathered.standing, gathered.now));
-    verdict.push(status::next(&gathered.standing));
+    verdict.extend(status::upstreams(&gathered.snapshot, gathered.now));
+    verdict.push(status::next(&gathered.snapshot));
     let store = gathered.store.as_ref().map_or_else(String::new, |store| format!(", store {store}"));
     let snapshot = &gathered.snapshot;
     let section = Section::new;
@@ -374,7 +374,7 @@ fn configuration(gathered: &Gathered) -> Vec<Block> {
 fn versions(gathered: &Gathered) -> Vec<Block> {
     let mut rows: Vec<Vec<Cell>> =
         gathered.versions.iter().map(|(name, version)| vec![Cell::from(*name), text(version)]).collect();
-    if gathered.standing.running {
+    if gathered.snapshot.running {
         rows.insert(1, vec!["the running agent".into(), text(&gathered.snapshot.health.version)]);
     }
     vec![Block::Table(Table { head: vec!["of", "version"], rows })]

@@ -13,10 +13,9 @@ use crate::cli::operate::{self, Many};
 use crate::cli::render::Screen;
 use crate::cli::session::Session;
 use crate::cli::show;
-use crate::cli::status::{Standing, number};
-use crate::figures::snapshot::{Part, Snapshot};
+use crate::figures::snapshot::{Failures, Part, Snapshot};
 use crate::io::clock::{since_boot, wall};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -78,8 +77,8 @@ impl Asking {
         let (send, news) = sync_channel(1);
         let (bell, rope) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
-        let (sieve, slowly) = (Sieve::default(), Snapshot::default());
-        let mut asker = Asker { session, orders, news: send, rope, sieve, slowly, slowly_at: Duration::ZERO };
+        let (sieve, snapshot) = (Sieve::default(), Snapshot::default());
+        let mut asker = Asker { session, orders, news: send, rope, sieve, snapshot, slowly_at: Duration::ZERO };
         asker.look_slowly()?;
         let first = asker.look()?;
         thread::Builder::new().name("asking".into()).spawn(move || asker.work())?;
@@ -103,9 +102,9 @@ struct Asker {
     news: SyncSender<News>,
     rope: UnixStream,
     sieve: Sieve,
-    /// What changes slowly: alerts, the series, the history's digest.
-    slowly: Snapshot,
-    /// When that is asked for again, since the machine started.
+    snapshot: Snapshot,
+    /// When what changes slowly is asked for again, since the machine started: alerts, the series, the
+    /// history's digest.
     slowly_at: Duration,
 }
 
@@ -153,25 +152,25 @@ impl Asker {
 
     /// One round of questions.
     fn look(&mut self) -> Result<Seen, Failure> {
-        let health = self.ask(&json!({"op": "health"}))?;
-        let running = self.session.has_met_the_agent();
-        let (mut failures, mut matching, mut critical) = (Vec::new(), Some(0), None);
-        for question in self.sieve.questions(|status| number(&health, status)) {
-            let mut page = self.ask(&question)?;
-            let rows = page["failures"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        self.session.fill(&mut self.snapshot, Part::Health, &Part::Health.question(wall()))?;
+        let live = self.snapshot.health.live;
+        let (mut failures, mut matching) = (Vec::new(), Some(0));
+        self.snapshot.critical = Failures::default();
+        for question in self.sieve.questions(live) {
+            let page = Failures::read(self.session.quietly(&question)?.value).map_err(Failure::Failed)?;
             if question["status"] == "critical" {
-                critical = rows.first().cloned();
+                self.snapshot.critical.failures = page.failures.iter().take(1).cloned().collect();
             }
-            matching = matching.filter(|_| !self.sieve.looks_at_rows()).map(|sum| sum + number(&page, "total"));
-            failures.extend(rows.into_iter().filter(|row| self.sieve.lets(row)));
+            let total = page.total.unwrap_or_default();
+            matching = matching.filter(|_| !self.sieve.looks_at_rows()).map(|sum| sum + total);
+            failures.extend(page.failures.into_iter().filter(|row| self.sieve.lets(row)));
         }
-        if critical.is_none() && number(&health, "critical") > 0 {
+        if self.snapshot.critical.failures.is_empty() && live.critical > 0 {
             let newest = json!({"op": "list", "status": "critical", "order": "desc", "limit": 1});
-            critical = self.ask(&newest)?["failures"].get(0).cloned();
+            self.session.fill(&mut self.snapshot, Part::Critical, &newest)?;
         }
-        let standing = Standing { health, critical, running };
         let terminal = self.session.config.agent.terminal_id.clone();
-        Ok(Seen { terminal, standing, failures, matching, slowly: self.slowly.clone() })
+        Ok(Seen { terminal, snapshot: self.snapshot.clone(), failures, matching })
     }
 
     /// What is not asked for in every round.
@@ -183,11 +182,10 @@ impl Asker {
             (Part::Day, Part::Day.question(wall())),
             (Part::Digest, digest),
         ] {
-            let reply = self.ask(&question)?;
-            self.slowly.take(part, reply).map_err(Failure::Failed)?;
+            self.session.fill(&mut self.snapshot, part, &question)?;
         }
-        self.slowly.alerts.alerts.retain(|alert| alert.active);
-        self.slowly.digest.errors.sort_by(|a, b| b.last_at.cmp(&a.last_at));
+        self.snapshot.alerts.alerts.retain(|alert| alert.active);
+        self.snapshot.digest.errors.sort_by(|a, b| b.last_at.cmp(&a.last_at));
         self.slowly_at = since_boot() + rest(begun, SLOWLY);
         Ok(())
     }
@@ -202,9 +200,5 @@ impl Asker {
             }
             Err(failure) => News::Said(failure.to_string()),
         }
-    }
-
-    fn ask(&self, request: &Value) -> Result<Value, Failure> {
-        Ok(self.session.quietly(request)?.value)
     }
 }

@@ -7,12 +7,12 @@ use super::spark::sparkline;
 use super::watch::{Line, View, Watch};
 use crate::cli::list::{HEADING, row};
 use crate::cli::operate::Many;
-use crate::cli::render::{Screen, Tone, ago, clock, columns, count, harmless, span, text, time, width};
-use crate::cli::status::{next, number, verdict};
+use crate::cli::render::{Screen, Tone, ago, clock, columns, count, harmless, span, width};
+use crate::cli::status::{next, verdict};
 use crate::cli::words;
 use crate::figures::digest::{Alike, Blocking};
+use crate::figures::snapshot::{Failure, Upstream};
 use crate::moment::WallTime;
-use serde_json::Value;
 use std::time::Duration;
 
 /// Columns of what stands before a line and says what it is.
@@ -56,7 +56,7 @@ fn title(grid: &mut Grid, watch: &Watch, now: WallTime, boot: Duration) {
 /// How it stands, and the failures below.
 fn list(grid: &mut Grid, watch: &Watch, now: WallTime) {
     let seen = &watch.seen;
-    let mut top = vec![verdict(&seen.standing, now), (Tone::Plain, next(&seen.standing)), blank()];
+    let mut top = vec![verdict(&seen.snapshot, now), (Tone::Plain, next(&seen.snapshot)), blank()];
     top.extend(upstreams(seen, now, grid.width(), grid.height() / 6));
     top.push(blank());
     top.extend(figures(seen, watch.sieve.is_open(), now));
@@ -93,30 +93,29 @@ fn shares<const N: usize>(wanted: [usize; N], room: usize) -> [usize; N] {
 
 /// Those that are shut stand first.
 fn upstreams(seen: &Seen, now: WallTime, width: usize, most: usize) -> Vec<Written> {
-    if !seen.standing.running {
+    if !seen.snapshot.running {
         return vec![(Tone::Bad, words::NOT_RUNNING.to_owned())];
     }
-    let mut all: Vec<&Value> = seen.standing.health["upstreams"].as_array().into_iter().flatten().collect();
+    let mut all: Vec<&Upstream> = seen.snapshot.health.upstreams.iter().collect();
     if all.is_empty() {
         return vec![(Tone::Warning, words::NO_UPSTREAM.to_owned())];
     }
-    all.sort_by_key(|upstream| upstream["state"] == "online");
-    let cells = |upstream: &&Value| {
-        let state = upstream["state"].as_str().unwrap_or_default();
-        let since = time(upstream, "since").map_or_else(|| "-".to_owned(), |at| ago(at, now));
-        let next = time(upstream, "next_try_at").filter(|at| *at > now);
-        let why = upstream["latency_ms"].as_u64().filter(|_| state == "online").map(|ms| format!("{ms} ms"));
+    all.sort_by_key(|upstream| upstream.state == "online");
+    let cells = |upstream: &&Upstream| {
+        let since = upstream.since.map_or_else(|| "-".to_owned(), |at| ago(at, now));
+        let next = upstream.next_try_at.filter(|at| *at > now);
+        let why = upstream.latency_ms.filter(|_| upstream.state == "online").map(|ms| format!("{ms} ms"));
         vec![
-            text(upstream, "name"),
-            words::upstream(state).to_owned(),
+            harmless(&upstream.name),
+            words::upstream(&upstream.state).to_owned(),
             since,
             next.map_or_else(|| "-".to_owned(), |at| countdown(at.since(now))),
-            why.unwrap_or_else(|| text(upstream, "reason")),
+            why.unwrap_or_else(|| harmless(upstream.reason.as_deref().unwrap_or_default())),
         ]
     };
     let most = most.max(1);
     let rows: Vec<Vec<String>> = all.iter().take(most).map(cells).collect();
-    let tone = |at: usize| match all.get(at).map(|upstream| upstream["state"] == "online") {
+    let tone = |at: usize| match all.get(at).map(|upstream| upstream.state == "online") {
         Some(false) => Tone::Warning,
         _ => Tone::Plain,
     };
@@ -148,26 +147,24 @@ fn countdown(left: Duration) -> String {
 
 /// The counts under their words, the oldest that waits, when something was last sent.
 fn figures(seen: &Seen, all_are_shown: bool, now: WallTime) -> Vec<Written> {
-    let health = &seen.standing.health;
-    let counted = |name: &str| format!("{name} {}", count(number(health, name)));
-    let delivered = time(health, "last_delivery_at");
-    let delivered = delivered.map_or_else(|| "-".to_owned(), |at| format!("{} ago", span(now.since(at))));
-    let counts = ["pending", "critical", "held"].map(counted).join("   ");
+    let health = &seen.snapshot.health;
+    let counts = health.live.named().map(|(name, number)| format!("{name} {}", count(number))).join("   ");
+    let delivered = health.last_delivery_at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", span(now.since(at))));
     let mut lines = vec![labelled("now", &format!("{counts}   last delivery {delivered}"))];
-    let waits = |failure: &&Value| failure["status"] == "pending";
+    let waits = |failure: &&Failure| failure.status == "pending";
     let oldest = seen.failures.iter().find(waits).filter(|_| all_are_shown);
     let oldest = oldest.map(|failure| {
-        let age = time(failure, "created_at").map_or_else(String::new, |at| span(now.since(at)));
-        format!("waits {age}: no. {} {}", failure["seq"], name(failure))
+        let age = failure.created_at.map_or_else(String::new, |at| span(now.since(at)));
+        format!("waits {age}: no. {} {}", failure.seq, name(failure))
     });
-    let old = || time(health, "oldest_created_at").map(|at| span(now.since(at)));
+    let old = || health.oldest_created_at.map(|at| span(now.since(at)));
     lines.push(labelled("oldest", &oldest.or_else(old).unwrap_or_else(|| "-".into())));
     lines
 }
 
 /// The backlog of the last hours, and what happens in a minute at present.
 fn lately(seen: &Seen, width: usize, now: WallTime) -> Vec<Written> {
-    let series = &seen.slowly.day;
+    let series = &seen.snapshot.day;
     let span_of = |points: usize| Duration::from_secs(series.step_seconds * points as u64);
     let most = series.points.iter().map(|point| point.pending).max().unwrap_or(0);
     let words = format!("   most {} in {}", count(most), span(span_of(series.points.len())));
@@ -197,7 +194,7 @@ fn section<T>(label: &str, tone: Tone, all: &[T], line: impl Fn(&T) -> String) -
 }
 
 fn alerts(seen: &Seen, now: WallTime) -> Vec<Written> {
-    section("alerts", Tone::Warning, &seen.slowly.alerts.alerts, |alert| {
+    section("alerts", Tone::Warning, &seen.snapshot.alerts.alerts, |alert| {
         let since = alert.since.map_or_else(String::new, |at| format!(" since {}", clock(at, now)));
         let of = alert.subject.as_ref().map_or_else(String::new, |subject| format!(" {}", harmless(subject)));
         format!("{}{of}{since}: {}", harmless(&alert.kind), harmless(&alert.message))
@@ -205,7 +202,7 @@ fn alerts(seen: &Seen, now: WallTime) -> Vec<Written> {
 }
 
 fn blocking(seen: &Seen) -> Vec<Written> {
-    section("blocks", Tone::Plain, &seen.slowly.digest.blocking, |blocking| {
+    section("blocks", Tone::Plain, &seen.snapshot.digest.blocking, |blocking| {
         let Blocking { seq, entity_type, entity_id, status, waiting, .. } = blocking;
         let verb = if *waiting == 1 { "waits" } else { "wait" };
         let what = harmless(&format!("{entity_type} {entity_id}, {status}"));
@@ -214,16 +211,21 @@ fn blocking(seen: &Seen) -> Vec<Written> {
 }
 
 fn errors(seen: &Seen, now: WallTime) -> Vec<Written> {
-    section("errors", Tone::Plain, &seen.slowly.digest.errors, |Alike { tries, class, error, last_at, seq, .. }| {
-        let last =
-            WallTime::parse(last_at).map_or_else(String::new, |at| format!(", last {} ago", span(now.since(at))));
-        let class = if class.is_empty() { "others" } else { class.as_str() };
-        harmless(&format!("{} × {class}{last} (no. {seq}) {error}", count(*tries)))
-    })
+    section(
+        "errors",
+        Tone::Plain,
+        &seen.snapshot.digest.errors,
+        |Alike { tries, class, error, last_at, seq, .. }| {
+            let last =
+                WallTime::parse(last_at).map_or_else(String::new, |at| format!(", last {} ago", span(now.since(at))));
+            let class = if class.is_empty() { "others" } else { class.as_str() };
+            harmless(&format!("{} × {class}{last} (no. {seq}) {error}", count(*tries)))
+        },
+    )
 }
 
-fn name(failure: &Value) -> String {
-    ["entity_type", "entity_id", "action"].map(|name| text(failure, name)).join(" ")
+fn name(failure: &Failure) -> String {
+    harmless(&[&*failure.entity_type, &failure.entity_id, &failure.action].join(" "))
 }
 
 /// The failures, from this line on up to the last but these.
@@ -235,7 +237,7 @@ fn failures(grid: &mut Grid, watch: &Watch, now: WallTime, from: usize, to: usiz
     }
     // Two columns stand before the list, for the sign of the chosen one.
     let rows: Vec<Vec<String>> = all.iter().map(|failure| row(failure, now)).collect();
-    let tone = |at: usize| match all.get(at).and_then(|failure| failure["status"].as_str()) {
+    let tone = |at: usize| match all.get(at).map(|failure| failure.status.as_str()) {
         Some("critical") => Tone::Bad,
         Some("held") => Tone::Warning,
         _ => Tone::Plain,
@@ -323,8 +325,7 @@ fn footer(grid: &mut Grid, watch: &Watch) {
         }
         (Some(Line::Filter(typed)), None) => put(last, &format!("/{typed}_"), Tone::Strong),
         (Some(Line::Deed { failure, what, reason }), None) => {
-            let asked =
-                format!("{} no. {} {}? Enter does it, Esc does not.", deed(*what), failure["seq"], name(failure));
+            let asked = format!("{} no. {} {}? Enter does it, Esc does not.", deed(*what), failure.seq, name(failure));
             put(last.saturating_sub(1), &asked, Tone::Strong);
             put(last, &format!("Why, for the audit: {reason}_"), Tone::Plain);
         }

@@ -1,37 +1,46 @@
 //! Made-up screens, as text. Times of day are masked, for the machine may be in any zone.
 
 use super::*;
-use crate::cli::status::Standing;
 use crate::cli::top::asking::News;
 use crate::cli::top::keys::Key;
+use crate::figures::ByStatus;
 use crate::figures::snapshot::{Alert, Snapshot};
 use crate::figures::told::{PointView, SeriesReply, TallyView};
-use serde_json::json;
 
 fn now() -> WallTime {
-    WallTime::parse("2026-11-24T06:30:00Z").expect("a time")
+    at("2026-11-24T06:30:00Z").expect("a time")
 }
 
-fn failure(number: u64, status: &str, error: &str) -> Value {
-    json!({
-        "id": format!("id-{number}"), "seq": number, "entity_type": "SALE", "entity_id": format!("s-{number}"),
-        "action": "CREATE", "status": status, "state": if status == "pending" { "due" } else { status },
-        "retry_count": 1, "created_at": "2026-11-24T05:42:00.000Z", "error": error,
-    })
+fn at(text: &str) -> Option<WallTime> {
+    WallTime::parse(text)
+}
+
+fn failure(seq: i64, status: &str, error: &str) -> Failure {
+    Failure {
+        id: format!("id-{seq}"),
+        seq,
+        entity_type: "SALE".into(),
+        entity_id: format!("s-{seq}"),
+        action: "CREATE".into(),
+        status: status.into(),
+        state: if status == "pending" { "due" } else { status }.into(),
+        retry_count: 1,
+        created_at: at("2026-11-24T05:42:00.000Z"),
+        error: error.into(),
+        ..Failure::default()
+    }
 }
 
 fn bad_day() -> Seen {
-    let upstream = |name: &str, state: &str, next: Option<&str>, reason: Option<&str>| {
-        json!({"name": name, "state": state, "since": "2026-11-24T06:10:00.000Z", "next_try_at": next,
-            "reason": reason, "latency_ms": 41})
+    let upstream = |name: &str, state: &str, next: Option<&str>, reason: Option<&str>| Upstream {
+        name: name.into(),
+        state: state.into(),
+        since: at("2026-11-24T06:10:00.000Z"),
+        next_try_at: next.and_then(at),
+        reason: reason.map(str::to_owned),
+        latency_ms: Some(41),
+        ..Upstream::default()
     };
-    let health = json!({
-        "pending": 1234, "critical": 1, "held": 2, "oldest_created_at": "2026-11-24T05:42:00.000Z",
-        "last_delivery_at": "2026-11-24T06:28:00.000Z", "upstreams": [
-            upstream("erp", "online", None, None),
-            upstream("hq", "offline", Some("2026-11-24T06:30:11.001Z"), Some("name lookup fails")),
-        ],
-    });
     let critical = failure(7, "critical", "HTTP 422: unknown SKU");
     let blocking = Blocking {
         seq: 7,
@@ -55,15 +64,22 @@ fn bad_day() -> Seen {
         all: TallyView { recorded: 20, delivered: 9, failed: 1, refused: 1, ..TallyView::default() },
         ..PointView::default()
     };
-    let mut slowly = Snapshot::default();
-    (slowly.digest.blocking, slowly.digest.errors) = (vec![blocking], vec![alike]);
-    slowly.day = SeriesReply { step_seconds: 300, points: (0..54).map(point).collect() };
+    let mut snapshot = Snapshot { running: true, ..Snapshot::default() };
+    snapshot.health.live = ByStatus { pending: 1234, critical: 1, held: 2 };
+    snapshot.health.oldest_created_at = at("2026-11-24T05:42:00.000Z");
+    snapshot.health.last_delivery_at = at("2026-11-24T06:28:00.000Z");
+    snapshot.health.upstreams = vec![
+        upstream("erp", "online", None, None),
+        upstream("hq", "offline", Some("2026-11-24T06:30:11.001Z"), Some("name lookup fails")),
+    ];
+    snapshot.critical.failures = vec![critical.clone()];
+    (snapshot.digest.blocking, snapshot.digest.errors) = (vec![blocking], vec![alike]);
+    snapshot.day = SeriesReply { step_seconds: 300, points: (0..54).map(point).collect() };
     Seen {
         terminal: "till-07".into(),
-        standing: Standing { health, critical: Some(critical.clone()), running: true },
+        snapshot,
         failures: [critical].into_iter().chain((8..40).map(|number| failure(number, "pending", "timed out"))).collect(),
         matching: Some(1237),
-        slowly,
     }
 }
 
@@ -132,10 +148,10 @@ fn silence_is_told_and_what_was_seen_stays() {
 #[test]
 fn a_stopped_agent_and_a_missing_upstream_are_told_in_words() {
     let mut seen = bad_day();
-    seen.standing.running = false;
+    seen.snapshot.running = false;
     assert!(has(&screen(&Watch::new(seen.clone(), Duration::ZERO), (80, 24)), "The agent is not running"));
-    seen.standing.running = true;
-    seen.standing.health["upstreams"] = json!([]);
+    seen.snapshot.running = true;
+    seen.snapshot.health.upstreams.clear();
     assert!(has(&screen(&Watch::new(seen, Duration::ZERO), (80, 24)), "No upstream is configured"));
 }
 
@@ -155,19 +171,16 @@ fn hostile_text_commands_nothing_wherever_it_stands() {
     let hostile = "\x1b]0;owned\x07\u{9b}2J\u{202e}evil\nline";
     let mut seen = bad_day();
     seen.terminal = hostile.into();
-    seen.failures = vec![failure(1, "pending", hostile)];
-    for name in ["entity_type", "entity_id", "action", "error", "state"] {
-        seen.failures[0][name] = hostile.into();
-        seen.standing.critical = Some(seen.failures[0].clone());
-    }
-    for name in ["name", "reason"] {
-        seen.standing.health["upstreams"][1][name] = hostile.into();
-    }
     let text = || hostile.to_owned();
-    seen.slowly.alerts.alerts =
+    let (entity_type, entity_id, action, state) = (text(), text(), text(), text());
+    seen.failures = vec![Failure { entity_type, entity_id, action, state, ..failure(1, "pending", hostile) }];
+    seen.snapshot.critical.failures = seen.failures.clone();
+    let upstream = &mut seen.snapshot.health.upstreams[1];
+    (upstream.name, upstream.reason) = (text(), Some(text()));
+    seen.snapshot.alerts.alerts =
         vec![Alert { kind: text(), subject: Some(text()), message: text(), ..Alert::default() }];
-    seen.slowly.digest.errors[0].error = text();
-    seen.slowly.digest.blocking[0].entity_id = text();
+    seen.snapshot.digest.errors[0].error = text();
+    seen.snapshot.digest.blocking[0].entity_id = text();
     let mut watch = Watch::new(seen, Duration::ZERO);
     watch.hears(News::Silent(hostile.into()), Duration::ZERO, 200);
     watch.hears(News::Said(hostile.into()), Duration::ZERO, 200);

@@ -54,7 +54,7 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     let signals = Signals::new()?;
     let (asking, first) = Asking::start(session)?;
     let mut top = Top {
-        met: first.standing.running,
+        met: first.snapshot.running,
         watch: Watch::new(first, since_boot()),
         asking,
         signals,
@@ -202,7 +202,7 @@ impl Top {
         }
         while let Ok(news) = self.asking.news.try_recv() {
             let act = self.watch.hears(news, since_boot(), terminal.size().0);
-            self.met |= self.watch.seen.standing.running;
+            self.met |= self.watch.seen.snapshot.running;
             self.does(act);
         }
         Ok(())

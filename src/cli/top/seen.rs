@@ -1,10 +1,8 @@
 //! What the live screen shows: the answers to one round of questions, put together. Values only.
 
-use crate::cli::status::Standing;
-use crate::figures::snapshot::Snapshot;
+use crate::figures::snapshot::{Failure, Snapshot};
 use crate::figures::told::{PointView, SeriesReply};
 use crate::moment::WallTime;
-use serde_json::Value;
 use std::time::Duration;
 
 /// One look at the agent.
@@ -12,15 +10,14 @@ use std::time::Duration;
 pub(super) struct Seen {
     /// Whose screen it is.
     pub(super) terminal: String,
-    /// Health, and the newest failure that needs a person.
-    pub(super) standing: Standing,
+    /// Health, the newest failure that needs a person, and what is not asked for in every round: active
+    /// alerts, the series of the last day, and of its digest the errors, the newest first, and what
+    /// others wait behind.
+    pub(super) snapshot: Snapshot,
     /// The failures that are shown, those that need a person first.
-    pub(super) failures: Vec<Value>,
+    pub(super) failures: Vec<Failure>,
     /// How many there are of this kind, shown or not; `None` where nobody can say.
     pub(super) matching: Option<u64>,
-    /// What is not asked for in every round: active alerts, the series of the last day, and of its
-    /// digest the errors, the newest first, and what others wait behind.
-    pub(super) slowly: Snapshot,
 }
 
 /// What happens in a minute at present.

@@ -6,7 +6,9 @@
 
 use crate::cli::args::Filters;
 use crate::cli::choose;
-use crate::cli::render::text;
+use crate::cli::render::harmless;
+use crate::figures::ByStatus;
+use crate::figures::snapshot::Failure;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
@@ -67,9 +69,10 @@ impl Sieve {
 
     /// The questions whose answers are the rows, those that need a person first; none for a status of
     /// which there is nothing.
-    pub(super) fn questions(&self, count: impl Fn(&str) -> u64) -> Vec<Value> {
+    pub(super) fn questions(&self, live: ByStatus) -> Vec<Value> {
+        let is_any = |status: &str| live.named().iter().any(|(name, number)| *name == status && *number > 0);
         let asked = |status: &&str| {
-            count(status) > 0 && self.fields.get("status").is_none_or(|only| only.as_str() == Some(*status))
+            is_any(status) && self.fields.get("status").is_none_or(|only| only.as_str() == Some(*status))
         };
         let limit = if self.words.is_empty() { ROWS } else { MAX_PAGE };
         let question = |status: &str| {
@@ -85,11 +88,12 @@ impl Sieve {
     }
 
     /// Is every word somewhere in this failure?
-    pub(super) fn lets(&self, failure: &Value) -> bool {
-        let shown =
-            ["entity_type", "entity_id", "order_key", "action", "state", "error", "error_class", "upstream", "id"];
-        let shown: Vec<String> = shown.iter().map(|name| text(failure, name).to_lowercase()).collect();
-        let number = failure["seq"].to_string();
+    pub(super) fn lets(&self, failure: &Failure) -> bool {
+        let Failure { id, entity_type, entity_id, action, state, error, .. } = failure;
+        let known = [&failure.order_key, &failure.error_class, &failure.upstream].into_iter().flatten();
+        let shown = [id, entity_type, entity_id, action, state, error].into_iter().chain(known);
+        let shown: Vec<String> = shown.map(|text| harmless(text).to_lowercase()).collect();
+        let number = failure.seq.to_string();
         self.words.iter().all(|word| shown.iter().any(|text| text.contains(word)) || *word == number)
     }
 
@@ -103,27 +107,33 @@ impl Sieve {
 mod tests {
     use super::*;
 
+    fn numbered(seq: i64) -> Failure {
+        Failure { seq, ..Failure::default() }
+    }
+
     #[test]
     fn names_and_statuses_are_the_agents_and_words_are_looked_for() {
         let sieve = Sieve::parse(" type=SALE critical  Sku 4711 ").expect("a filter");
-        let questions = sieve.questions(|_| 1);
+        let questions = sieve.questions(ByStatus { pending: 1, held: 1, critical: 1 });
         assert_eq!(questions.len(), 1, "only the status that was typed");
         assert_eq!(
             questions[0],
             json!({"op": "list", "entity_type": "SALE", "status": "critical", "limit": 1000, "order": "desc"})
         );
-        let refused = json!({"seq": 12, "entity_id": "s-4711", "error": "HTTP 422: unknown SKU"});
+        let refused = Failure { entity_id: "s-4711".into(), error: "HTTP 422: unknown SKU".into(), ..numbered(12) };
         assert!(sieve.lets(&refused));
-        assert!(!sieve.lets(&json!({"seq": 4711, "error": "timed out"})));
+        assert!(!sieve.lets(&Failure { error: "timed out".into(), ..numbered(4711) }));
         assert!(Sieve::parse("12").expect("a filter").lets(&refused), "a number names a failure");
-        assert!(!Sieve::parse("2").expect("a filter").lets(&json!({"seq": 12})), "a whole one");
+        assert!(!Sieve::parse("2").expect("a filter").lets(&numbered(12)), "a whole one");
+        let ordered = Failure { order_key: Some("Till-3".into()), ..numbered(1) };
+        assert!(Sieve::parse("till-3").expect("a filter").lets(&ordered), "what may be missing is looked at too");
     }
 
     #[test]
     fn what_there_is_nothing_of_is_not_asked_for() {
         let open = Sieve::parse("").expect("a filter");
-        assert!(open.is_open() && open.lets(&json!({"seq": 1})));
-        let asked = open.questions(|status| u64::from(status != "held"));
+        assert!(open.is_open() && open.lets(&numbered(1)));
+        let asked = open.questions(ByStatus { pending: 1, held: 0, critical: 1 });
         let statuses: Vec<&str> = asked.iter().filter_map(|question| question["status"].as_str()).collect();
         assert_eq!(statuses, ["critical", "pending"]);
     }

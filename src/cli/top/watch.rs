@@ -5,9 +5,8 @@ use super::keys::Key;
 use super::seen::Seen;
 use super::sieve::Sieve;
 use crate::cli::operate::Many;
-use crate::cli::render::text;
+use crate::figures::snapshot::Failure;
 use crate::limits::MAX_REASON;
-use serde_json::Value;
 use std::time::Duration;
 
 /// A page that is being read is asked for again after so many looks.
@@ -53,7 +52,7 @@ pub(super) enum Line {
     /// Which failures to show.
     Filter(String),
     /// Why something is done to a failure; done with Enter.
-    Deed { failure: Box<Value>, what: Many, reason: String },
+    Deed { failure: Box<Failure>, what: Many, reason: String },
 }
 
 /// What has to be done now.
@@ -87,7 +86,7 @@ impl Watch {
         match news {
             News::Seen(seen) => {
                 (self.seen, self.seen_at, self.silent) = (*seen, now, None);
-                let place = |id: &String| self.seen.failures.iter().position(|one| one["id"] == **id);
+                let place = |id: &String| self.seen.failures.iter().position(|one| one.id == **id);
                 let row = self.chosen.as_ref().and_then(place).unwrap_or(self.row);
                 self.row = row.min(self.seen.failures.len().saturating_sub(1));
                 self.looks = self.looks.wrapping_add(1);
@@ -143,9 +142,7 @@ impl Watch {
                 Act::Nothing
             }
             (_, Key::Char('r')) => self.begins(Many::Retry { reset: false }),
-            (_, Key::Char('h')) if self.current().is_some_and(|one| one["status"] == "held") => {
-                self.begins(Many::Release)
-            }
+            (_, Key::Char('h')) if self.current().is_some_and(|one| one.status == "held") => self.begins(Many::Release),
             (_, Key::Char('h')) => self.begins(Many::Hold),
             (View::List, Key::Enter) => self.opens(columns),
             _ => {
@@ -161,15 +158,15 @@ impl Watch {
     }
 
     /// The failure that keys are about: the one whose page is read, else the chosen one.
-    pub(super) fn current(&self) -> Option<&Value> {
+    pub(super) fn current(&self) -> Option<&Failure> {
         match &self.view {
-            View::Page { id, .. } => self.seen.failures.iter().find(|one| one["id"] == **id),
+            View::Page { id, .. } => self.seen.failures.iter().find(|one| one.id == **id),
             _ => self.seen.failures.get(self.row),
         }
     }
 
     fn opens(&mut self, columns: usize) -> Act {
-        let Some(id) = self.current().map(|one| text(one, "id")) else { return Act::Nothing };
+        let Some(id) = self.current().map(|one| one.id.clone()) else { return Act::Nothing };
         self.chosen = Some(id.clone());
         self.view = View::Page { id: id.clone(), lines: Vec::new(), first: 0 };
         Act::Wish(Wish::Page { id, columns })
@@ -208,7 +205,7 @@ impl Watch {
             },
             (Key::Enter, Line::Deed { failure, what, reason }) => {
                 let reason = Some(reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-                return Act::Wish(Wish::Deed { id: text(&failure, "id"), what, reason });
+                return Act::Wish(Wish::Deed { id: failure.id, what, reason });
             }
             (key, mut line) => {
                 let (Line::Filter(typed) | Line::Deed { reason: typed, .. }) = &mut line;
@@ -241,7 +238,7 @@ impl Watch {
         }
         .min(last);
         if self.view == View::List {
-            self.chosen = self.seen.failures.get(self.row).map(|one| text(one, "id"));
+            self.chosen = self.seen.failures.get(self.row).map(|one| one.id.clone());
         }
     }
 }

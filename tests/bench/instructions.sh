@@ -2,7 +2,7 @@
 # What a record, a delivery and a claim cost in instructions and allocations: counts that are the same on a busy
 # machine, so that a regression is seen there too.
 #
-#   tests/bench/instructions.sh [--quick]               fails when a count has grown by more than 3 %
+#   tests/bench/instructions.sh [--quick]               fails when a count has grown by more than 3 % (a delivery's: 9 %)
 #   UPDATE_INSTRUCTIONS=1 tests/bench/instructions.sh   writes them down anew
 #
 # --quick leaves some counts out, and the claim, which is counted in a program that is built together with
@@ -183,13 +183,15 @@ python3 - "$KEPT" "$WORK/now" "$GROWTH" "$QUICK" <<'PYTHON'
 import sys
 kept, now = ({name: float(count) for name, count in (line.split() for line in open(path) if line[0] != "#")}
              for path in sys.argv[1:3])
-growth, quick, worse = float(sys.argv[3]), sys.argv[4], []
+most, quick, worse = float(sys.argv[3]), sys.argv[4], []
 for name in sorted(kept.keys() | now.keys()):
     if name not in now and quick:
         continue
     if name not in kept or name not in now:
         worse.append(f"{name} is counted or kept, but not both")
         continue
+    # How many outcomes share a round is a matter of threads: the count of a delivery differs by 2 % from run to run.
+    growth = 3 * most if "deliver" in name else most
     change = 100 * (now[name] - kept[name]) / kept[name]
     print(f"{name}: {now[name]:g}, was {kept[name]:g} ({change:+.1f} %)")
     if change > growth:

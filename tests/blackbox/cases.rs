@@ -5,6 +5,7 @@
 //! writes the files anew; then read what has changed.
 
 use super::command_line::{resyncd_reading, resyncd_with};
+use super::doctor::http_date_in;
 use crate::support::upstream::Request;
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now, wait_until};
 use serde_json::json;
@@ -242,7 +243,8 @@ fn the_disk_is_full() {
 
 #[test]
 fn the_clock_is_wrong() {
-    let late = || Answer::status(200).with("Date", "Sat, 24 Nov 2035 06:12:34 GMT");
+    // Half a day more, so that it is the same number of days when the test is slow.
+    let late = || Answer::status(200).with("Date", &http_date_in((3286 * 24 + 12) * 60));
     let upstream = Upstream::start(move |_| late());
     upstream.on_probe(move |_| late());
     let agent = Agent::start(&Plan::to(upstream.url()));

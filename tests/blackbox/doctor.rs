@@ -38,7 +38,7 @@ fn answering(probe: &Answer) -> Upstream {
 
 #[test]
 fn a_sound_installation_is_well_in_everything_and_nothing_is_sent() {
-    let upstream = answering(&Answer::status(200).with("Date", &now(0)));
+    let upstream = answering(&Answer::status(200).with("Date", &http_date_in(0)));
     let agent = Agent::start(&Plan { backoff: &["1h"], ..Plan::to(upstream.url()) });
     agent.call(&record("s-1", &json!({"error": "HTTP 500: x"})));
     assert_eq!(ill(&agent, &[]), "");
@@ -53,7 +53,7 @@ fn a_sound_installation_is_well_in_everything_and_nothing_is_sent() {
 }
 
 /// The time `minutes` from now, as HTTP writes it.
-fn now(minutes: i64) -> String {
+pub(crate) fn http_date_in(minutes: i64) -> String {
     let at = time::OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
     let (day, month) = (&at.weekday().to_string()[..3], &at.month().to_string()[..3]);
     format!("{day}, {:02} {month} {} {:02}:{:02}:{:02} GMT", at.day(), at.year(), at.hour(), at.minute(), at.second())
@@ -127,7 +127,7 @@ fn credentials_that_are_not_taken_or_not_there_are_found() {
 
 #[test]
 fn a_clock_that_is_wrong_is_found() {
-    let upstream = answering(&Answer::status(200).with("Date", &now(60)));
+    let upstream = answering(&Answer::status(200).with("Date", &http_date_in(60)));
     let agent = Agent::start(&Plan::to(upstream.url()));
     let told = ill(&agent, &["clock"]);
     assert!(told.contains("behind that of hq") && told.contains("timedatectl"), "{told}");

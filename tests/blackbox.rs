@@ -8,6 +8,8 @@
 
 mod support;
 
+#[path = "blackbox/ahead.rs"]
+mod ahead;
 #[path = "blackbox/alerts.rs"]
 mod alerts;
 #[path = "blackbox/answers.rs"]

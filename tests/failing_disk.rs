@@ -67,6 +67,8 @@ impl Bench {
                 Effect::Ask(_)
                 | Effect::Tell(_)
                 | Effect::Probe { .. }
+                | Effect::Advance { .. }
+                | Effect::Recall { .. }
                 | Effect::Reread(_)
                 | Effect::Reconfigured { .. } => {}
             }

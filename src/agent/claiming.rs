@@ -11,9 +11,11 @@ use crate::moment::{AgentTime, Moment};
 use crate::policy::backoff::LINE_WAIT;
 use crate::policy::canary::Route;
 use crate::policy::class::Ending;
+use crate::policy::upstream::Errand;
 use crate::record::{Failure, Status};
 use crate::store::StoreError;
 use crate::wire::delivery::{request, verification};
+use std::rc::Rc;
 
 /// What a look at one upstream found.
 #[derive(Debug, Default)]
@@ -21,6 +23,17 @@ struct Look {
     /// Something could be sent, were the upstream's gates open.
     waits: bool,
     deadlines: Vec<AgentTime>,
+}
+
+/// On whose account a request is handed to a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is its turn.
+    Own,
+    /// It looks whether the upstream is still shut.
+    Canary,
+    /// It is held ready.
+    Ahead,
 }
 
 impl Agent {
@@ -35,15 +48,18 @@ impl Agent {
             .chain(self.upkeep_due(now.agent))
             .chain(self.leaving_due(now.agent))
             .collect();
-        if !self.stopping && !self.moves() && self.unsettled.is_empty() && self.settle.refusal().is_none() {
-            for index in (0..self.lines.len()).filter(|index| !self.yields(*index)).collect::<Vec<_>>() {
-                match self.serve(now, index, effects) {
-                    Ok(look) => next.extend(look.deadlines),
-                    Err(error) => {
-                        log::error!("event=claim_failed error={:?}", error.to_string());
-                        self.settle.failed(now.agent, &error);
-                        next.extend(self.settle.next());
-                    }
+        let sends = !self.stopping && !self.moves() && self.unsettled.is_empty() && self.settle.refusal().is_none();
+        for index in 0..self.lines.len() {
+            if !sends || self.yields(index) {
+                self.recall(index, effects);
+                continue;
+            }
+            match self.serve(now, index, effects) {
+                Ok(look) => next.extend(look.deadlines),
+                Err(error) => {
+                    log::error!("event=claim_failed error={:?}", error.to_string());
+                    self.settle.failed(now.agent, &error);
+                    next.extend(self.settle.next());
                 }
             }
         }
@@ -57,6 +73,9 @@ impl Agent {
     /// Everything that one upstream asks for now.
     fn serve(&mut self, now: Moment, index: usize, effects: &mut Vec<Effect>) -> Result<Look, StoreError> {
         let mut look = Look::default();
+        if !self.looks_ahead(now, index) {
+            self.recall(index, effects);
+        }
         if self.lines[index].state.is_shut() {
             self.send_canary(now, index, effects, &mut look)?;
         } else {
@@ -87,6 +106,12 @@ impl Agent {
         let slots = line.state.slots(now.agent, line.pace).min(self.config.retry.batch);
         if slots == 0 {
             look.waits = true; // Perhaps; it is looked at when the gate opens.
+            return self.hold_ready(now, index, effects);
+        }
+        if self.lines[index].ahead > 0 {
+            // It is their turn first.
+            effects.push(Effect::Advance { upstream: index, most: slots });
+            look.deadlines.push(now.agent);
             return Ok(());
         }
         let found = if line.pace.ordering == Ordering::Strict {
@@ -96,7 +121,7 @@ impl Agent {
         };
         let sent = found.len();
         for failure in found {
-            self.dispatch(now, index, failure, false, effects);
+            self.dispatch(now, index, failure, Turn::Own, effects);
         }
         if sent == slots {
             // There may be more. Where one at a time may start, the gate says when.
@@ -104,6 +129,7 @@ impl Agent {
             if self.lines[index].state.slots(now.agent, self.lines[index].pace) > 0 {
                 look.deadlines.push(now.agent);
             }
+            self.hold_ready(now, index, effects)?;
         } else if self.lines[index].pace.ordering != Ordering::Strict {
             let line = &self.lines[index];
             let by_line =
@@ -119,17 +145,28 @@ impl Agent {
     fn due(&self, now: Moment, index: usize, slots: usize) -> Result<Vec<Failure>, StoreError> {
         /// Among so many a failure that was never tried is looked for.
         const WINDOW: usize = 64;
-        let line = &self.lines[index];
-        let (name, untried_first) = (&line.config.name, line.state.prefers_untried());
-        // Those in flight stand in the index too.
-        let limit = self.in_flight.len() + if untried_first { WINDOW } else { slots };
-        let mut found = self.store.due(name, now.agent, limit)?;
-        found.extend(self.store.due_by_line(name, line.state.contact_seq, now.agent.before(LINE_WAIT), limit)?);
-        found.retain(|failure| !self.in_flight.contains_key(&failure.seq));
-        let since = |failure: &Failure| failure.due_at.unwrap_or_else(|| failure.recorded_at.after(LINE_WAIT));
-        found.sort_by_key(|failure| (untried_first && failure.attempts > 0, since(failure), failure.seq));
+        let untried_first = self.lines[index].state.prefers_untried();
+        let mut found = Vec::with_capacity(slots);
+        for seq in self.due_seqs(now, index, if untried_first { slots.max(WINDOW) } else { slots })? {
+            found.extend(self.store.by_seq(seq)?);
+        }
+        found.sort_by_key(|failure| untried_first && failure.attempts > 0);
         found.truncate(slots);
         Ok(found)
+    }
+
+    /// The numbers of the next `most` failures that may go, by the time at which they became due.
+    pub(super) fn due_seqs(&self, now: Moment, index: usize, most: usize) -> Result<Vec<Seq>, StoreError> {
+        let line = &self.lines[index];
+        let (name, newest) = (&line.config.name, line.state.contact_seq);
+        // Those in flight stand in the index too.
+        let limit = self.in_flight.len() + most;
+        let mut found = self.store.due(name, now.agent, limit)?;
+        let by_line = self.store.due_by_line(name, newest, now.agent.before(LINE_WAIT), limit)?;
+        found.extend(by_line.into_iter().map(|(seq, recorded_at)| (seq, recorded_at.after(LINE_WAIT))));
+        found.retain(|(seq, _)| !self.in_flight.contains_key(seq));
+        found.sort_unstable_by_key(|(seq, since)| (*since, *seq));
+        Ok(found.into_iter().take(most).map(|(seq, _)| seq).collect())
     }
 
     /// Under strict order: the oldest live failure of the upstream, if it may go now.
@@ -164,7 +201,7 @@ impl Agent {
             let found = self.canary(now, index)?;
             look.waits = found.is_some();
             if let Some(failure) = found {
-                self.dispatch(now, index, failure, true, effects);
+                self.dispatch(now, index, failure, Turn::Canary, effects);
             }
         }
         Ok(())
@@ -196,17 +233,32 @@ impl Agent {
         Ok(None)
     }
 
-    fn dispatch(&mut self, now: Moment, index: usize, mut failure: Failure, canary: bool, effects: &mut Vec<Effect>) {
+    /// Hands a failure's request to a sender.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Moment,
+        index: usize,
+        mut failure: Failure,
+        turn: Turn,
+        effects: &mut Vec<Effect>,
+    ) {
         let built = self.build(index, &failure);
-        let route = Route { entity_type: failure.entity_type.clone(), action: failure.action.clone() };
         let line = &mut self.lines[index];
-        let errand = line.state.sent(now.agent, canary, &route, line.pace);
-        let seq = failure.seq;
+        let errand = match turn {
+            Turn::Own => line.state.sent(now.agent, false, &route_of(&failure), line.pace),
+            Turn::Canary => line.state.sent(now.agent, true, &route_of(&failure), line.pace),
+            Turn::Ahead => {
+                line.ahead += 1;
+                Errand::Turn
+            }
+        };
+        let (seq, ahead) = (failure.seq, turn == Turn::Ahead);
         failure.payload = None;
         let dossier = filing::dossier(&failure);
-        self.in_flight.insert(seq, InFlight { failure, dossier, upstream: index, sent_at: now, errand });
+        let failure = Rc::new(failure);
+        self.in_flight.insert(seq, InFlight { failure, dossier, upstream: index, sent_at: now, errand, ahead });
         match built {
-            Ok(dispatch) => effects.push(Effect::Send(Box::new(dispatch))),
+            Ok(dispatch) => effects.push(Effect::Send(Box::new(Dispatch { ahead, ..dispatch }))),
             Err(why) => self.unbuilt.push((seq, Ending::Unbuildable(why))),
         }
     }
@@ -221,7 +273,8 @@ impl Agent {
             }
             None => None,
         };
-        Ok(Dispatch { seq: failure.seq, upstream: index, verify, request: request(failure, &line.config, route)? })
+        let request = request(failure, &line.config, route)?;
+        Ok(Dispatch { seq: failure.seq, upstream: index, ahead: false, verify, request })
     }
 
     /// The front of a strict order is looked for anew: something older may be there.
@@ -230,4 +283,9 @@ impl Agent {
             line.front = Seq(0);
         }
     }
+}
+
+/// What shares a way with this failure.
+pub(super) fn route_of(failure: &Failure) -> Route {
+    Route { entity_type: failure.entity_type.clone(), action: failure.action.clone() }
 }

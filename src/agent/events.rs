@@ -5,7 +5,7 @@ use super::questions::Facts;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::ids::Seq;
-use crate::moment::WallTime;
+use crate::moment::{AgentTime, WallTime};
 use crate::policy::class::{Class, Ending};
 use crate::policy::probe::ProbeEnd;
 use crate::policy::reading::Reading;
@@ -61,6 +61,16 @@ pub enum Event<'a> {
         /// What was asked and sent, in order; the last decides.
         steps: Vec<Step>,
     },
+    /// A request that was handed out ahead of its turn is under way, in the place of one that has ended;
+    /// told before that end is.
+    Begun {
+        /// Of which failure.
+        seq: Seq,
+        /// Since when.
+        at: AgentTime,
+    },
+    /// Requests that were handed out ahead of their turn are not sent.
+    Unsent(Vec<Seq>),
     /// A probe has ended.
     Probed {
         /// Of which upstream.
@@ -128,8 +138,20 @@ pub enum Effect {
     Tell(Box<Telling>),
     /// Have the reader answer.
     Ask(Box<Inquiry>),
-    /// Send a request.
+    /// Send a request, or hold it ready ([`Dispatch::ahead`]).
     Send(Box<Dispatch>),
+    /// Of the requests that are held ready for an upstream, send some now.
+    Advance {
+        /// Which.
+        upstream: usize,
+        /// At most so many.
+        most: usize,
+    },
+    /// Give back the requests that are held ready for an upstream.
+    Recall {
+        /// Which.
+        upstream: usize,
+    },
     /// Ask an upstream whether it is there.
     Probe {
         /// Which.
@@ -177,6 +199,8 @@ pub struct Dispatch {
     pub seq: Seq,
     /// To which upstream.
     pub upstream: usize,
+    /// It is not its turn yet: it is held ready, to go in the place of one that is accepted.
+    pub ahead: bool,
     /// What is asked first, when an earlier try may have arrived.
     pub verify: Option<Question>,
     /// The request.

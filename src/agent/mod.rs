@@ -21,7 +21,8 @@
 //! - [`events`]: what goes in and what comes out.
 //! - `recording`: one record, from the request to its place in the table; `importing`: one that comes
 //!   from elsewhere; `cards`: card numbers in them.
-//! - `claiming`: what goes out; `outcomes`: what comes back; `routing`: where to; `filing`:
+//! - `line`: one upstream and where it stands.
+//! - `claiming`: what goes out, `ahead` of its turn as well; `outcomes`: what comes back; `routing`: where to; `filing`:
 //!   what the policy remembers of a failure, in its row.
 //! - `operations`: what people ask for; `editing`: what they change.
 //! - [`questions`]: what is only read; `accounts`: what was tried and done; `measuring`: what is counted
@@ -34,6 +35,7 @@
 
 mod accounts;
 mod adopting;
+mod ahead;
 pub mod alerting;
 mod cards;
 mod claiming;
@@ -43,6 +45,7 @@ pub mod events;
 mod filing;
 mod importing;
 mod leaving;
+mod line;
 mod measuring;
 mod operations;
 mod outcomes;
@@ -54,13 +57,11 @@ mod sampling;
 mod settling;
 mod upkeep;
 
-use crate::config::upstream::Ordering;
 use crate::config::{Config, Upstream as UpstreamConfig};
 use crate::ids::{FailureName, IdSource, Seq};
 use crate::limits::{BULK_CHUNK, Limits, MAX_QUESTIONS};
 use crate::moment::{AgentTime, Moment};
-use crate::policy::class::{Ending, Target};
-use crate::policy::upstream::{Pace, Upstream};
+use crate::policy::class::Ending;
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
 use crate::store::open::OpenError;
@@ -75,6 +76,7 @@ use cards::CardWarnings;
 use cleaning::CleaningPlan;
 pub use events::{Asker, ClientId, Dispatch, Effect, Event, Finding, Flow, Inquiry, Peer, Question, Step, StepKind};
 use leaving::Exodus;
+use line::Line;
 use measuring::Counting;
 use operations::{Campaign, Gate};
 use outcomes::{InFlight, Outcome};
@@ -82,62 +84,7 @@ use reloading::Reload;
 use serde_json::value::RawValue;
 use settling::Settling;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 use upkeep::{Chunk, Upkeep};
-
-/// One configured upstream and where it stands.
-#[derive(Debug)]
-struct Line {
-    config: UpstreamConfig,
-    pace: Pace,
-    target: Target,
-    state: Upstream,
-    /// As it was last stored.
-    stored: String,
-    /// Under strict order: nothing live of it has a smaller number.
-    front: Seq,
-    /// When a critical failure gets its second chance though nothing was accepted; `None`: it was
-    /// not looked at since one became critical.
-    next_chance: Option<AgentTime>,
-}
-
-impl Line {
-    /// The configured ones, each from where it stood.
-    fn all(store: &Store, config: &Config, now: Moment) -> Result<Vec<Self>, StoreError> {
-        let line = |upstream: &UpstreamConfig| Ok(Self::new(upstream, store.upstream(&upstream.name)?, now));
-        config.upstreams.iter().map(line).collect()
-    }
-
-    /// One that is met anew, from where it stood.
-    fn new(upstream: &UpstreamConfig, known: Option<Upstream>, now: Moment) -> Self {
-        let mut state = known.unwrap_or_else(|| Upstream::new(now));
-        state.start(now);
-        Self {
-            pace: Pace {
-                concurrency: upstream.concurrency,
-                max_pause: upstream.max_pause,
-                min_gap: upstream.max_rate.map_or(Duration::ZERO, |rate| rate.gap),
-                probe_idle: upstream.probe.idle,
-                ordering: upstream.ordering,
-            },
-            target: Target::of(&upstream.url),
-            config: upstream.clone(),
-            state,
-            stored: String::new(),
-            front: Seq(0),
-            next_chance: None,
-        }
-    }
-
-    /// How heads are marked, as it is stored.
-    fn ordering_word(&self) -> &'static str {
-        match self.pace.ordering {
-            Ordering::Key => "key",
-            Ordering::Strict => "strict",
-            Ordering::None => "none",
-        }
-    }
-}
 
 /// What a client waits for until the round is committed.
 #[derive(Debug)]
@@ -186,6 +133,8 @@ pub struct Agent {
     ids: IdSource,
     random: fastrand::Rng,
     in_flight: BTreeMap<Seq, InFlight>,
+    /// Requests held ready by senders, for each that may be under way.
+    ahead_each: usize,
     /// Outcomes whose commit failed.
     unsettled: Vec<Outcome>,
     settle: Settling,
@@ -237,6 +186,7 @@ impl Agent {
             ids: IdSource::new(random.u64(..)),
             random,
             in_flight: BTreeMap::new(),
+            ahead_each: 0,
             unsettled: Vec::new(),
             settle: Settling::default(),
             unbuilt: Vec::new(),
@@ -271,6 +221,8 @@ impl Agent {
         match event {
             Event::Line { client, socket, peer, line } => return self.line(now, client, socket, peer, line),
             Event::Tried { seq, steps } => self.tried(now, seq, &steps),
+            Event::Begun { seq, at } => self.begun(now, seq, at),
+            Event::Unsent(seqs) => self.unsent(now, &seqs),
             Event::Probed { upstream, end, date } => self.probed(now, upstream, &end, date),
             Event::LoggingIn { upstream, is } => self.lines[upstream].state.logging_in(is),
             Event::Selected { client, found } => self.selected(now, client, found),

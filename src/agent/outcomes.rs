@@ -3,7 +3,7 @@
 //! Its failure stays in flight until then, so that neither it nor a successor is sent while the disk
 //! does not know.
 
-use super::{Agent, Finding, Step, StepKind, filing};
+use super::{Agent, Finding, Step, StepKind, filing, routing};
 use crate::config::route::OnUnsure;
 use crate::ids::Seq;
 use crate::limits::cut;
@@ -20,24 +20,28 @@ use crate::record::{Asked, Failure, Leaving, Trigger};
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
 use crate::store::failures::{AfterTry, Successor};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A failure whose request is under way. Memory only: after a crash it is pending again.
 #[derive(Debug)]
 pub(super) struct InFlight {
     /// As it was claimed, without its payload.
-    pub(super) failure: Failure,
+    pub(super) failure: Rc<Failure>,
     /// What is remembered of it; a giving back reaches it here too.
     pub(super) dossier: Dossier,
     pub(super) upstream: usize,
+    /// When it was sent; before that, when it was claimed.
     pub(super) sent_at: Moment,
     pub(super) errand: Errand,
+    /// It is held ready, and was not sent yet ([`ahead`](super::ahead)).
+    pub(super) ahead: bool,
 }
 
 /// A try that has ended, judged.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) failure: Failure,
+    pub(super) failure: Rc<Failure>,
     pub(super) upstream: usize,
     ended_at: Moment,
     /// One row of the history each.
@@ -64,6 +68,8 @@ pub(super) struct Tried {
 
 impl Agent {
     pub(super) fn tried(&mut self, now: Moment, seq: Seq, steps: &[Step]) {
+        // Whoever sent it without a word of its beginning sent it now at the latest.
+        self.begun(now, seq, now.agent);
         // An end that nobody waits for belongs to a request of before; the failure has been judged.
         let Some(outcome) = self.judged(now, seq, steps) else { return };
         // Retries given back concern what is in flight as well.
@@ -98,19 +104,15 @@ impl Agent {
     fn judged(&mut self, now: Moment, seq: Seq, steps: &[Step]) -> Option<Outcome> {
         let flight = self.in_flight.get(&seq)?;
         let last = steps.last()?;
-        let route = self.route(&flight.failure).cloned();
+        let route = routing::by(&self.config, &flight.failure);
         let order = filing::order_tag(&flight.failure, self.lines[flight.upstream].pace.ordering);
         let newest = self.store.ledger().newest_seq();
         let line = &mut self.lines[flight.upstream];
         if let Ending::Answered(Answer { date: Some(date), .. }) = &last.ending {
             line.state.clock_seen(*date, now.wall);
         }
-        let reading = Reading {
-            upstream: &line.config,
-            route: route.as_ref(),
-            id: flight.failure.id.as_str(),
-            key: flight.failure.key(),
-        };
+        let reading =
+            Reading { upstream: &line.config, route, id: flight.failure.id.as_str(), key: flight.failure.key() };
         let verdict = verdict_of(last, &reading, &line.target, now.wall);
         let end = Try {
             dossier: &flight.dossier,
@@ -139,7 +141,7 @@ impl Agent {
         let tries = steps.iter().map(|step| tried_step(step, flight, &verdict, &judgement, now)).collect();
         Some(Outcome {
             tries,
-            failure: flight.failure.clone(),
+            failure: Rc::clone(&flight.failure),
             upstream: flight.upstream,
             ended_at: now,
             http_status: status_of(&last.ending),
@@ -318,17 +320,19 @@ fn report(upstream: &str, outcome: &Outcome) {
     let status = outcome.http_status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     let (id, seq, class) = (&failure.id, failure.seq, outcome.verdict.class.as_str());
     let ms: u128 = outcome.tries.iter().map(|tried| tried.took.as_millis()).sum();
-    let error = cut(&outcome.verdict.error, 200);
+    let error = || cut(&outcome.verdict.error, 200);
     match outcome.judgement.decision {
         Decision::Accepted => {
             log::info!("event=delivered id={id} seq={seq} upstream={upstream} status={status} ms={ms}");
         }
         Decision::NeedsPerson { .. } => log::warn!(
-            "event=critical id={id} seq={seq} upstream={upstream} status={status} class={class} retry_count={} why={why} error={error:?}",
-            outcome.judgement.dossier.retry_count
+            "event=critical id={id} seq={seq} upstream={upstream} status={status} class={class} retry_count={} why={why} error={:?}",
+            outcome.judgement.dossier.retry_count,
+            error()
         ),
         Decision::Counted { .. } | Decision::Uncounted { .. } => log::debug!(
-            "event=not_delivered id={id} seq={seq} upstream={upstream} status={status} class={class} why={why} error={error:?}"
+            "event=not_delivered id={id} seq={seq} upstream={upstream} status={status} class={class} why={why} error={:?}",
+            error()
         ),
     }
 }

@@ -2,7 +2,7 @@
 //! changed configuration chooses again.
 
 use super::Agent;
-use crate::config::{Route, route};
+use crate::config::{Config, Route, route};
 use crate::record::Failure;
 
 /// Where a failure goes.
@@ -41,8 +41,13 @@ impl Agent {
 
     /// The route by which a failure goes to its upstream; `None`: as an envelope.
     pub(super) fn route(&self, failure: &Failure) -> Option<&Route> {
-        let upstream = failure.upstream.as_ref();
-        let mut routes = self.config.routes.iter().filter(|route| Some(&route.upstream) == upstream);
-        routes.find(|route| route.matches(&failure.entity_type, &failure.action))
+        by(&self.config, failure)
     }
+}
+
+/// The route of this configuration by which a failure goes to its upstream.
+pub(super) fn by<'c>(config: &'c Config, failure: &Failure) -> Option<&'c Route> {
+    let upstream = failure.upstream.as_ref();
+    let mut routes = config.routes.iter().filter(|route| Some(&route.upstream) == upstream);
+    routes.find(|route| route.matches(&failure.entity_type, &failure.action))
 }

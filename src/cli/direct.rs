@@ -108,6 +108,8 @@ fn replies(agent: &mut Agent, now: Moment) -> Vec<Vec<u8>> {
         Effect::Ask(_)
         | Effect::Tell(_)
         | Effect::Send(_)
+        | Effect::Advance { .. }
+        | Effect::Recall { .. }
         | Effect::Probe { .. }
         | Effect::Reread(_)
         | Effect::Reconfigured { .. } => None,

@@ -15,6 +15,7 @@ use crate::config::problem::Problem;
 use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
 use crate::io::passed::Passed;
+use crate::io::sender::HELD_READY;
 use crate::io::{system, textfile};
 use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
 use crate::store::door::{Door, Shut};
@@ -79,6 +80,7 @@ pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let mut agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
     agent.keep_watch(clock.now());
+    agent.sends_ahead(HELD_READY);
     announce(config);
     let mut server =
         Server::new(agent, clock, reading, door, config, signals, read_again).map_err(system("starting the loop"))?;

@@ -39,7 +39,12 @@ pub fn inbox<T>() -> io::Result<(Outbox<T>, Inbox<T>)> {
 impl<T> Outbox<T> {
     /// Puts a message in and wakes the loop. When the loop has gone there is nobody to tell.
     pub fn send(&self, message: T) {
-        if self.messages.send(message).is_ok() {
+        self.send_all([message]);
+    }
+
+    /// Puts messages in, in this order, and wakes the loop once.
+    pub fn send_all(&self, messages: impl IntoIterator<Item = T>) {
+        if messages.into_iter().all(|message| self.messages.send(message).is_ok()) {
             // The bell only fails to ring when it is ringing already.
             let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
         }

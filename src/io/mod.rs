@@ -5,7 +5,7 @@
 //! - [`poller`], [`listen`], [`passed`], [`conn`]: sockets and clients of the loop.
 //! - [`inbox`]: how threads answer the loop.
 //! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
-//!   and probes to an upstream, on threads.
+//!   and probes to an upstream, on threads; [`queue`]: what these are to send.
 //! - [`reader`]: long questions, on a thread; [`checker`]: a look for damage, on another.
 //! - [`textfile`]: the metrics as a file, on a thread.
 //! - [`herald`]: tells of alerts and gives signs of life, on threads; [`program`]: runs the program that
@@ -26,6 +26,7 @@ pub mod notify;
 pub mod passed;
 pub mod poller;
 pub mod program;
+pub mod queue;
 pub mod reader;
 pub mod resolve;
 pub mod secrets;

@@ -1,21 +1,22 @@
 //! Requests and probes to one upstream, on threads: one for each request in flight, kept for the
 //! next one, and one for probes.
 
-use super::clock::{since_boot, wall};
+use super::clock::{Clock, since_boot, wall};
 use super::http::Exchange;
 use super::inbox::Outbox;
 use super::login::{NoSession, Session};
+use super::queue::{Following, Queue, Waiting};
 use super::resolve::CachingResolver;
 use super::secrets::Secrets;
 use crate::agent::{Dispatch, Event, Finding, Step, StepKind};
 use crate::config::Upstream;
-use crate::policy::class::{BreakFault, Ending, LineFault, Target};
+use crate::ids::Seq;
+use crate::policy::class::{BreakFault, Class, Ending, LineFault, Target, classify};
 use crate::policy::probe::ProbeEnd;
 use crate::policy::reading::Reading;
 use crate::wire::delivery::HttpRequest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ pub struct Report {
     pub event: Event<'static>,
 }
 
+/// Requests that are held ready for each that may be under way: so many are done on a local network while
+/// a round of as many outcomes is committed; four times as many brought nothing more.
+pub const HELD_READY: usize = 16;
+
 /// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
 const STACK: usize = 256 << 10;
 
@@ -41,8 +46,8 @@ pub struct Senders<T> {
     upstream: Upstream,
     messenger: Arc<Messenger>,
     prober: Arc<Exchange>,
-    work: Sender<Dispatch>,
-    waiting: Arc<Mutex<Receiver<Dispatch>>>,
+    queue: Arc<Queue<Dispatch>>,
+    clock: Clock,
     outbox: Outbox<T>,
     wrap: fn(Report) -> T,
     threads: usize,
@@ -52,8 +57,13 @@ pub struct Senders<T> {
 impl<T: Send + 'static> Senders<T> {
     /// Threads start when there is work for them. `serial`: a number that no senders had before.
     #[must_use]
-    pub fn new(index: usize, serial: u64, upstream: &Upstream, outbox: Outbox<T>, wrap: fn(Report) -> T) -> Self {
-        let (work, waiting) = channel();
+    pub fn new(
+        index: usize,
+        serial: u64,
+        upstream: &Upstream,
+        clock: Clock,
+        (outbox, wrap): (Outbox<T>, fn(Report) -> T),
+    ) -> Self {
         let resolver = CachingResolver::default();
         Self {
             index,
@@ -61,8 +71,8 @@ impl<T: Send + 'static> Senders<T> {
             upstream: upstream.clone(),
             messenger: Arc::new(Messenger::new(upstream, resolver.clone())),
             prober: Arc::new(Exchange::for_probes(upstream, resolver)),
-            work,
-            waiting: Arc::new(Mutex::new(waiting)),
+            queue: Arc::new(Queue::new()),
+            clock,
             outbox,
             wrap,
             threads: 0,
@@ -70,18 +80,45 @@ impl<T: Send + 'static> Senders<T> {
         }
     }
 
-    /// Sends a request; its end comes as a report.
+    /// Sends a request, or holds it ready; its end comes as a report.
     pub fn send(&mut self, dispatch: Dispatch) {
-        self.busy += 1;
-        if self.busy > self.threads && !self.hire() && self.threads == 0 {
+        if dispatch.ahead {
+            self.queue.with(|waiting| waiting.hold(dispatch));
+        } else if self.occupy(1) {
+            self.queue.with(|waiting| waiting.push(dispatch));
+        } else {
             let ending = Ending::NotSent(LineFault::NoConnection, "no thread could be started".into());
             let step = Step { kind: StepKind::Deliver, ending, took: Duration::ZERO };
             let event = Event::Tried { seq: dispatch.seq, steps: vec![step] };
             self.outbox.send((self.wrap)(Report { upstream: self.index, serial: self.serial, event }));
-            return;
         }
-        // The receiver lives as long as this does.
-        let _ = self.work.send(dispatch);
+    }
+
+    /// Sends of what is held ready at most `most`; which ones.
+    pub fn advance(&mut self, most: usize) -> Vec<Seq> {
+        let mut seqs = Vec::new();
+        // Requests are held ready only behind others that are under way, so there are threads.
+        self.queue.with(|waiting| waiting.advance(most, |dispatch| seqs.push(dispatch.seq)));
+        self.occupy(seqs.len());
+        seqs
+    }
+
+    /// Gives back what is held ready.
+    #[must_use]
+    pub fn recall(&self) -> Vec<Seq> {
+        let back = self.queue.with(Waiting::recall);
+        back.into_iter().map(|dispatch| dispatch.seq).collect()
+    }
+
+    /// There is work for so many more threads; false when there is no thread at all.
+    fn occupy(&mut self, more: usize) -> bool {
+        self.busy += more;
+        while self.busy > self.threads {
+            if !self.hire() {
+                return self.threads > 0;
+            }
+        }
+        true
     }
 
     /// Is it a report of these, not of threads that were here before?
@@ -91,22 +128,30 @@ impl<T: Send + 'static> Senders<T> {
     }
 
     /// A report of one of these threads has come.
-    pub fn done(&mut self) {
-        self.busy = self.busy.saturating_sub(1);
+    pub fn heard(&mut self, event: &Event) {
+        match event {
+            Event::Tried { .. } => self.busy = self.busy.saturating_sub(1),
+            Event::Begun { .. } => self.busy += 1,
+            _ => {}
+        }
     }
 
     fn hire(&mut self) -> bool {
-        let (messenger, waiting, outbox) =
-            (Arc::clone(&self.messenger), Arc::clone(&self.waiting), self.outbox.clone());
         let (index, serial, wrap) = (self.index, self.serial, self.wrap);
+        let (outbox, clock) = (self.outbox.clone(), self.clock);
+        let (messenger, queue) = (Arc::clone(&self.messenger), Arc::clone(&self.queue));
         let thread = thread::Builder::new().name(format!("sender-{}", self.upstream.name)).stack_size(STACK);
         let hired = thread.spawn(move || {
-            let tell = |event| outbox.send(wrap(Report { upstream: index, serial, event }));
-            loop {
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(dispatch) = next else { return };
-                let steps = messenger.carry(&dispatch, &|is| tell(Event::LoggingIn { upstream: index, is }));
-                tell(Event::Tried { seq: dispatch.seq, steps });
+            let told = |event| wrap(Report { upstream: index, serial, event });
+            let mut next = queue.take();
+            while let Some(dispatch) = next {
+                let logging_in = |is| outbox.send(told(Event::LoggingIn { upstream: index, is }));
+                let steps = messenger.carry(&dispatch, &logging_in);
+                let (following, before) =
+                    if messenger.was_accepted(&steps) { follow(&queue, &clock) } else { (None, give_back(&queue)) };
+                let end = Event::Tried { seq: dispatch.seq, steps };
+                outbox.send_all(before.into_iter().chain([end]).map(told));
+                next = following.or_else(|| queue.take());
             }
         });
         if let Err(error) = &hired {
@@ -146,6 +191,30 @@ impl<T: Send + 'static> Senders<T> {
     }
 }
 
+/// What goes in the place of a request that was accepted, and what is told of that before its end is.
+fn follow(queue: &Queue<Dispatch>, clock: &Clock) -> (Option<Dispatch>, Option<Event<'static>>) {
+    match queue.with(Waiting::follow) {
+        Following::Ready(next) => {
+            let begun = Event::Begun { seq: next.seq, at: clock.now().agent };
+            (Some(next), Some(begun))
+        }
+        Following::Turn(next) => (Some(next), None),
+        Following::Nothing => (None, None),
+    }
+}
+
+/// Nothing goes ahead of its turn after an end that is no acceptance.
+fn give_back(queue: &Queue<Dispatch>) -> Option<Event<'static>> {
+    let back = queue.with(Waiting::recall);
+    (!back.is_empty()).then(|| Event::Unsent(back.iter().map(|dispatch| dispatch.seq).collect()))
+}
+
+impl<T> Drop for Senders<T> {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
 /// Sends one request by itself, with everything that belongs to it; for `try`.
 #[must_use]
 pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
@@ -156,6 +225,7 @@ pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
 #[derive(Debug)]
 struct Messenger {
     upstream: Upstream,
+    target: Target,
     exchange: Exchange,
     secrets: Secrets,
     session: Option<Session>,
@@ -167,6 +237,7 @@ impl Messenger {
             exchange: Exchange::for_deliveries(upstream, resolver),
             secrets: Secrets::default(),
             session: upstream.credentials.login.clone().map(Session::new),
+            target: Target::of(&upstream.url),
             upstream: upstream.clone(),
         }
     }
@@ -186,6 +257,13 @@ impl Messenger {
         let (ending, took) = self.timed(&dispatch.request, logging_in);
         steps.push(Step { kind: StepKind::Deliver, ending, took });
         steps
+    }
+
+    /// Was the failure accepted, as far as a sender can tell? A no where the agent finds a yes only makes
+    /// others wait for the agent's word.
+    fn was_accepted(&self, steps: &[Step]) -> bool {
+        let Some(Step { kind: StepKind::Deliver, ending, .. }) = steps.last() else { return false };
+        classify(ending, &self.target, &self.reading(), wall()).class == Class::Delivered
     }
 
     /// How this upstream's own words are heard, whatever the request was.

@@ -97,7 +97,7 @@ impl Target {
 pub struct Verdict {
     /// What it says.
     pub class: Class,
-    /// In words, for `error` (`spec/07`).
+    /// In words, for `error` (`spec/07`); nothing when it was accepted.
     pub error: String,
     /// How long the upstream asked to wait, at most an hour.
     pub retry_after: Option<Duration>,
@@ -153,6 +153,8 @@ fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: Wa
     };
     let class = if class == Class::Refused && reading.refusal_is_retried() { Class::Failed } else { class };
     let error = match words {
+        // What was accepted has no error, and a body may be long.
+        None if class == Class::Delivered => String::new(),
         // An adapter's words stand by themselves.
         Some(words) if reading.upstream.adapter => words,
         Some(words) => format!("HTTP {}: {words}", answer.status),

@@ -178,36 +178,32 @@ impl Store {
         Ok(head_of(&self.connection, order)?)
     }
 
-    /// Heads of an upstream whose time has come, earliest first.
-    pub fn due(&self, upstream: &str, now: AgentTime, limit: usize) -> Result<Vec<Failure>, StoreError> {
-        let mut statement = self.connection.prepare_cached(concat!(
-            "SELECT ",
-            columns!(),
-            " FROM sync_failures INDEXED BY sync_failures_due \
-             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3"
-        ))?;
-        let found = statement.query_map(params![upstream, now.as_millis(), as_limit(limit)], failure)?;
+    /// Heads of an upstream whose time has come, and when that was, earliest first. The index tells it all.
+    pub fn due(&self, upstream: &str, now: AgentTime, limit: usize) -> Result<Vec<(Seq, AgentTime)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, due_at FROM sync_failures INDEXED BY sync_failures_due \
+             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
+        )?;
+        let found = statement.query_map(params![upstream, now.as_millis(), as_limit(limit)], seq_and_time)?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    /// Heads that waited for the line and need not any longer: recorded up to number `newest`, and
-    /// not after `recorded_by`.
+    /// Heads that waited for the line and need not any longer, and when they were recorded: up to number
+    /// `newest`, and not after `recorded_by`.
     pub fn due_by_line(
         &self,
         upstream: &str,
         newest: i64,
         recorded_by: AgentTime,
         limit: usize,
-    ) -> Result<Vec<Failure>, StoreError> {
-        let mut statement = self.connection.prepare_cached(concat!(
-            "SELECT ",
-            columns!(),
-            " FROM sync_failures INDEXED BY sync_failures_due \
+    ) -> Result<Vec<(Seq, AgentTime)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, recorded_at FROM sync_failures INDEXED BY sync_failures_due \
              WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at IS NULL AND seq <= ?2 \
-             AND recorded_at <= ?3 ORDER BY seq LIMIT ?4"
-        ))?;
+             AND recorded_at <= ?3 ORDER BY seq LIMIT ?4",
+        )?;
         let found =
-            statement.query_map(params![upstream, newest, recorded_by.as_millis(), as_limit(limit)], failure)?;
+            statement.query_map(params![upstream, newest, recorded_by.as_millis(), as_limit(limit)], seq_and_time)?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 
@@ -484,4 +480,8 @@ impl Store {
             .prepare_cached("SELECT seq FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
         Ok(statement.query_row([id.as_str()], |row| row.get(0).map(Seq)).optional()?)
     }
+}
+
+fn seq_and_time(row: &Row) -> rusqlite::Result<(Seq, AgentTime)> {
+    Ok((Seq(row.get(0)?), AgentTime::from_millis(row.get(1)?)))
 }

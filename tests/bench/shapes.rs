@@ -171,9 +171,20 @@ impl Stock {
 
     /// What the agent asks when it looks for the next ones (`agent::claiming`).
     fn claim(&self, now: Moment) -> Done<Vec<Failure>> {
-        let mut found = self.store.due(UPSTREAM, now.agent, BATCH)?;
+        let mut found = self.heads(now, BATCH)?;
         let newest = self.store.ledger().newest_seq();
-        found.extend(self.store.due_by_line(UPSTREAM, newest, now.agent, BATCH)?);
+        for (seq, _) in self.store.due_by_line(UPSTREAM, newest, now.agent, BATCH)? {
+            found.extend(self.store.by_seq(seq)?);
+        }
+        Ok(found)
+    }
+
+    /// What has become due.
+    fn heads(&self, now: Moment, limit: usize) -> Done<Vec<Failure>> {
+        let mut found = Vec::with_capacity(limit);
+        for (seq, _) in self.store.due(UPSTREAM, now.agent, limit)? {
+            found.extend(self.store.by_seq(seq)?);
+        }
         Ok(found)
     }
 
@@ -243,11 +254,7 @@ impl Stock {
     /// One transaction: so many outcomes with their history, each with the next of its order promoted.
     fn deliver(&mut self) -> Done<f64> {
         let now = now_due();
-        let mut next = if self.shape == Shape::OwnEntities {
-            self.store.due(UPSTREAM, now.agent, GROUP)?
-        } else {
-            self.store.due(UPSTREAM, now.agent, 1)?
-        };
+        let mut next = if self.shape == Shape::OwnEntities { self.heads(now, GROUP)? } else { self.heads(now, 1)? };
         let mut took = Duration::ZERO;
         let mut begun = Instant::now();
         self.store.begin()?;
@@ -260,7 +267,7 @@ impl Stock {
                 // Which one is next is claimed in another round; here it costs nothing.
                 took += begun.elapsed();
                 if place + 1 < GROUP {
-                    next = self.store.due(UPSTREAM, now.agent, 1)?;
+                    next = self.heads(now, 1)?;
                 }
                 begun = Instant::now();
             }

@@ -332,7 +332,13 @@ impl<'a> Course<'a> {
                         agent.handle(self.now, Event::Probed { upstream, end, date: None });
                     }
                 }
-                Effect::Ask(_) | Effect::Tell(_) | Effect::Reread(_) | Effect::Reconfigured { .. } => {}
+                // Nothing is held ready here.
+                Effect::Advance { .. }
+                | Effect::Recall { .. }
+                | Effect::Ask(_)
+                | Effect::Tell(_)
+                | Effect::Reread(_)
+                | Effect::Reconfigured { .. } => {}
             }
         }
     }

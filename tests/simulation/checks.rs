@@ -1,6 +1,6 @@
 //! What the model holds against what is seen: a request that goes out, and what the file says.
 
-use super::{Known, Model};
+use super::{CONCURRENCY, Deed, Known, Model};
 use crate::table::{Row, Table};
 use crate::upstream::{Upstream, body, header};
 use resyncd::agent::Dispatch;
@@ -15,7 +15,11 @@ impl Model {
         promise!(!known.held, "I5", "{seq} is held and is sent all the same");
         let older = self.orders[&known.order].first().copied();
         promise!(older == Some(seq), "I3", "{seq} is sent before {older:?} of {} has left", known.order);
+        promise!(self.held_ready.remove(&seq) == dispatch.ahead, "I3", "{seq} is sent out of its turn");
         promise!(self.in_flight.insert(seq), "I3", "{seq} is sent twice at once");
+        let ended = self.round.iter().filter(|deed| matches!(deed, Deed::Outcome { .. })).count();
+        let under_way = self.in_flight.len() - ended;
+        promise!(under_way <= CONCURRENCY, "gate", "{seq} is sent, and {under_way} are under way");
         // Only a canary goes before its step ends, and that goes alone.
         let alone = self.in_flight.len() == 1;
         let early = known.not_before - now;

@@ -1,6 +1,6 @@
 //! Death and life: the agent is killed, the power goes, it starts again over what is left.
 
-use super::{DAY, HOUR, Happening, Life, MINUTE, SECOND, Waiting, World};
+use super::{DAY, HOUR, Happening, Held, Life, MINUTE, SECOND, Waiting, World};
 use crate::model::{Known, Model};
 use crate::tills::Told;
 use crate::vfs::machine::{Machine, on};
@@ -60,8 +60,15 @@ impl World {
         let now = Moment { agent: agent_time, wall };
         let mut agent = Agent::start(store, &self.config, self.random.u64(..), now).expect("the agent starts");
         agent.keep_watch(now);
+        agent.sends_ahead(self.random.choice([0, 1, 16]).expect("a number"));
         self.lives += 1;
-        self.life = Some(Life { agent, number: self.lives, told: BTreeMap::new(), began: (agent_time, self.time) });
+        self.life = Some(Life {
+            agent,
+            number: self.lives,
+            told: BTreeMap::new(),
+            held: Held::default(),
+            began: (agent_time, self.time),
+        });
         self.trace.add(|| format!("started at agent time {} wall {wall}", agent_time.as_millis()));
         self.tell_free_space();
         self.adopt();

@@ -9,6 +9,7 @@
 use crate::edits::Edits;
 use crate::table::Table;
 use crate::upstream::{Fate, Meaning, Upstream};
+use resyncd::ids::Seq;
 use resyncd::policy::class::{Ending, LineFault};
 use resyncd::wire::delivery::HttpRequest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ const MINUTE: i64 = 60_000;
 const STEPS: [i64; 3] = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE];
 /// Counted tries after which a person has to act.
 const BUDGET: u32 = 3;
+/// Requests that may be under way at once: `concurrency`, as it is by itself.
+const CONCURRENCY: usize = 4;
 /// The longest that an upstream is waited for because it asked so: `max_pause`.
 const LONGEST_FLOOR: i64 = 60_000;
 
@@ -107,6 +110,8 @@ pub(crate) struct Model {
     /// The live ones of each order key.
     pub(crate) orders: BTreeMap<String, BTreeSet<i64>>,
     in_flight: BTreeSet<i64>,
+    /// Claimed, and not sent yet.
+    held_ready: BTreeSet<i64>,
     /// Live ones that have counted tries or need a person: what may be given back.
     pub(crate) marked: BTreeSet<i64>,
     /// The newest number that was given to a record.
@@ -218,12 +223,25 @@ impl Model {
 
     /// (A number that an edit has taken away means nobody.)
     fn idle(&self, seqs: &[i64]) -> Vec<i64> {
-        let idle = |seq: &i64| !self.in_flight.contains(seq) && self.known.contains_key(seq);
+        let idle = |seq: &i64| !self.is_in_flight(*seq) && self.known.contains_key(seq);
         seqs.iter().copied().filter(idle).collect()
     }
 
     pub(crate) fn is_in_flight(&self, seq: i64) -> bool {
-        self.in_flight.contains(&seq)
+        self.in_flight.contains(&seq) || self.held_ready.contains(&seq)
+    }
+
+    /// A sender holds its request ready: to people it is in flight.
+    pub(crate) fn held_ready(&mut self, seq: i64) {
+        promise!(!self.in_flight.contains(&seq), "I3", "{seq} is held ready while it is sent");
+        promise!(self.held_ready.insert(seq), "I3", "{seq} is held ready twice");
+    }
+
+    /// Senders have given these back.
+    pub(crate) fn given_up(&mut self, seqs: &[Seq]) {
+        for seq in seqs {
+            promise!(self.held_ready.remove(&seq.0), "I3", "{seq} is given back, and nobody held it");
+        }
     }
 
     pub(crate) fn any_in_flight(&self) -> Option<i64> {
@@ -418,6 +436,7 @@ impl Model {
     pub(crate) fn killed(&mut self) {
         self.round.clear();
         self.in_flight.clear();
+        self.held_ready.clear();
         (self.offline.0, self.floor.0, self.deaf.0) = (self.offline.1, self.floor.1, self.deaf.1);
         self.hearing_tested = false;
     }

@@ -6,11 +6,13 @@
 use crate::model::{Known, Model};
 use crate::people::{Wish, wish};
 use crate::tills::Told;
-use crate::upstream::header;
+use crate::upstream::{Fate, Meaning, header};
 use crate::vfs::machine::on;
-use crate::world::{HOUR, Happening, MINUTE, SECOND, Waiting, World};
+use crate::world::{HOUR, Happening, Life, MINUTE, SECOND, Waiting, World};
 use resyncd::agent::questions::{Answer, answer};
 use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind, Telling};
+use resyncd::ids::Seq;
+use resyncd::io::queue::Following;
 use resyncd::policy::class::{Ending, Target};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
@@ -131,13 +133,7 @@ impl World {
         let Some(life) = &mut self.life else { return };
         let (running, agent) = (life.number, &mut life.agent);
         match happening {
-            Happening::Tried { life, seq, fate } if life == running => {
-                self.trace.add(|| format!("tried {seq}: {:?}", fate.ending));
-                self.model.tried(seq, &fate, now.agent.as_millis());
-                let took = Duration::from_millis(fate.ends_after.unsigned_abs());
-                let step = Step { kind: StepKind::Deliver, ending: fate.ending, took };
-                agent.handle(now, Event::Tried { seq: resyncd::ids::Seq(seq), steps: vec![step] });
-            }
+            Happening::Tried { life, seq, fate } if life == running => self.tried(life, seq, *fate),
             Happening::Probed { life, end } if life == running => {
                 self.trace.add(|| format!("probed: {end:?}"));
                 self.model.probed(matches!(end, ProbeEnd::Answered { .. }));
@@ -151,6 +147,54 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A sender's request has ended; it goes on with what it holds ready, or gives that back.
+    fn tried(&mut self, life: u32, seq: i64, fate: Fate) {
+        self.trace.add(|| format!("tried {seq}: {:?}", fate.ending));
+        let now = self.now();
+        let next = if fate.meaning == Meaning::Accepted { self.follow() } else { None };
+        if fate.meaning != Meaning::Accepted {
+            self.recall();
+        }
+        self.model.tried(seq, &fate, now.agent.as_millis());
+        let took = Duration::from_millis(fate.ends_after.unsigned_abs());
+        let step = Step { kind: StepKind::Deliver, ending: fate.ending, took };
+        let agent = &mut self.life.as_mut().expect("it runs").agent;
+        agent.handle(now, Event::Tried { seq: Seq(seq), steps: vec![step] });
+        if let Some(next) = next {
+            self.begin(life, &next);
+        }
+    }
+
+    /// What is held ready goes in the place of a request that was accepted.
+    fn follow(&mut self) -> Option<Dispatch> {
+        let now = self.now();
+        let life = self.life.as_mut().expect("it runs");
+        let Following::Ready(next) = life.held.follow() else { return None };
+        life.agent.handle(now, Event::Begun { seq: next.seq, at: now.agent });
+        Some(next)
+    }
+
+    fn recall(&mut self) {
+        let now = self.now();
+        let life = self.life.as_mut().expect("it runs");
+        let back: Vec<Seq> = life.held.recall().into_iter().map(|dispatch| dispatch.seq).collect();
+        self.trace.add(|| format!("given back: {back:?}"));
+        self.model.given_up(&back);
+        life.agent.handle(now, Event::Unsent(back));
+    }
+
+    /// Some of what is held ready have their turn now.
+    fn advance(&mut self, life: u32, most: usize) {
+        let now = self.now();
+        let Life { held, agent, .. } = self.life.as_mut().expect("it runs");
+        held.advance(most, |dispatch| {
+            agent.handle(now, Event::Begun { seq: dispatch.seq, at: now.agent });
+        });
+        while let Some(next) = self.life.as_mut().expect("it runs").held.take() {
+            self.begin(life, &next);
         }
     }
 
@@ -223,7 +267,14 @@ impl World {
                 let after = self.random.i64(0..200);
                 self.plan(after, Happening::Question { life, inquiry });
             }
-            Effect::Send(dispatch) => self.send(life, &dispatch),
+            Effect::Send(dispatch) if dispatch.ahead => {
+                self.trace.add(|| format!("held ready: {}", dispatch.seq));
+                self.model.held_ready(dispatch.seq.0);
+                self.life.as_mut().expect("it runs").held.hold(*dispatch);
+            }
+            Effect::Send(dispatch) => self.begin(life, &dispatch),
+            Effect::Advance { most, .. } => self.advance(life, most),
+            Effect::Recall { .. } => self.recall(),
             Effect::Probe { upstream } => {
                 promise!(upstream == 0, "probe", "there is no upstream {upstream}");
                 self.trace.add(|| "probe".to_owned());
@@ -240,7 +291,8 @@ impl World {
         }
     }
 
-    fn send(&mut self, life: u32, dispatch: &Dispatch) {
+    /// A request goes out.
+    fn begin(&mut self, life: u32, dispatch: &Dispatch) {
         let now = self.now();
         self.trace.add(|| format!("send {} try {}", dispatch.seq, header(dispatch, "Resync-Attempt")));
         if self.time <= self.troubled_until {

@@ -15,8 +15,9 @@ use crate::tills::Tills;
 use crate::trace::Trace;
 use crate::upstream::{Fate, Upstream};
 use fastrand::Rng;
-use resyncd::agent::{Agent, ClientId, Inquiry};
+use resyncd::agent::{Agent, ClientId, Dispatch, Inquiry};
 use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::io::queue::Waiting as Held;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::StoreSettings;
@@ -105,6 +106,8 @@ pub(crate) struct Life {
     pub(crate) number: u32,
     /// When each kind of alert was told last, in agent time.
     pub(crate) told: BTreeMap<String, i64>,
+    /// Requests that the senders hold ready.
+    pub(crate) held: Held<Dispatch>,
     /// Agent time at its start, and the world's.
     began: (AgentTime, i64),
 }

@@ -178,6 +178,15 @@ impl Upstream {
         self.pause.width(pace.concurrency).min(most).saturating_sub(self.live.in_flight)
     }
 
+    /// Does nothing but the ends of its requests say when the next one goes: as many as are allowed are under
+    /// way, and each is followed at once?
+    #[must_use]
+    pub fn is_at_full_speed(&self, now: AgentTime, pace: Pace) -> bool {
+        let open = self.may_send() && !self.is_shut() && now >= self.next_turn() && self.pause.is_none();
+        let wide = self.pause.width(pace.concurrency) == pace.concurrency;
+        open && wide && pace.min_gap.is_zero() && pace.ordering != Ordering::Strict
+    }
+
     /// May a canary be sent now? It passes the pause, but neither a `Retry-After` nor a person.
     #[must_use]
     pub fn canary_due(&self, now: AgentTime) -> bool {

@@ -28,9 +28,15 @@ use crate::store::StoreError;
 
 /// Bytes of payloads that are held ready for one upstream, the last one not counted.
 const MOST_BYTES: usize = 1 << 20;
+/// Requests that are held ready for one upstream at most: their ends may come all in one round, and clients wait
+/// for that round.
+const MOST: usize = 64;
+/// No more are held ready than go within so many milliseconds, some commits of a slow disk: what is held
+/// ready can be neither edited nor held by a person, and a far upstream's answers take longer than a commit.
+const WITHIN_MS: usize = 100;
 
 impl Agent {
-    /// So many requests for each that may be under way are held ready by the senders.
+    /// At most so many requests for each that may be under way are held ready by the senders.
     pub fn sends_ahead(&mut self, each: usize) {
         self.ahead_each = each;
     }
@@ -59,7 +65,9 @@ impl Agent {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let line = &self.lines[index];
-        let most = self.ahead_each * line.pace.concurrency;
+        let latency = line.state.latency().map_or(1, |took| usize::try_from(took.as_millis()).unwrap_or(usize::MAX));
+        let each = (WITHIN_MS / latency.max(1)).clamp(1, self.ahead_each.max(1));
+        let most = (each * line.pace.concurrency).min(MOST);
         let full = line.state.slots(now.agent, line.pace) == 0;
         if line.ahead > most / 2 || !full || !self.looks_ahead(now, index) {
             return Ok(());

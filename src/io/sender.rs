@@ -31,9 +31,9 @@ pub struct Report {
     pub event: Event<'static>,
 }
 
-/// Requests that are held ready for each that may be under way: so many are done on a local network while
-/// a round of as many outcomes is committed; four times as many brought nothing more.
-pub const HELD_READY: usize = 16;
+/// Requests that are held ready for each that may be under way, at most: half of them are done on a local
+/// network while a commit of as many outcomes runs, and the other half while the agent claims anew.
+pub const HELD_READY: usize = 32;
 
 /// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
 const STACK: usize = 256 << 10;

@@ -5,10 +5,13 @@
 
 use resyncd::agent::{Agent, ClientId, Effect, Event, Peer};
 use resyncd::config::{Config, Overrides, Surroundings};
-use resyncd::ids::Seq;
+use resyncd::ids::{FailureName, Seq};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::question::{Direction, ListQuery};
 use resyncd::store::open::newest_version;
+use resyncd::store::reader::Reader;
+use resyncd::store::rows::Found;
 use resyncd::store::{Store, StoreSettings};
 use resyncd::wire::request::Socket;
 use rusqlite::Connection;
@@ -20,6 +23,29 @@ const RECORDS: [&str; 3] = [
     r#"{"op":"record","entity_type":"SALE","entity_id":"s-1","action":"UPDATE","error":"connect ETIMEDOUT","payload":"<x/>"}"#,
     r#"{"op":"record","entity_type":"RETURN","entity_id":"r-1","action":"CREATE","error":"x","idempotency_key":"k","order_key":"o"}"#,
 ];
+
+/// Rows have the failures' numbers from this version on.
+const NUMBERED_ROWS: i64 = 4;
+
+/// Gives rows other numbers than their failures', also those of others, as a file has after some time.
+fn number_rows(file: &Path) {
+    let file = Connection::open(file).expect("the file");
+    let steps =
+        "UPDATE sync_failures SET rowid = 10 + rowid; UPDATE sync_failures SET rowid = 15 - rowid WHERE rowid > 11";
+    file.execute_batch(steps).expect("other rowids");
+}
+
+/// Without an agent a file is read as it is.
+fn read(dir: &Path) {
+    let reader = Reader::open(&StoreSettings::new(dir, &Limits::default())).unwrap_or_else(|error| panic!("{error}"));
+    let query = ListQuery { direction: Direction::Descending, after: Some(Seq(3)), ..ListQuery::default() };
+    let page = reader.list(&query).expect("a list");
+    let numbers: Vec<_> = page.failures.iter().map(|(failure, _)| failure.seq).collect();
+    assert_eq!(numbers, [Seq(2), Seq(1)]);
+    let Found::One(found) = reader.look(&FailureName::Number(Seq(2))).expect("a look") else { panic!("no number 2") };
+    assert_eq!((found.failure.seq, found.failure.action.as_str()), (Seq(2), "UPDATE"));
+    assert!(found.head.is_some(), "number 1 is before it");
+}
 
 fn schemas() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas")
@@ -77,7 +103,12 @@ fn a_database_of_every_schema_opens_and_goes_on() {
         let file = schemas().join(format!("v{version}.db"));
         assert!(file.exists(), "no database of schema {version} is kept; see the top of this file");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        fs::copy(&file, dir.path().join("sync_failures.db")).expect("a copy");
+        let copy = dir.path().join("sync_failures.db");
+        fs::copy(&file, &copy).expect("a copy");
+        if version < NUMBERED_ROWS {
+            number_rows(&copy);
+        }
+        read(dir.path());
         let store = open(dir.path());
         let old = store.by_seq(Seq(1)).expect("a look").expect("the first failure");
         assert_eq!(old.payload.map(|(text, _)| text).as_deref(), Some(r#"{"total":12.50}"#));

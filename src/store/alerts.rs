@@ -97,7 +97,7 @@ impl Store {
     /// The newest live failures, and the newest tries that counted or ended a failure that has left; at
     /// most `most` of each, newest first.
     pub fn happened_of_late(&self, most: usize) -> Result<Vec<Happened>, StoreError> {
-        let live = "SELECT entity_type, entity_id, recorded_at FROM sync_failures ORDER BY seq DESC LIMIT ?1";
+        let live = "SELECT entity_type, entity_id, recorded_at FROM sync_failures ORDER BY rowid DESC LIMIT ?1";
         let mut statement = self.connection.prepare(live)?;
         let read = |row: &Row| {
             let at = When::Agent(AgentTime::from_millis(row.get(2)?));

@@ -96,8 +96,8 @@ impl Reader {
     }
 
     fn blocking(&self) -> Result<(Vec<Blocking>, (u64, u64)), StoreError> {
-        let mut statement = self.connection().prepare(
-            "SELECT seq, entity_type, entity_id, action, status, created_at, order_key FROM sync_failures \
+        let mut statement = self.numbered()?.prepare(
+            "SELECT rowid, entity_type, entity_id, action, status, created_at, order_key FROM sync_failures \
              INDEXED BY sync_failures_person WHERE status <> 'pending' AND head = 1 LIMIT ?1",
         )?;
         let mut rows = statement.query([as_limit(MOST_HEADS)])?;
@@ -132,9 +132,9 @@ impl Reader {
         let mut all: Vec<Value> = values.into_iter().map(|value| Value::from(value.to_owned())).collect();
         all.extend([Value::from(seq), Value::from(as_limit(MOST_BEHIND))]);
         let sql = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM sync_failures WHERE {condition} AND seq > ? AND head = 0 LIMIT ?)"
+            "SELECT COUNT(*) FROM (SELECT 1 FROM sync_failures WHERE {condition} AND rowid > ? AND head = 0 LIMIT ?)"
         );
-        Ok(self.connection().prepare_cached(&sql)?.query_row(params_from_iter(all), |row| row.get(0))?)
+        Ok(self.numbered()?.prepare(&sql)?.query_row(params_from_iter(all), |row| row.get(0))?)
     }
 }
 

@@ -52,7 +52,7 @@ impl Store {
             .prepare_cached(
                 "UPDATE sync_failures SET entity_type = ?2, entity_id = ?3, action = ?4, payload = ?5, payload_kind = ?6, \
                  recorded_key = CASE WHEN idempotency_key IS ?7 THEN recorded_key ELSE coalesce(recorded_key, idempotency_key) END, \
-                 idempotency_key = ?7, upstream = ?8, error_class = ?9, unsure = ?10, seq = ?11 WHERE seq = ?1",
+                 idempotency_key = ?7, upstream = ?8, error_class = ?9, unsure = ?10, rowid = ?11, seq = ?11 WHERE rowid = ?1",
             )?
             .execute(params![
                 failure.seq.0,
@@ -70,7 +70,7 @@ impl Store {
         let order = self.by_seq(seq)?.map_or_else(|| failure.order(), |now| now.order());
         let head = edited.free || self.head_of(&order)?.as_ref() == Some(&failure.id);
         self.connection
-            .prepare_cached("UPDATE sync_failures SET head = ?2 WHERE seq = ?1")?
+            .prepare_cached("UPDATE sync_failures SET head = ?2 WHERE rowid = ?1")?
             .execute(params![seq.0, head])?;
         Ok((seq, self.successor(&failure.order())?))
     }

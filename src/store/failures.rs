@@ -4,7 +4,7 @@
 //! of what is due, so that claiming is a walk along that index, also with a million rows blocked
 //! behind one. Whoever takes a head away makes the next one head in the same transaction.
 
-use super::rows::{Found, as_limit, by_id, by_seq, columns, failure, first_of, head_of, look};
+use super::rows::{Found, Numbered, as_limit, by_id, by_seq, columns, failure, first_of, head_of, look};
 use super::{Store, StoreError};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
@@ -108,10 +108,10 @@ pub struct Successor {
 macro_rules! insert {
     ($same_order:literal) => {
         concat!(
-            "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, retry_count, \
+            "INSERT INTO sync_failures (rowid, id, entity_type, entity_id, action, error, payload, payload_kind, retry_count, \
              created_at, updated_at, seq, status, next_retry_at, due_at, recorded_at, upstream, order_key, idempotency_key, \
              http_status, source_uid, source_pid, terminal_id, store_id, error_class, unsure, uncounted, head) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?14, ?22, ?23, 1, \
+             VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?14, ?22, ?23, 1, \
              ?24 OR NOT EXISTS (SELECT 1 FROM sync_failures WHERE ",
             $same_order,
             "))"
@@ -158,31 +158,35 @@ impl Store {
         Ok(seq)
     }
 
+    fn numbered(&self) -> Numbered<'_> {
+        Numbered::new(&self.connection)
+    }
+
     /// The failure with this number.
     pub fn by_seq(&self, seq: Seq) -> Result<Option<Failure>, StoreError> {
-        Ok(by_seq(&self.connection, seq)?)
+        Ok(by_seq(self.numbered(), seq)?)
     }
 
     /// The failure with this id.
     pub fn by_id(&self, id: &str) -> Result<Option<Failure>, StoreError> {
-        Ok(by_id(&self.connection, id)?)
+        Ok(by_id(self.numbered(), id)?)
     }
 
     /// The live failure that a name means.
     pub fn look(&self, name: &FailureName) -> Result<Found, StoreError> {
-        Ok(look(&self.connection, name)?)
+        Ok(look(self.numbered(), name)?)
     }
 
     /// The oldest live failure of an order key.
     pub fn head_of(&self, order: &OrderKey) -> Result<Option<FailureId>, StoreError> {
-        Ok(head_of(&self.connection, order)?)
+        Ok(head_of(self.numbered(), order)?)
     }
 
     /// Heads of an upstream whose time has come, and when that was, earliest first. The index tells it all.
     pub fn due(&self, upstream: &str, now: AgentTime, limit: usize) -> Result<Vec<(Seq, AgentTime)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, due_at FROM sync_failures INDEXED BY sync_failures_due \
-             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
+            "SELECT rowid, due_at FROM sync_failures INDEXED BY sync_failures_due \
+             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at <= ?2 ORDER BY due_at, rowid LIMIT ?3",
         )?;
         let found = statement.query_map(params![upstream, now.as_millis(), as_limit(limit)], seq_and_time)?;
         Ok(found.collect::<Result<_, _>>()?)
@@ -198,9 +202,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(Seq, AgentTime)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, recorded_at FROM sync_failures INDEXED BY sync_failures_due \
-             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at IS NULL AND seq <= ?2 \
-             AND recorded_at <= ?3 ORDER BY seq LIMIT ?4",
+            "SELECT rowid, recorded_at FROM sync_failures INDEXED BY sync_failures_due \
+             WHERE head = 1 AND status = 'pending' AND upstream = ?1 AND due_at IS NULL AND rowid <= ?2 \
+             AND recorded_at <= ?3 ORDER BY rowid LIMIT ?4",
         )?;
         let found =
             statement.query_map(params![upstream, newest, recorded_by.as_millis(), as_limit(limit)], seq_and_time)?;
@@ -223,7 +227,7 @@ impl Store {
     pub fn next_by_line(&self, upstream: &str, newest: i64, after: AgentTime) -> Result<Option<AgentTime>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT recorded_at FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
-             AND upstream = ?1 AND due_at IS NULL AND seq <= ?2 AND recorded_at > ?3 ORDER BY seq LIMIT 1",
+             AND upstream = ?1 AND due_at IS NULL AND rowid <= ?2 AND recorded_at > ?3 ORDER BY rowid LIMIT 1",
         )?;
         let at = statement
             .query_row(params![upstream, newest, after.as_millis()], |row| row.get(0).map(AgentTime::from_millis));
@@ -234,7 +238,7 @@ impl Store {
     pub fn waits_for_line(&self, upstream: &str, after: i64) -> Result<bool, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
-             AND upstream = ?1 AND due_at IS NULL AND seq > ?2)",
+             AND upstream = ?1 AND due_at IS NULL AND rowid > ?2)",
         )?;
         Ok(statement.query_row(params![upstream, after], |row| row.get(0))?)
     }
@@ -245,7 +249,7 @@ impl Store {
         if let (Some(uid), Some(key)) = (failure.source_uid, &failure.idempotency_key) {
             self.key_left(uid, key, failure.seq, how, at)?;
         }
-        let sql = "DELETE FROM sync_failures WHERE seq = ?1 AND id = ?2";
+        let sql = "DELETE FROM sync_failures WHERE rowid = ?1 AND id = ?2";
         let gone = self.connection.prepare_cached(sql)?.execute(params![failure.seq.0, failure.id.as_str()])?;
         self.ledger.live = self.ledger.live.saturating_sub(gone as u64);
         self.successor(&failure.order())
@@ -262,13 +266,13 @@ impl Store {
                 head: row.get(5)?,
             })
         };
-        Ok(first_of(&self.connection, "seq, upstream, due_at, recorded_at, uncounted, head", order, read)?)
+        Ok(first_of(self.numbered(), "rowid, upstream, due_at, recorded_at, uncounted, head", order, read)?)
     }
 
     /// Makes a failure the head of its order key, due at this time.
     pub fn promote(&mut self, seq: Seq, due_at: Option<AgentTime>) -> Result<(), StoreError> {
         self.connection
-            .prepare_cached("UPDATE sync_failures SET head = 1, due_at = ?2 WHERE seq = ?1")?
+            .prepare_cached("UPDATE sync_failures SET head = 1, due_at = ?2 WHERE rowid = ?1")?
             .execute(params![seq.0, due_at.map(AgentTime::as_millis)])?;
         Ok(())
     }
@@ -283,7 +287,7 @@ impl Store {
                  bound_until = ?7, last_sent_at = ?8, due_at = ?9, next_retry_at = ?10, updated_at = ?11, unsure = ?12, \
                  uncounted = ?13, attempts = attempts + 1, last_retry_at = CASE WHEN ?13 THEN last_retry_at ELSE ?11 END, \
                  error = coalesce(?14, error), http_status = CASE WHEN ?13 THEN http_status ELSE ?15 END, \
-                 error_class = coalesce(?16, error_class) WHERE seq = ?1 AND id = ?17",
+                 error_class = coalesce(?16, error_class) WHERE rowid = ?1 AND id = ?17",
             )?
             .execute(params![
                 failure.seq.0,
@@ -312,7 +316,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "UPDATE sync_failures SET status = ?2, retry_count = ?3, dossier = ?4, counted_under = ?5, counted_out_at = ?6, \
-                 bound_until = ?7, due_at = ?8, next_retry_at = ?9, updated_at = ?9, uncounted = 1 WHERE seq = ?1",
+                 bound_until = ?7, due_at = ?8, next_retry_at = ?9, updated_at = ?9, uncounted = 1 WHERE rowid = ?1",
             )?
             .execute(params![
                 seq.0,
@@ -346,7 +350,7 @@ impl Store {
             "SELECT ",
             columns!(),
             " FROM sync_failures INDEXED BY sync_failures_chance WHERE upstream = ?1 AND counted_out_at IS NOT NULL \
-             AND seq > ?2 ORDER BY seq LIMIT ?3"
+             AND rowid > ?2 ORDER BY rowid LIMIT ?3"
         ))?;
         let found = statement.query_map(params![upstream, after.0, as_limit(limit)], failure)?;
         Ok(found.collect::<Result<_, _>>()?)
@@ -355,7 +359,7 @@ impl Store {
     /// Makes due a failure whose step still runs.
     pub fn due_now(&mut self, seq: Seq, now: Moment) -> Result<(), StoreError> {
         self.connection
-            .prepare_cached("UPDATE sync_failures SET due_at = ?2, next_retry_at = ?3 WHERE seq = ?1")?
+            .prepare_cached("UPDATE sync_failures SET due_at = ?2, next_retry_at = ?3 WHERE rowid = ?1")?
             .execute(params![seq.0, now.agent.as_millis(), now.wall.sql()])?;
         Ok(())
     }
@@ -371,7 +375,7 @@ impl Store {
     ) -> Result<Option<AgentTime>, StoreError> {
         let found: Vec<(i64, i64)> = {
             let mut statement = self.connection.prepare_cached(
-                "SELECT seq, due_at FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
+                "SELECT rowid, due_at FROM sync_failures INDEXED BY sync_failures_due WHERE head = 1 AND status = 'pending' \
                  AND upstream = ?1 AND due_at >= ?2 AND uncounted = 1 AND (bound_until IS NULL OR bound_until <= ?4) \
                  ORDER BY due_at LIMIT ?3",
             )?;
@@ -400,7 +404,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(concat!(
             "SELECT ",
             columns!(),
-            " FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+            " FROM sync_failures WHERE rowid > ?1 ORDER BY rowid LIMIT ?2"
         ))?;
         let found = statement.query_map(params![after.0, as_limit(limit)], failure)?;
         Ok(found.collect::<Result<_, _>>()?)
@@ -410,7 +414,7 @@ impl Store {
     pub fn place(&mut self, seq: Seq, place: &NewPlace) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
-                "UPDATE sync_failures SET upstream = ?2, head = ?3, status = ?4, error_class = ?5, due_at = ?6 WHERE seq = ?1",
+                "UPDATE sync_failures SET upstream = ?2, head = ?3, status = ?4, error_class = ?5, due_at = ?6 WHERE rowid = ?1",
             )?
             .execute(params![
                 seq.0,
@@ -428,7 +432,7 @@ impl Store {
         let mut statement = self.connection.prepare_cached(concat!(
             "SELECT ",
             columns!(),
-            " FROM sync_failures WHERE seq >= ?2 AND upstream = ?1 ORDER BY seq LIMIT 1"
+            " FROM sync_failures WHERE rowid >= ?2 AND upstream = ?1 ORDER BY rowid LIMIT 1"
         ))?;
         Ok(statement.query_row(params![upstream, from.0], failure).optional()?)
     }
@@ -466,7 +470,7 @@ impl Store {
             columns!(),
             " FROM sync_failures INDEXED BY sync_failures_canary WHERE head = 1 AND status = 'pending' AND upstream = ?1 \
              AND entity_type = ?2 AND action = ?3 AND (bound_until IS NULL OR bound_until <= ?4) \
-             ORDER BY last_sent_at, seq LIMIT ?5"
+             ORDER BY last_sent_at, rowid LIMIT ?5"
         ))?;
         let found =
             statement.query_map(params![upstream, entity_type, action, now.as_millis(), as_limit(limit)], failure)?;

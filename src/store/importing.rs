@@ -26,7 +26,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "UPDATE sync_failures SET retry_count = ?2, last_retry_at = ?3, created_at = ?4, updated_at = ?5, \
-                 recorded_at = ?6 WHERE seq = ?1",
+                 recorded_at = ?6 WHERE rowid = ?1",
             )?
             .execute(params![
                 seq.0,

@@ -96,7 +96,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "UPDATE idempotency_keys SET outcome = ?3, left_at = ?4 WHERE source_uid = ?1 \
-                 AND key = coalesce((SELECT recorded_key FROM sync_failures WHERE seq = ?5), ?2)",
+                 AND key = coalesce((SELECT recorded_key FROM sync_failures WHERE rowid = ?5), ?2)",
             )?
             .execute(params![uid, key, how.as_str(), at.sql(), failure.0])?;
         Ok(())

@@ -31,6 +31,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod measure;
+pub mod numbers;
 pub mod open;
 pub mod quarantine;
 pub mod reader;
@@ -164,6 +165,8 @@ pub struct Store {
     ballast: Ballast,
     /// Which files are open.
     identity: Identity,
+    /// Bytes of a page of the file.
+    page_size: u32,
     /// The file was found damaged, and closed, and is still at its path.
     condemned: bool,
     /// What is still to be brought back.
@@ -188,11 +191,18 @@ impl Store {
     /// Opens a round, unless one is open. Takes the write lock, so that nothing fails later for
     /// want of it.
     pub fn begin(&mut self) -> Result<(), StoreError> {
-        if self.before.is_none() {
+        while self.before.is_none() {
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             self.before = Some(self.ledger.clone());
             self.look_for_strangers()?;
-            self.before = Some(self.ledger.clone());
+            if self.take_stock()? {
+                self.before = Some(self.ledger.clone());
+            } else {
+                numbers::put_right(&self.connection, &mut self.ledger.next_seq)?;
+                // For itself, so that it stays whatever becomes of the round.
+                self.connection.prepare_cached("COMMIT")?.execute([])?;
+                self.before = None;
+            }
         }
         Ok(())
     }
@@ -259,8 +269,9 @@ impl Store {
             quarantine::take_away(&self.settings, now)?;
             self.condemned = false;
         }
-        let Opened { connection, ledger, identity, recovery } = open::connect(&self.settings, now)?;
+        let Opened { connection, ledger, identity, page_size, recovery } = open::connect(&self.settings, now)?;
         (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
+        self.page_size = page_size;
         self.strangers = Strangers::default();
         self.go_on_from(&ledger);
         Ok(())
@@ -327,19 +338,20 @@ impl Store {
             return Ok(Room::TooMany);
         }
         let pages = self.number("PRAGMA page_count")? - self.number("PRAGMA freelist_count")?;
-        let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(open::PAGE_SIZE);
+        let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(self.page_size);
         Ok(if bytes >= self.settings.limits.max_database { Room::TooLarge } else { Room::Enough })
     }
 
     /// Gives pages that deletions left free back to the file system, a few at a time, inside the
     /// open round: the file shrinks again, and no round is long.
     pub fn shrink(&mut self) -> Result<(), StoreError> {
-        /// Free pages that are kept for the next records.
-        const KEPT: i64 = 256;
-        const AT_ONCE: i64 = 128;
+        /// Free bytes that are kept for the next records.
+        const KEPT: i64 = 1 << 20;
+        const AT_ONCE: i64 = 512 << 10;
         let (free, all) = (self.number("PRAGMA freelist_count")?, self.number("PRAGMA page_count")?);
-        if free > KEPT && free > all / 4 {
-            open::drain(&self.connection, &format!("PRAGMA incremental_vacuum({AT_ONCE})"))?;
+        let page = i64::from(self.page_size);
+        if free > KEPT / page && free > all / 4 {
+            open::drain(&self.connection, &format!("PRAGMA incremental_vacuum({})", AT_ONCE / page))?;
         }
         Ok(())
     }

@@ -19,23 +19,24 @@ use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::quarantine::{self, Recovery};
 use super::strangers::Strangers;
-use super::{Store, StoreSettings, damaged, hard_limit};
+use super::{Store, StoreSettings, damaged, hard_limit, numbers};
 use crate::access::standing;
 use crate::limits::BUSY_PATIENCE;
 use crate::moment::WallTime;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-/// SQLite's page size; 8192 was slower with one client.
-pub const PAGE_SIZE: u32 = 4096;
-/// Pages in the log after which it goes into the file: small, so that a full disk leaves something
-/// to reuse, and large enough that a page changed often is written once.
-const CHECKPOINT_PAGES: u32 = 1000;
+/// Bytes of a page of a new file: a record changes a few places in as many pages, and each page is
+/// written whole. 1024 was slower. A file that is there keeps its own, 4096 before schema 4.
+pub const PAGE_SIZE: u32 = 2048;
+/// Bytes of pages in the log after which it goes into the file: small, so that a full disk leaves
+/// something to reuse, and large enough that a page changed often is written once.
+const CHECKPOINT_BYTES: u32 = 4_096_000;
 /// What `PRAGMA auto_vacuum` says when pages are given back step by step.
 const INCREMENTAL: i64 = 2;
 
@@ -155,7 +156,7 @@ impl Store {
             Err(OpenError::Sqlite { .. } | OpenError::Io { .. }) if ballast.give_up() => connect(&settings, now)?,
             opened => opened?,
         };
-        let Opened { connection, ledger, identity, recovery } = opened;
+        let Opened { connection, ledger, identity, page_size, recovery } = opened;
         let mut store = Self {
             connection,
             settings,
@@ -165,6 +166,7 @@ impl Store {
             before: None,
             ballast,
             identity,
+            page_size,
             condemned: false,
             recovery,
             quarantined: Vec::new(),
@@ -192,6 +194,8 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) ledger: Ledger,
     pub(super) identity: Identity,
+    /// Bytes of a page.
+    pub(super) page_size: u32,
     pub(super) recovery: Recovery,
 }
 
@@ -215,7 +219,8 @@ impl Identity {
 /// Everything after the lock, also for a store that is opened again.
 pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
     make_dir(&settings.dir)?;
-    let (connection, ledger) = match quarantine::resume(settings).and_then(|()| connect_file(settings, now)) {
+    let (connection, ledger, page_size) = match quarantine::resume(settings).and_then(|()| connect_file(settings, now))
+    {
         Err(OpenError::Damaged { path, why }) => {
             log::error!("event=database_corrupt path={path:?} error={why:?}");
             quarantine::take_away(settings, now)?;
@@ -224,7 +229,8 @@ pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened,
         connected => connected?,
     };
     (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
-    Ok(Opened { connection, ledger, identity: Identity::of(settings), recovery: Recovery::plan(settings)? })
+    let (identity, recovery) = (Identity::of(settings), Recovery::plan(settings)?);
+    Ok(Opened { connection, ledger, identity, page_size, recovery })
 }
 
 /// The agent's own row of an open file. It is the agent's memory; a file without one has lost it.
@@ -241,13 +247,14 @@ pub(super) fn load(connection: &Connection, settings: &StoreSettings, now: WallT
     Ok(ledger)
 }
 
-fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger), OpenError> {
+fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger, u32), OpenError> {
     let file = settings.file();
+    let mut found = None;
     if file.exists() {
         for part in [&file, &settings.log_file()] {
             (settings.disk.evict)(part).map_err(|why| OpenError::io("syncing", part, why))?;
         }
-        refuse_newer(&file)?;
+        found = refuse_newer(&file)?;
     } else {
         make_private(&file, &settings.dir)?;
     }
@@ -255,13 +262,22 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, 
     let mut connection =
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
-    prepare(&connection, settings).map_err(opened)?;
+    let page_size = prepare(&connection, settings).map_err(opened)?;
+    if let Some(from) = found.filter(|found| *found < newest_version()) {
+        // With a million failures it takes half a minute.
+        log::info!("event=schema_update from={from} to={}", newest_version());
+    }
     // A migration and the row that says it is done are one transaction: between two, a power cut left
     // tables that the next start could not make again.
     let steps = embedded::migrations::runner().set_grouped(true);
     steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
-    let ledger = load(&connection, settings, now)?;
-    Ok((connection, ledger))
+    let mut ledger = load(&connection, settings, now)?;
+    if !numbers::agree(&connection).map_err(opened)? {
+        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(opened)?;
+        numbers::put_right(&change, &mut ledger.next_seq).map_err(opened)?;
+        change.commit().map_err(opened)?;
+    }
+    Ok((connection, ledger, page_size))
 }
 
 fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
@@ -287,7 +303,8 @@ pub fn newest_version() -> i64 {
     steps.get_migrations().iter().map(|step| i64::from(step.version())).max().unwrap_or(0)
 }
 
-fn refuse_newer(file: &Path) -> Result<(), OpenError> {
+/// The schema's version, which is one that is known here; `None`: it has none yet.
+fn refuse_newer(file: &Path) -> Result<Option<i64>, OpenError> {
     let found = match version_of(file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         // The power went in the first start, before the file had its log: what was half done there is
         // rolled back by whoever reads it next, and that takes a hand that may write.
@@ -299,7 +316,7 @@ fn refuse_newer(file: &Path) -> Result<(), OpenError> {
     let known = newest_version();
     match found.map_err(|why| OpenError::sqlite("reading", file, why))? {
         Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
-        _ => Ok(()),
+        found => Ok(found),
     }
 }
 
@@ -335,12 +352,12 @@ pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
     chown(file, Some(meta.uid()), Some(meta.gid())).map_err(|why| OpenError::io("giving away", file, why))
 }
 
-fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<()> {
+/// Says to a connection all that it must know; the bytes of a page come back.
+fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<u32> {
     connection.busy_timeout(BUSY_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Else a statement with `LIMIT ?` is compiled anew each time that a number is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    let pages = hard_limit(&settings.limits) / u64::from(PAGE_SIZE);
     // auto_vacuum and page_size only take effect before the first table.
     drain(connection, &format!("PRAGMA page_size = {PAGE_SIZE}"))?;
     // Setting it again would write, and a full disk would keep an agent from its start.
@@ -349,10 +366,12 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     }
     drain(connection, "PRAGMA synchronous = EXTRA")?;
     drain(connection, "PRAGMA journal_mode = WAL")?;
-    drain(connection, &format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"))?;
+    let page_size = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    drain(connection, &format!("PRAGMA wal_autocheckpoint = {}", CHECKPOINT_BYTES / page_size))?;
     // A log that a long reader made large shrinks again.
-    drain(connection, &format!("PRAGMA journal_size_limit = {}", 2 * CHECKPOINT_PAGES * PAGE_SIZE))?;
+    drain(connection, &format!("PRAGMA journal_size_limit = {}", 2 * CHECKPOINT_BYTES))?;
     // The hard quota: inserts fail at it, deletions work.
+    let pages = hard_limit(&settings.limits) / u64::from(page_size);
     drain(connection, &format!("PRAGMA max_page_count = {}", pages.min(u64::from(u32::MAX - 1))))?;
     // No temporary files on a disk that may be full.
     drain(connection, "PRAGMA temp_store = MEMORY")?;
@@ -362,7 +381,8 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     // What a column may hold is held by our types here; against others the schema holds it. SQLite builds a
     // table of the words anew for each row that it checks.
     drain(connection, "PRAGMA ignore_check_constraints = ON")?;
-    drain(connection, "PRAGMA cell_size_check = ON")
+    drain(connection, "PRAGMA cell_size_check = ON")?;
+    Ok(page_size)
 }
 
 /// Runs a PRAGMA and steps it until no row is left; only the last step tells whether it worked.
@@ -384,7 +404,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = StoreSettings::new(dir.path(), &Limits::default());
         let open = connect(&settings, WallTime::from_millis(1_795_500_000_000)).expect("a store");
-        let sql = "SELECT seq FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let sql = "SELECT rowid FROM sync_failures WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
         let mut statement = open.connection.prepare_cached(sql).expect("SQL");
         for limit in [10, 20, 30] {
             let found = statement.query_map([0, limit], |row| row.get::<_, i64>(0)).expect("rows");

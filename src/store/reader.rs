@@ -6,7 +6,7 @@
 use super::filter::condition;
 use super::ledger::Ledger;
 use super::open::OpenError;
-use super::rows::{Found, as_limit, columns, failure, head_of, look, order_condition};
+use super::rows::{Found, Numbered, as_limit, columns, failure, head_of, look, order_condition};
 use super::{StoreError, StoreSettings};
 use crate::figures::ByStatus;
 use crate::ids::{FailureId, FailureName, Seq};
@@ -16,12 +16,15 @@ use crate::question::{Direction, Filter, ListQuery};
 use crate::record::{Failure, OrderKey};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 
 /// A read-only connection.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) connection: Connection,
+    /// See [`Numbered`]; asked of the file once.
+    by_seq: OnceCell<bool>,
 }
 
 /// One page of a list.
@@ -57,7 +60,20 @@ impl Reader {
         connection.busy_timeout(BUSY_PATIENCE).map_err(opened)?;
         super::open::drain(&connection, "PRAGMA temp_store = MEMORY").map_err(opened)?;
         super::open::drain(&connection, "PRAGMA trusted_schema = OFF").map_err(opened)?;
-        Ok(Self { connection })
+        Ok(Self { connection, by_seq: OnceCell::new() })
+    }
+
+    /// For statements in which numbers of failures occur. Without a daemon the file may be of an older
+    /// version still.
+    pub(super) fn numbered(&self) -> Result<Numbered<'_>, StoreError> {
+        let by_seq = if let Some(known) = self.by_seq.get() {
+            *known
+        } else {
+            let older = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'sync_failures_seq')";
+            let found = self.connection.query_row(older, [], |row| row.get(0))?;
+            *self.by_seq.get_or_init(|| found)
+        };
+        Ok(Numbered { connection: &self.connection, by_seq })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -78,8 +94,8 @@ impl Reader {
         let mut values: Vec<Value> = filter.values.into_iter().map(Value::from).collect();
         values.push(Value::from(start));
         values.push(Value::from(as_limit(query.limit + 1)));
-        let mut statement = self.connection.prepare(&format!(
-            "SELECT {} FROM sync_failures WHERE {} AND seq {beyond} ? ORDER BY seq {order} LIMIT ?",
+        let mut statement = self.numbered()?.prepare(&format!(
+            "SELECT {} FROM sync_failures WHERE {} AND rowid {beyond} ? ORDER BY rowid {order} LIMIT ?",
             columns!(),
             filter.sql
         ))?;
@@ -96,7 +112,7 @@ impl Reader {
                 page.next = page.failures.last().map(|(last, _)| last.seq);
                 break;
             }
-            let head = if found.head { None } else { head_of(&self.connection, &found.order())? };
+            let head = if found.head { None } else { head_of(self.numbered()?, &found.order())? };
             page.failures.push((found, head));
         }
         Ok(page)
@@ -106,8 +122,8 @@ impl Reader {
     pub fn fronts(&self) -> Result<BTreeMap<String, (Seq, FailureId)>, StoreError> {
         let mut statement = self.connection.prepare("SELECT name FROM upstreams WHERE ordering = 'strict'")?;
         let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        let mut oldest =
-            self.connection.prepare("SELECT seq, id FROM sync_failures WHERE upstream = ?1 ORDER BY seq LIMIT 1")?;
+        let oldest = "SELECT rowid, id FROM sync_failures WHERE upstream = ?1 ORDER BY rowid LIMIT 1";
+        let mut oldest = self.numbered()?.prepare(oldest)?;
         let mut fronts = BTreeMap::new();
         for name in names {
             let read = |row: &Row| Ok((Seq(row.get(0)?), FailureId::new(row.get::<_, String>(1)?)));
@@ -120,7 +136,7 @@ impl Reader {
 
     /// The live failure that a name means.
     pub fn look(&self, name: &FailureName) -> Result<Found, StoreError> {
-        Ok(look(&self.connection, name)?)
+        Ok(look(self.numbered()?, name)?)
     }
 
     /// The agent's own row.
@@ -130,12 +146,12 @@ impl Reader {
 
     /// Numbers of the failures that a bulk operation means.
     pub fn select(&self, filter: &Filter, after: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
-        self.numbers(filter, "seq > ? ORDER BY seq", after, limit)
+        self.numbers(filter, "rowid > ? ORDER BY rowid", after, limit)
     }
 
     /// The same, from the newest on.
     pub fn select_before(&self, filter: &Filter, before: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
-        self.numbers(filter, "seq < ? ORDER BY seq DESC", before, limit)
+        self.numbers(filter, "rowid < ? ORDER BY rowid DESC", before, limit)
     }
 
     fn numbers(&self, filter: &Filter, order: &str, from: Seq, limit: usize) -> Result<Vec<Seq>, StoreError> {
@@ -143,9 +159,8 @@ impl Reader {
         let mut values: Vec<Value> = filter.values.into_iter().map(Value::from).collect();
         values.push(Value::from(from.0));
         values.push(Value::from(as_limit(limit)));
-        let mut statement = self
-            .connection
-            .prepare(&format!("SELECT seq FROM sync_failures WHERE {} AND {order} LIMIT ?", filter.sql))?;
+        let sql = format!("SELECT rowid FROM sync_failures WHERE {} AND {order} LIMIT ?", filter.sql);
+        let mut statement = self.numbered()?.prepare(&sql)?;
         let seqs = statement.query_map(params_from_iter(values), |row| row.get(0).map(Seq))?;
         Ok(seqs.collect::<Result<_, _>>()?)
     }
@@ -162,10 +177,8 @@ impl Reader {
 
     /// When the oldest live failure was recorded.
     pub fn oldest_created_at(&self) -> Result<Option<String>, StoreError> {
-        let oldest =
-            self.connection
-                .query_row("SELECT created_at FROM sync_failures ORDER BY seq LIMIT 1", [], |row| row.get(0));
-        Ok(oldest.optional()?)
+        let mut oldest = self.numbered()?.prepare("SELECT created_at FROM sync_failures ORDER BY rowid LIMIT 1")?;
+        Ok(oldest.query_row([], |row| row.get(0)).optional()?)
     }
 
     /// `unsent`
@@ -179,8 +192,8 @@ impl Reader {
 
     /// Critical and held ones, and all that stand behind the first of them in their order.
     fn needs_person(&self) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT seq, entity_type, entity_id, order_key FROM sync_failures INDEXED BY sync_failures_person \
+        let mut statement = self.numbered()?.prepare(
+            "SELECT rowid, entity_type, entity_id, order_key FROM sync_failures INDEXED BY sync_failures_person \
              WHERE status <> 'pending'",
         )?;
         let mut rows = statement.query([])?;
@@ -206,10 +219,8 @@ impl Reader {
         let (condition, values) = order_condition(order);
         let mut all: Vec<Value> = values.into_iter().map(|value| Value::from(value.to_owned())).collect();
         all.push(Value::from(seq));
-        Ok(self
-            .connection
-            .prepare_cached(&format!("SELECT COUNT(*) FROM sync_failures WHERE {condition} AND seq >= ?"))?
-            .query_row(params_from_iter(all), |row| row.get(0))?)
+        let sql = format!("SELECT COUNT(*) FROM sync_failures WHERE {condition} AND rowid >= ?");
+        Ok(self.numbered()?.prepare(&sql)?.query_row(params_from_iter(all), |row| row.get(0))?)
     }
 
     /// The ids that a name may mean, live or gone, at most `limit`.
@@ -217,8 +228,8 @@ impl Reader {
         let id = |row: &Row| row.get::<_, String>(0).map(FailureId::new);
         match name {
             FailureName::Number(seq) => {
-                let live =
-                    self.connection.query_row("SELECT id FROM sync_failures WHERE seq = ?1", [seq.0], id).optional()?;
+                let mut live = self.numbered()?.prepare("SELECT id FROM sync_failures WHERE rowid = ?1")?;
+                let live = live.query_row([seq.0], id).optional()?;
                 let gone = "SELECT failure_id FROM sync_attempts WHERE seq = ?1 \
                             UNION ALL SELECT failure_id FROM audit_log WHERE seq = ?1 LIMIT 1";
                 Ok(match live {

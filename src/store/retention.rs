@@ -45,7 +45,7 @@ pub struct HistoryMark {
     pub audit: i64,
 }
 
-const AGED: &str = "seq, status, retry_count, recorded_at, coalesce(octet_length(payload), 0)";
+const AGED: &str = "rowid, status, retry_count, recorded_at, coalesce(octet_length(payload), 0)";
 
 fn aged(row: &Row) -> rusqlite::Result<Aged> {
     let status: String = row.get(1)?;
@@ -64,7 +64,7 @@ impl Store {
     pub fn needing_persons(&self, status: Status, after: Seq, limit: usize) -> Result<Vec<Aged>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {AGED} FROM sync_failures INDEXED BY sync_failures_person \
-             WHERE status <> 'pending' AND status = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+             WHERE status <> 'pending' AND status = ?1 AND rowid > ?2 ORDER BY rowid LIMIT ?3"
         ))?;
         let found = statement.query_map(params![status.as_str(), after.0, as_limit(limit)], aged)?;
         Ok(found.collect::<Result<_, _>>()?)
@@ -92,7 +92,7 @@ impl Store {
         let mut all: Vec<Value> = values.into_iter().map(|value| Value::from(value.to_owned())).collect();
         all.extend([Value::from(from.0), Value::from(as_limit(limit))]);
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {AGED} FROM sync_failures WHERE {condition} AND seq {beyond} ? ORDER BY seq {direction} LIMIT ?"
+            "SELECT {AGED} FROM sync_failures WHERE {condition} AND rowid {beyond} ? ORDER BY rowid {direction} LIMIT ?"
         ))?;
         let found = statement.query_map(params_from_iter(all), aged)?;
         Ok(found.collect::<Result<_, _>>()?)

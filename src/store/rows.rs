@@ -1,12 +1,17 @@
 //! A row of `sync_failures` as a [`Failure`], and the look-ups that both the writer and the reader
 //! make, as functions of a connection.
+//!
+//! **Numbers.** A failure's number is its row's own, `rowid`; the column `seq`, for people, is the same.
+//! Whoever writes one writes both ([`numbers`](super::numbers) looks whether others did). Statements ask
+//! for the rowid, which every index ends with and which is read without the row.
 
 use super::attempts::last_response;
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::AgentTime;
 use crate::record::{Failure, OrderKey, PayloadKind, Status};
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
+use std::borrow::Cow;
 
 /// What a name means.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,41 +37,60 @@ pub struct Looked {
 
 macro_rules! columns {
     () => {
-        "id, seq, entity_type, entity_id, action, error, payload, payload_kind, retry_count, last_retry_at, created_at, \
+        "id, rowid, entity_type, entity_id, action, error, payload, payload_kind, retry_count, last_retry_at, created_at, \
          updated_at, status, next_retry_at, due_at, recorded_at, upstream, order_key, idempotency_key, http_status, \
          error_class, source_uid, source_pid, terminal_id, store_id, head, uncounted, attempts, unsure, dossier"
     };
 }
 pub(super) use columns;
 
+/// A connection, and how its file knows the number of a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbered<'a> {
+    pub(super) connection: &'a Connection,
+    /// A file of before schema 4, which only a reader meets: it has `seq` in an index, and any rowid.
+    pub(super) by_seq: bool,
+}
+
+impl<'a> Numbered<'a> {
+    /// The file of a [`Store`](super::Store).
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, by_seq: false }
+    }
+
+    /// A statement in which `rowid` means the number of a failure, and nothing else.
+    pub(super) fn prepare(self, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+        let sql = if self.by_seq { Cow::from(sql.replace("rowid", "seq")) } else { Cow::from(sql) };
+        self.connection.prepare_cached(&sql)
+    }
+}
+
 /// The live failure with this number, id, or beginning of an id.
-pub(super) fn look(connection: &Connection, name: &FailureName) -> rusqlite::Result<Found> {
+pub(super) fn look(file: Numbered, name: &FailureName) -> rusqlite::Result<Found> {
     let found = match name {
-        FailureName::Number(seq) => by_seq(connection, *seq)?,
-        FailureName::Text(text) => match by_id(connection, text)? {
-            None if text.len() >= FailureName::SHORTEST_PREFIX => match &ids_from(connection, text)?[..] {
+        FailureName::Number(seq) => by_seq(file, *seq)?,
+        FailureName::Text(text) => match by_id(file, text)? {
+            None if text.len() >= FailureName::SHORTEST_PREFIX => match &ids_from(file.connection, text)?[..] {
                 [] => None,
-                [one] => by_id(connection, one.as_str())?,
+                [one] => by_id(file, one.as_str())?,
                 several => return Ok(Found::Several(several.to_vec())),
             },
             found => found,
         },
     };
     let Some(failure) = found else { return Ok(Found::Nothing) };
-    let head = if failure.head { None } else { head_of(connection, &failure.order())? };
-    let response = last_response(connection, &failure.id)?;
+    let head = if failure.head { None } else { head_of(file, &failure.order())? };
+    let response = last_response(file.connection, &failure.id)?;
     Ok(Found::One(Box::new(Looked { failure, head, response })))
 }
 
-pub(super) fn by_seq(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Failure>> {
-    let mut statement =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE seq = ?1"))?;
+pub(super) fn by_seq(file: Numbered, seq: Seq) -> rusqlite::Result<Option<Failure>> {
+    let mut statement = file.prepare(concat!("SELECT ", columns!(), " FROM sync_failures WHERE rowid = ?1"))?;
     statement.query_row([seq.0], failure).optional()
 }
 
-pub(super) fn by_id(connection: &Connection, id: &str) -> rusqlite::Result<Option<Failure>> {
-    let mut statement =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM sync_failures WHERE id = ?1"))?;
+pub(super) fn by_id(file: Numbered, id: &str) -> rusqlite::Result<Option<Failure>> {
+    let mut statement = file.prepare(concat!("SELECT ", columns!(), " FROM sync_failures WHERE id = ?1"))?;
     statement.query_row([id], failure).optional()
 }
 
@@ -79,20 +103,19 @@ fn ids_from(connection: &Connection, prefix: &str) -> rusqlite::Result<Vec<Failu
     ids.collect()
 }
 
-pub(super) fn head_of(connection: &Connection, order: &OrderKey) -> rusqlite::Result<Option<FailureId>> {
-    first_of(connection, "id", order, |row| row.get::<_, String>(0).map(FailureId::new))
+pub(super) fn head_of(file: Numbered, order: &OrderKey) -> rusqlite::Result<Option<FailureId>> {
+    first_of(file, "id", order, |row| row.get::<_, String>(0).map(FailureId::new))
 }
 
 /// The oldest live failure of an order key, of which these columns are read.
 pub(super) fn first_of<T>(
-    connection: &Connection,
+    file: Numbered,
     columns: &str,
     order: &OrderKey,
     read: impl FnOnce(&Row) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Option<T>> {
     let (condition, values) = order_condition(order);
-    connection
-        .prepare_cached(&format!("SELECT {columns} FROM sync_failures WHERE {condition} ORDER BY seq LIMIT 1"))?
+    file.prepare(&format!("SELECT {columns} FROM sync_failures WHERE {condition} ORDER BY rowid LIMIT 1"))?
         .query_row(params_from_iter(values), read)
         .optional()
 }

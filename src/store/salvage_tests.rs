@@ -13,24 +13,73 @@ use tempfile::TempDir;
 
 const NOW: WallTime = WallTime::from_millis(1_795_500_754_123);
 const ROWS: i64 = 120;
-const PAGE: usize = PAGE_SIZE as usize;
+
+/// Files of these forms are met.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// As they are now.
+    New,
+    /// Of before schema 4: larger pages, numbers in an index, rowids of their own.
+    Old,
+}
+
+const FORMS: [Form; 2] = [Form::New, Form::Old];
+
+impl Form {
+    fn page(self) -> usize {
+        match self {
+            Self::New => PAGE_SIZE as usize,
+            Self::Old => 4096,
+        }
+    }
+
+    fn open(self, settings: &StoreSettings) -> Connection {
+        match self {
+            Self::New => connect(settings, NOW).unwrap_or_else(|error| panic!("{error}")).connection,
+            Self::Old => {
+                let file = Connection::open(settings.file()).expect("a file");
+                let steps = [
+                    "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL",
+                    "CREATE TABLE refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255), \
+                     applied_on VARCHAR(255), checksum VARCHAR(255))",
+                    include_str!("../../migrations/V1__sync_failures.sql"),
+                    include_str!("../../migrations/V2__technician.sql"),
+                    include_str!("../../migrations/V3__series.sql"),
+                    "INSERT INTO refinery_schema_history VALUES (1, 'sync_failures', '2026-11-24T06:12:34Z', '1'), \
+                     (2, 'technician', '2026-11-24T06:12:34Z', '2'), (3, 'series', '2026-11-24T06:12:34Z', '3')",
+                ];
+                steps.iter().for_each(|sql| file.execute_batch(sql).expect("a schema"));
+                file
+            }
+        }
+    }
+
+    /// The row of a number.
+    fn rowid(self, n: i64) -> i64 {
+        match self {
+            Self::New => n,
+            Self::Old => n + 30,
+        }
+    }
+}
 
 /// A database's bytes: its file and its log.
 struct Image {
+    form: Form,
     file: Vec<u8>,
     log: Vec<u8>,
 }
 
 impl Image {
     /// A file with a history, as a kill leaves it: half of it is in the log.
-    fn lived() -> Self {
+    fn lived(form: Form) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = StoreSettings::new(dir.path(), &Limits::default());
-        let open = connect(&settings, NOW).unwrap_or_else(|error| panic!("{error}"));
+        let file = form.open(&settings);
         for n in 1..=ROWS {
-            insert(&open.connection, n);
+            insert(&file, form.rowid(n), n);
             if n == ROWS / 2 {
-                open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
+                file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("a checkpoint");
             }
         }
         let changes = "DELETE FROM sync_failures WHERE seq % 7 = 0; \
@@ -38,19 +87,28 @@ impl Image {
                        UPDATE sync_failures SET error = error || ' and more', retry_count = 1 WHERE seq % 5 = 0; \
                        UPDATE agent SET agent_time = 77000, wall_time = 1795500754000, next_seq = 121, \
                        live = (SELECT COUNT(*) FROM sync_failures)";
-        open.connection.execute_batch(changes).expect("changes");
+        file.execute_batch(changes).expect("changes");
         let read = |path| fs::read(path).expect("a file");
-        Self { file: read(settings.file()), log: read(settings.log_file()) }
+        Self { form, file: read(settings.file()), log: read(settings.log_file()) }
     }
 
     /// The same, all in the file.
-    fn checkpointed() -> Self {
-        let image = Self::lived();
-        let dir = image.put();
-        let settings = StoreSettings::new(dir.path(), &Limits::default());
-        let store = Store::open(settings.clone(), NOW).unwrap_or_else(|error| panic!("{error}"));
-        store.close().expect("it closes");
-        Self { file: fs::read(settings.file()).expect("a file"), log: Vec::new() }
+    fn checkpointed(form: Form) -> Self {
+        Self::lived(form).changed("SELECT 1")
+    }
+
+    /// As somebody's SQL makes it, all in the file.
+    fn changed(&self, sql: &str) -> Self {
+        let dir = self.put();
+        let file = Connection::open(dir.path().join("sync_failures.db")).expect("it opens");
+        file.execute_batch(sql).expect("changes");
+        file.close().expect("it closes");
+        Self { file: fs::read(dir.path().join("sync_failures.db")).expect("a file"), log: Vec::new(), ..*self }
+    }
+
+    /// Nothing.
+    fn none() -> Self {
+        Self { form: Form::New, file: Vec::new(), log: Vec::new() }
     }
 
     fn put(&self) -> TempDir {
@@ -61,29 +119,30 @@ impl Image {
     }
 
     fn pages(&self) -> usize {
-        self.file.len() / PAGE
+        self.file.len() / self.form.page()
     }
 
     fn with_page(&self, page: usize, damage: impl Fn(&mut [u8])) -> Self {
         let mut file = self.file.clone();
-        damage(&mut file[(page - 1) * PAGE..page * PAGE]);
-        Self { file, log: self.log.clone() }
+        let size = self.form.page();
+        damage(&mut file[(page - 1) * size..page * size]);
+        Self { file, log: self.log.clone(), ..*self }
     }
 }
 
-fn insert(into: &Connection, n: i64) {
+fn insert(into: &Connection, rowid: i64, n: i64) {
     let payload = match n % 9 {
         0 => "\"long\"".repeat(700),
         1 => "\"longer\"".repeat(900),
         _ => format!("{{\"n\":{n},\"note\":\"{}\"}}", "x".repeat(usize::try_from(n % 50).expect("small"))),
     };
     let kind = if n % 9 < 2 { "text" } else { "json" };
-    let sql = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, created_at, \
+    let sql = "INSERT INTO sync_failures (rowid, id, entity_type, entity_id, action, error, payload, payload_kind, created_at, \
                updated_at, seq, due_at, recorded_at, upstream, order_key, idempotency_key, source_uid, source_pid, \
-               terminal_id, head, uncounted) VALUES ('id-' || ?1, 'SALE', 's-' || (?1 % 11), 'CREATE', 'HTTP 500', ?2, ?3, \
+               terminal_id, head, uncounted) VALUES (?4, 'id-' || ?1, 'SALE', 's-' || (?1 % 11), 'CREATE', 'HTTP 500', ?2, ?3, \
                '2026-11-24 06:12:34.123', '2026-11-24 06:12:34.123', ?1, 5000, ?1, 'hq', iif(?1 % 4 = 0, 'o', NULL), \
                'k-' || ?1, 1000, 7, 'till-07', 0, 1)";
-    into.execute(sql, params![n, payload, kind]).expect("a failure");
+    into.execute(sql, params![n, payload, kind, rowid]).expect("a failure");
     let kind = PayloadKind::parse(kind).expect("a kind");
     let content = keys::digest("SALE", &format!("s-{}", n % 11), "CREATE", Some((&payload, kind)));
     let key =
@@ -177,7 +236,7 @@ fn live() -> BTreeSet<i64> {
 
 #[test]
 fn all_of_a_sound_file_comes_back_also_what_is_only_in_its_log() {
-    for image in [Image::lived(), Image::checkpointed()] {
+    for image in FORMS.into_iter().flat_map(|form| [Image::lived(form), Image::checkpointed(form)]) {
         let saved = Saved::of(&image);
         let from = image.put();
         let whole = Connection::open(from.path().join("sync_failures.db")).expect("it opens");
@@ -208,13 +267,17 @@ type Damage<'a> = &'a dyn Fn(&mut [u8]);
 
 #[test]
 fn a_damaged_page_loses_no_more_than_what_stood_in_it() {
-    let image = Image::checkpointed();
+    FORMS.into_iter().for_each(damage_each_page);
+}
+
+fn damage_each_page(form: Form) {
+    let image = Image::checkpointed(form);
     let sound = Saved::of(&image);
     let (all, tables) = (sound.failures(), Tables::of(&sound.store).expect("tables"));
     let from = image.put();
     let pages = Pages::open(&from.path().join("sync_failures.db"), &from.path().join("none")).expect("pages");
     let mut seed = fastrand::Rng::with_seed(7);
-    let garbage: Vec<u8> = (0..PAGE).map(|_| seed.u8(..)).collect();
+    let garbage: Vec<u8> = (0..form.page()).map(|_| seed.u8(..)).collect();
     let zero = |bytes: &mut [u8]| bytes.fill(0);
     let noise = |bytes: &mut [u8]| bytes.copy_from_slice(&garbage);
     let first = |bytes: &mut [u8]| bytes[0] ^= 0xff;
@@ -222,7 +285,7 @@ fn a_damaged_page_loses_no_more_than_what_stood_in_it() {
         let damages: [(&str, Damage); 3] = [("zero", &zero), ("noise", &noise), ("its first byte", &first)];
         let most = in_page(&pages, &tables, u32::try_from(page).expect("few"));
         for (how, damage) in damages {
-            let what = format!("page {page}, {how}");
+            let what = format!("{form:?}, page {page}, {how}");
             let saved = Saved::of(&image.with_page(page, damage));
             let failures = saved.failures();
             let changed: Vec<_> = failures.iter().filter(|(seq, row)| all.get(seq) != Some(row)).collect();
@@ -240,24 +303,59 @@ fn a_damaged_page_loses_no_more_than_what_stood_in_it() {
 /// The index of migrations looks like the index of numbers, and its rows have the first numbers.
 #[test]
 fn failures_that_left_long_ago_are_not_lost() {
-    let dir = Image::checkpointed().put();
-    let settings = StoreSettings::new(dir.path(), &Limits::default());
-    let open = connect(&settings, NOW).unwrap_or_else(|error| panic!("{error}"));
     let gone =
         "DELETE FROM sync_failures WHERE seq <= 20; UPDATE agent SET live = (SELECT COUNT(*) FROM sync_failures)";
-    open.connection.execute_batch(gone).expect("they leave");
-    drop(open);
-    let saved = Saved::of(&Image { file: fs::read(settings.file()).expect("a file"), log: Vec::new() });
-    assert_eq!(saved.tally, Tally { salvaged: saved.failures().len() as u64, lost: 0 });
+    for form in FORMS {
+        let saved = Saved::of(&Image::checkpointed(form).changed(gone));
+        assert_eq!(saved.tally, Tally { salvaged: saved.failures().len() as u64, lost: 0 }, "{form:?}");
+    }
+}
+
+/// A file that has gone through the migration: what is left of its index of numbers says nothing any more.
+#[test]
+fn a_file_that_has_become_a_newer_one_is_read_as_that() {
+    let old = Image::checkpointed(Form::Old);
+    let newer = concat!(
+        include_str!("../../migrations/V4__numbers.sql"),
+        "INSERT INTO refinery_schema_history VALUES (4, 'numbers', '2026-11-24T06:12:34Z', '4')"
+    );
+    let new = old.changed(newer);
+    let all = Saved::of(&old).failures();
+    let saved = Saved::of(&new);
+    assert_eq!((saved.failures(), saved.tally), (all.clone(), Tally { salvaged: all.len() as u64, lost: 0 }));
+    // Without the map of pages those of the index are read as well.
+    let saved = Saved::of(&new.with_page(2, |bytes| bytes.fill(0)));
+    assert_eq!((saved.failures(), saved.tally), (all.clone(), Tally { salvaged: all.len() as u64, lost: 0 }));
+}
+
+/// The map of pages stands behind the first page, and goes with it where a disk loses so much at once.
+#[test]
+fn the_size_of_pages_is_known_without_the_first_ones() {
+    for form in FORMS {
+        let mut image = Image::checkpointed(form);
+        image.file[..8192].fill(0);
+        let saved = Saved::of(&image);
+        assert!(saved.tally.salvaged > 90, "{form:?}: {:?}", saved.tally);
+    }
+}
+
+/// By a dump that was read in again, for one: what people know is the number in the column.
+#[test]
+fn rows_that_a_stranger_has_numbered_keep_the_numbers_that_they_had() {
+    let image = Image::checkpointed(Form::New);
+    let all = Saved::of(&image).failures();
+    let saved = Saved::of(&image.changed("UPDATE sync_failures SET rowid = rowid + 1000"));
+    assert_eq!((saved.failures(), saved.tally), (all.clone(), Tally { salvaged: all.len() as u64, lost: 0 }));
+    saved.assert_in_order("numbered anew");
 }
 
 #[test]
 fn a_truncated_file_has_what_is_before_its_end() {
-    let image = Image::checkpointed();
+    let image = Image::checkpointed(Form::New);
     let all = Saved::of(&image).failures();
     let mut before = 0;
-    for length in (0..=image.file.len()).step_by(PAGE * 3 + 1000) {
-        let saved = Saved::of(&Image { file: image.file[..length].to_vec(), log: Vec::new() });
+    for length in (0..=image.file.len()).step_by(12 * 1024 + 1000) {
+        let saved = Saved::of(&Image { file: image.file[..length].to_vec(), ..Image::none() });
         let failures = saved.failures();
         assert!(failures.iter().all(|(seq, row)| row == "damaged" || all.get(seq) == Some(row)), "{length}");
         assert!(failures.len() >= before, "{length}: fewer than of a shorter one");
@@ -272,34 +370,31 @@ fn a_truncated_file_has_what_is_before_its_end() {
 /// The file is gone or empty, and what its log holds is there.
 #[test]
 fn a_log_alone_gives_its_pages() {
-    let image = Image::lived();
-    let saved = Saved::of(&Image { file: Vec::new(), log: image.log });
-    assert!(saved.tally.salvaged > 30, "{:?}", saved.tally);
-    saved.assert_in_order("a log alone");
+    for form in FORMS {
+        let saved = Saved::of(&Image { log: Image::lived(form).log, ..Image::none() });
+        assert!(saved.tally.salvaged > 30, "{form:?}: {:?}", saved.tally);
+        saved.assert_in_order("a log alone");
+    }
 }
 
 /// Somebody put another database in the place of a deleted one: what is in both is there once, what
 /// has the number of another gives way, and what was delivered does not come back.
 #[test]
 fn rows_that_are_there_already_give_way_and_keep_their_order() {
-    let saved = Saved::of(&Image { file: Vec::new(), log: Vec::new() });
-    insert(&saved.store, 3);
-    insert(&saved.store, 14);
+    let saved = Saved::of(&Image::none());
+    insert(&saved.store, 3, 3);
+    insert(&saved.store, 14, 14);
     for (id, seq) in [("stranger-1", 5), ("stranger-2", 6), ("stranger-3", 300)] {
-        insert(&saved.store, 1000 + seq);
-        let sql = "UPDATE sync_failures SET id = ?1, idempotency_key = NULL, seq = ?2 WHERE seq = 1000 + ?2";
+        insert(&saved.store, seq, 1000 + seq);
+        let sql = "UPDATE sync_failures SET id = ?1, idempotency_key = NULL, seq = ?2 WHERE rowid = ?2";
         saved.store.execute(sql, params![id, seq]).expect("a stranger");
     }
-    insert(&saved.store, 8);
+    insert(&saved.store, 8, 8);
     let sent = "UPDATE sync_attempts SET class = 'delivered' WHERE seq = 8; DELETE FROM sync_failures WHERE seq = 8; \
                 UPDATE idempotency_keys SET outcome = 'delivered' WHERE failure_id = 'id-8'";
     saved.store.execute_batch(sent).expect("a delivery");
-    let mut image = Image::lived();
-    let dir = image.put();
-    let file = Connection::open(dir.path().join("sync_failures.db")).expect("it opens");
-    file.execute("UPDATE sync_attempts SET class = 'delivered', attempt = 2 WHERE seq = 14", []).expect("an update");
-    file.close().expect("it closes");
-    image = Image { file: fs::read(dir.path().join("sync_failures.db")).expect("a file"), log: Vec::new() };
+    let sent = "UPDATE sync_attempts SET class = 'delivered', attempt = 2 WHERE seq = 14";
+    let image = Image::lived(Form::New).changed(sent);
     let tally = Saved::bring(&image, &saved.store);
     assert_eq!(tally, Tally { salvaged: live().len() as u64 - 1, lost: 0 });
     let seq = |id: &str| saved.number(&format!("SELECT coalesce(sum(seq), 0) FROM sync_failures WHERE id = '{id}'"));
@@ -312,16 +407,10 @@ fn rows_that_are_there_already_give_way_and_keep_their_order() {
 
 #[test]
 fn what_may_not_be_sent_as_it_is_needs_a_person() {
-    let image = Image::checkpointed();
-    let dir = image.put();
-    let file = Connection::open(dir.path().join("sync_failures.db")).expect("it opens");
     let hurt = "UPDATE sync_failures SET payload = '{\"n\":' WHERE seq = 2; \
                 UPDATE sync_failures SET idempotency_key = x'00' WHERE seq = 3; \
                 UPDATE sync_failures SET dossier = '{', retry_count = -4, error = x'ff' WHERE seq = 4";
-    file.execute_batch(hurt).expect("updates");
-    file.close().expect("it closes");
-    let saved =
-        Saved::of(&Image { file: fs::read(dir.path().join("sync_failures.db")).expect("a file"), log: Vec::new() });
+    let saved = Saved::of(&Image::checkpointed(Form::New).changed(hurt));
     assert_eq!(saved.tally.lost, 0);
     let status = |seq: i64| saved.number(&format!("SELECT status = 'critical' FROM sync_failures WHERE seq = {seq}"));
     assert_eq!([1, 2, 3, 4, 5].map(status), [0, 1, 1, 0, 0]);

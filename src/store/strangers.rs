@@ -1,10 +1,11 @@
 //! Another program has written to the file. Only the agent may; what it holds in memory (how many
-//! failures are live, which number comes next) is read anew, and who asks is told.
+//! failures are live, which number comes next) is read anew, rows that got other numbers than their own
+//! are put right, and who asks is told.
 //!
 //! SQLite counts the commits of other connections (`PRAGMA data_version`). Readers are no strangers:
 //! they leave it as it is.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, numbers};
 use rusqlite::Connection;
 
 /// What is known of them.
@@ -14,6 +15,8 @@ pub(super) struct Strangers {
     version: Option<i64>,
     /// They wrote, and nobody was told yet.
     untold: bool,
+    /// They wrote, and what is held in memory was not read anew yet.
+    doubtful: bool,
 }
 
 impl Store {
@@ -22,6 +25,12 @@ impl Store {
     pub fn strangers_wrote(&mut self) -> Result<bool, StoreError> {
         if self.before.is_none() {
             self.look_for_strangers()?;
+            if !self.take_stock()? {
+                // A round begins with numbers that are right, and this one with nothing else.
+                let begun = self.begin();
+                self.rollback();
+                begun?;
+            }
         }
         Ok(std::mem::take(&mut self.strangers.untold))
     }
@@ -31,13 +40,25 @@ impl Store {
         let version = version(&self.connection)?;
         let known = self.strangers.version.replace(version);
         if known.is_some_and(|known| known != version) {
-            self.strangers.untold = true;
-            let live = self.number("SELECT COUNT(*) FROM sync_failures")?;
-            let newest = self.number("SELECT coalesce(MAX(seq), 0) FROM sync_failures")?;
-            self.ledger.live = u64::try_from(live).unwrap_or(0);
-            self.ledger.next_seq = self.ledger.next_seq.max(newest + 1);
+            (self.strangers.untold, self.strangers.doubtful) = (true, true);
         }
         Ok(())
+    }
+
+    /// Reads anew what strangers may have changed. `false`: they gave rows other numbers than their own,
+    /// which is to be put right before.
+    pub(super) fn take_stock(&mut self) -> Result<bool, StoreError> {
+        if self.strangers.doubtful {
+            if !numbers::agree(&self.connection)? {
+                return Ok(false);
+            }
+            let live = self.number("SELECT COUNT(*) FROM sync_failures")?;
+            let newest = self.number("SELECT coalesce(MAX(rowid), 0) FROM sync_failures")?;
+            self.ledger.live = u64::try_from(live).unwrap_or(0);
+            self.ledger.next_seq = self.ledger.next_seq.max(newest.saturating_add(1));
+            self.strangers.doubtful = false;
+        }
+        Ok(true)
     }
 }
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-const PAGE: usize = 4096;
+const PAGE: usize = 2048;
 
 /// The key that the application gave, and the id that it got.
 type Recorded = BTreeMap<String, String>;
@@ -203,7 +203,7 @@ fn damage_of_what_a_start_reads_loses_no_failure() {
 
 #[test]
 fn damage_of_an_index_loses_nothing() {
-    for index in ["sync_failures_seq", "sync_failures_entity", "sync_attempts_failure"] {
+    for index in ["sync_failures_retry", "sync_failures_entity", "sync_attempts_failure"] {
         let (mut agent, before) = stopped(300);
         overwrite(&agent, leaves(&agent, index)[0]);
         agent.up();

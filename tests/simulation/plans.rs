@@ -66,9 +66,10 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 }
 
 /// Does this step look at every row of the table, or sort what may be all of it? A walk along an index
-/// that ends with the first rows does not.
+/// or the table's own order that ends with the first rows does not.
 fn grows(sql: &str, step: &str) -> bool {
-    let ends_early = step.contains(" USING ") && (sql.contains(" LIMIT ") || sql.contains("EXISTS (SELECT 1"));
+    let in_order = step.contains(" USING ") || sql.contains(" ORDER BY rowid ");
+    let ends_early = in_order && (sql.contains(" LIMIT ") || sql.contains("EXISTS (SELECT 1"));
     step.starts_with("USE TEMP B-TREE") || (step.starts_with("SCAN sync_failures") && !ends_early)
 }
 

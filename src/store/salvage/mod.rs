@@ -17,7 +17,9 @@
 //!   are under way know them by these; others that have one of them are numbered behind all, in their
 //!   own order.
 //! - What the history calls delivered does not come back.
-//! - Lost is what the index of numbers knows and no page had, or what the agent's count says more.
+//! - A failure's number stands in its row twice: as the row's own and in a column; and in every index.
+//!   Files of before schema 4 have it in the column and in an index of numbers.
+//! - Lost is what an index of all failures knows and no page had, or what the agent's count says more.
 //!
 //! It goes step by step, each a transaction, so that whoever waits can be told so meanwhile. Doing it
 //! twice does nothing twice; so one that was cut short begins again.
@@ -25,6 +27,7 @@
 mod mend;
 mod pages;
 mod records;
+mod size;
 mod tables;
 
 #[cfg(test)]
@@ -85,8 +88,18 @@ impl From<rusqlite::Error> for SalvageError {
 /// Pages that are read, or rows that are written, in one step.
 const STEP: u32 = 1000;
 
-/// Where a failure's record stands: its number, where that is known, comes first.
-type Place = (Option<Seq>, u32, usize);
+/// Where a failure's record stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// What its column says; once all pages are seen, its number, as far as that is known.
+    seq: Option<Seq>,
+    rowid: i64,
+    page: u32,
+    cell: usize,
+}
+
+/// Rows are the failures' own numbers from this schema on.
+const NUMBERED_ROWS: i64 = 4;
 
 /// What is done next.
 #[derive(Clone, Copy, Debug)]
@@ -112,9 +125,15 @@ pub(super) struct Salvage {
     failures: Vec<Place>,
     /// The page that was read last, and its records.
     page: (u32, Vec<Record>),
-    /// Rows and their numbers, by the index of numbers; until [`sort`](Self::sort) also what the index
-    /// of migrations says, whose entries look the same.
+    /// Rows and their numbers, by an index. Until [`sort`](Self::sort) by the index of numbers, if there is
+    /// one, and with what the index of migrations says, whose entries look the same.
     numbers: BTreeSet<(i64, Seq)>,
+    /// Rows in which failures were live, by another index.
+    live: BTreeSet<i64>,
+    /// The newest migration of the file; `None`: its page is lost.
+    version: Option<i64>,
+    /// A failure's number is its row's own.
+    by_row: bool,
     agent: Option<Row>,
     /// The highest number seen anywhere.
     newest: i64,
@@ -139,8 +158,11 @@ impl Salvage {
             failures: Vec::new(),
             page: (0, Vec::new()),
             numbers: BTreeSet::new(),
+            live: BTreeSet::new(),
+            version: None,
+            by_row: false,
             agent: None,
-            newest: number("SELECT max(next_seq - 1, coalesce((SELECT max(seq) FROM sync_failures), 0)) FROM agent")?,
+            newest: number("SELECT max(next_seq - 1, coalesce((SELECT max(rowid) FROM sync_failures), 0)) FROM agent")?,
             latest: 0,
             delivered: 0,
             salvaged: 0,
@@ -202,9 +224,12 @@ impl Salvage {
                     self.newest = self.newest.max(seq.0);
                     self.numbers.insert((rowid, seq));
                 }
+                Some(Known::Live { rowid }) => drop(self.live.insert(rowid)),
+                Some(Known::Migration(version)) => self.version = self.version.max(Some(version)),
                 Some(Known::Row(Table::Failures)) => {
+                    let rowid = record.rowid.unwrap_or(0);
                     let row = self.tables.row(Table::Failures, record);
-                    self.failures.push((row.integer("seq").map(Seq), page, cell));
+                    self.failures.push(Place { seq: row.integer("seq").map(Seq), rowid, page, cell });
                 }
                 Some(Known::Row(table)) => {
                     let rowid = record.rowid;
@@ -228,11 +253,33 @@ impl Salvage {
         for pair in migrations.query_map([], |row| Ok((row.get(0)?, row.get(1).map(Seq)?)))? {
             self.numbers.remove(&pair?);
         }
+        self.know_numbers();
         let given = self.agent.as_ref().and_then(|row| row.integer("next_seq")).map(|next| next - 1);
-        let seen = self.failures.iter().filter_map(|(seq, ..)| *seq).map(|seq| seq.0);
+        let seen = self.failures.iter().filter_map(|place| place.seq).map(|seq| seq.0);
         self.newest = seen.chain(given).fold(self.newest, i64::max);
-        self.failures.sort_unstable_by_key(|(seq, page, cell)| (seq.is_none(), *seq, *page, *cell));
+        self.failures.sort_unstable_by_key(|place| (place.seq.is_none(), place.seq, place.page, place.cell));
         Ok(())
+    }
+
+    /// Whether rows have the failures' own numbers, and what follows from that. Where a stranger has
+    /// numbered the rows anew, most of them say so.
+    fn know_numbers(&mut self) {
+        let own = |place: &&Place| place.seq.is_some_and(|seq| seq.0 == place.rowid);
+        let other = |place: &&Place| place.seq.is_some_and(|seq| seq.0 != place.rowid);
+        let most = self.failures.iter().filter(own).count() >= self.failures.iter().filter(other).count();
+        let newer = self.version.map_or(self.numbers.is_empty(), |version| version >= NUMBERED_ROWS);
+        self.by_row = newer && most;
+        let live = std::mem::take(&mut self.live);
+        if newer {
+            self.numbers = live.into_iter().filter(|_| most).map(|rowid| (rowid, Seq(rowid))).collect();
+        }
+        let newest = self.numbers.last().map(|(_, seq)| seq.0);
+        self.newest = self.newest.max(newest.unwrap_or(0));
+        if self.by_row {
+            for place in &mut self.failures {
+                place.seq = Some(Seq(place.rowid));
+            }
+        }
     }
 
     /// All failures are there.
@@ -276,7 +323,7 @@ impl Salvage {
         Ok(())
     }
 
-    fn bring_failure(&mut self, into: &Connection, (_, page, cell): Place) -> rusqlite::Result<()> {
+    fn bring_failure(&mut self, into: &Connection, Place { page, cell, .. }: Place) -> rusqlite::Result<()> {
         if self.page.0 != page {
             self.page = (page, records::records(&self.pages, page));
         }
@@ -299,7 +346,7 @@ impl Salvage {
             None => self.newest + 1,
         };
         self.newest = self.newest.max(number);
-        let there = "UPDATE sync_failures SET unsure = 1, seq = ?2 WHERE id = ?1";
+        let there = "UPDATE sync_failures SET unsure = 1, rowid = ?2, seq = ?2 WHERE id = ?1";
         if into.prepare_cached(there)?.execute(params![id, number])? > 0 {
             self.salvaged += 1;
             return Ok(());
@@ -319,11 +366,12 @@ impl Salvage {
     /// Frees a number. Failures come in the order of theirs, so whoever has it or a higher one was
     /// there before.
     fn make_room(&mut self, into: &Connection, id: &str, seq: Seq) -> rusqlite::Result<i64> {
-        let taken = "SELECT 1 FROM sync_failures WHERE seq = ?1 AND id <> ?2";
+        let taken = "SELECT 1 FROM sync_failures WHERE rowid = ?1 AND id <> ?2";
         if into.prepare_cached(taken)?.exists(params![seq.0, id])? {
             let far = self.newest - seq.0 + 1;
-            into.execute("UPDATE sync_failures SET seq = seq + ?2 WHERE seq >= ?1", [seq.0, far])?;
-            self.newest = into.query_row("SELECT max(seq) FROM sync_failures", [], |row| row.get(0))?;
+            let behind = "UPDATE sync_failures SET rowid = rowid + ?2, seq = seq + ?2 WHERE rowid >= ?1";
+            into.execute(behind, [seq.0, far])?;
+            self.newest = into.query_row("SELECT max(rowid) FROM sync_failures", [], |row| row.get(0))?;
         }
         Ok(seq.0)
     }
@@ -348,8 +396,11 @@ impl Salvage {
         Ok(())
     }
 
-    /// What the index says of a row.
+    /// What an index says of a row, or the row itself.
     fn number_of(&self, rowid: i64) -> Option<Seq> {
+        if self.by_row {
+            return Some(Seq(rowid)).filter(|seq| seq.0 > 0);
+        }
         let mut entries = self.numbers.range((rowid, Seq(i64::MIN))..=(rowid, Seq(i64::MAX)));
         entries.next().map(|(_, seq)| *seq)
     }
@@ -421,7 +472,8 @@ fn keep_key(into: &Connection, row: &Row) -> rusqlite::Result<()> {
 /// Makes the oldest of each order its head among the failures behind `after`, and no other; the last
 /// number that was looked at, `None` at the end.
 fn order_heads(into: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
-    let last = "SELECT max(seq) FROM (SELECT seq FROM sync_failures WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
+    let last =
+        "SELECT max(number) FROM (SELECT rowid AS number FROM sync_failures WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)";
     let Some(last) = into.prepare_cached(last)?.query_row(params![after, STEP], |row| row.get::<_, Option<i64>>(0))?
     else {
         return Ok(None);
@@ -430,10 +482,10 @@ fn order_heads(into: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
         "UPDATE sync_failures SET head = (SELECT count(*) FROM upstreams WHERE name = upstream AND ordering = 'none') > 0 \
          OR CASE WHEN order_key IS NULL THEN NOT EXISTS (SELECT 1 FROM sync_failures AS older \
               WHERE older.entity_type = sync_failures.entity_type AND older.entity_id = sync_failures.entity_id \
-              AND older.order_key IS NULL AND older.seq < sync_failures.seq) \
+              AND older.order_key IS NULL AND older.rowid < sync_failures.rowid) \
          ELSE NOT EXISTS (SELECT 1 FROM sync_failures AS older \
-              WHERE older.order_key = sync_failures.order_key AND older.seq < sync_failures.seq) END \
-         WHERE seq > ?1 AND seq <= ?2",
+              WHERE older.order_key = sync_failures.order_key AND older.rowid < sync_failures.rowid) END \
+         WHERE rowid > ?1 AND rowid <= ?2",
     )?
     .execute([after, last])?;
     Ok(Some(last))

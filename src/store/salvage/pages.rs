@@ -4,6 +4,7 @@
 //! SQLite refuses a file whole when one page on its way is damaged; here every page stands for
 //! itself. The formats are those of <https://sqlite.org/fileformat2.html>. Nothing is written.
 
+use super::size;
 use crate::store::open::PAGE_SIZE;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -43,10 +44,10 @@ impl Pages {
         let log = log.and_then(|open| Log::read(&open).map(|read| (open, read)));
         let mut head = [0; 100];
         let known = file.as_ref().is_some_and(|file| file.read_exact_at(&mut head, 0).is_ok());
-        let size = match &log {
-            Some((_, log)) => log.page_size,
-            None if known => stated_size(&head).unwrap_or(PAGE_SIZE as usize),
-            None => PAGE_SIZE as usize,
+        let size = match (&log, &file) {
+            (Some((_, log)), _) => log.page_size,
+            (None, Some(file)) if known => stated_size(&head).unwrap_or_else(|| size::guess(file)),
+            (None, _) => PAGE_SIZE as usize,
         };
         let length = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|meta| meta.len()))?;
         let in_file = u32::try_from(length.div_ceil(size as u64)).unwrap_or(u32::MAX);

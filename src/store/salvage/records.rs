@@ -62,13 +62,10 @@ fn record(pages: &Pages, page: &[u8], at: usize, kind: Kind) -> Option<Record> {
 
 /// A record's bytes, up to where they break off.
 fn payload(pages: &Pages, size: usize, cell: &[u8], length: usize, kind: Kind) -> Vec<u8> {
-    let least = (size - 12) * 32 / 255 - 23;
-    let most = if kind == Kind::Table { size - 35 } else { (size - 12) * 64 / 255 - 23 };
-    if length <= most {
+    let here = here(size, length, kind == Kind::Table);
+    if here == length {
         return cell[..length.min(cell.len())].to_vec();
     }
-    let rest = least + (length - least) % (size - 4);
-    let here = if rest <= most { rest } else { least };
     let mut bytes = cell[..here.min(cell.len())].to_vec();
     let mut next = number(cell, here);
     // A chain that runs in a circle ends with the length.
@@ -79,6 +76,17 @@ fn payload(pages: &Pages, size: usize, cell: &[u8], length: usize, kind: Kind) -
     }
     bytes.truncate(length);
     bytes
+}
+
+/// How much of a record of `length` bytes stands in its page; the rest has pages of its own.
+pub(super) fn here(size: usize, length: usize, table: bool) -> usize {
+    let least = (size - 12) * 32 / 255 - 23;
+    let most = if table { size - 35 } else { (size - 12) * 64 / 255 - 23 };
+    if length <= most {
+        return length;
+    }
+    let rest = least + (length - least) % (size - 4);
+    if rest <= most { rest } else { least }
 }
 
 /// The columns of a record of `length` bytes, of which these are there; `None` when it is none.
@@ -133,7 +141,7 @@ fn value(kind: i64, bytes: &[u8]) -> Value {
 }
 
 /// SQLite's number of one to nine bytes; the rest is what follows it.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut number: u64 = 0;
     for n in 0..9 {
         let byte = *bytes.get(n)?;

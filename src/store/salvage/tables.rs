@@ -68,8 +68,13 @@ impl Table {
 pub(super) enum Known {
     /// A row.
     Row(Table),
-    /// An entry of the index on `seq`: this number was given to a live failure, in this row.
+    /// An entry of the index on `seq`, which there was before schema 4: this number was given to a live
+    /// failure, in this row.
     Number { seq: Seq, rowid: i64 },
+    /// An entry of the index on counts and times: a failure was live in this row.
+    Live { rowid: i64 },
+    /// A migration that the file has gone through.
+    Migration(i64),
 }
 
 /// The tables as they are now.
@@ -97,8 +102,18 @@ impl Tables {
 
     /// What this record is; `None` when it is nothing of ours.
     pub(super) fn know(&self, record: &Record) -> Option<Known> {
-        if let (None, [Some(Value::Integer(seq)), Some(Value::Integer(rowid))]) = (record.rowid, &record.values[..]) {
-            return Some(Known::Number { seq: Seq(*seq), rowid: *rowid });
+        use Value::{Integer, Text};
+        match (record.rowid, &record.values[..]) {
+            (None, [Some(Integer(seq)), Some(Integer(rowid))]) => {
+                return Some(Known::Number { seq: Seq(*seq), rowid: *rowid });
+            }
+            (None, [Some(Integer(_)), Some(Text(_)), Some(Integer(rowid))]) => {
+                return Some(Known::Live { rowid: *rowid });
+            }
+            (Some(_), [Some(Integer(version)), Some(Text(_)), Some(Text(_)), Some(Text(_))]) => {
+                return Some(Known::Migration(*version));
+            }
+            _ => {}
         }
         let width = record.values.len();
         let fits = |(table, columns): &&(Table, Vec<Column>)| {
@@ -168,12 +183,14 @@ impl Row {
         }
     }
 
-    /// Inserts the row, unless its table refuses it or has it already.
+    /// Inserts the row, unless its table refuses it or has it already. A failure's number is its row's.
     pub(super) fn insert(&self, into: &Connection) -> rusqlite::Result<bool> {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let number = Value::from(self.integer("seq"));
+        let number = (self.table == Table::Failures).then_some(("rowid", &number));
+        let columns = self.columns.iter().map(|(name, value)| (name.as_str(), value.as_ref().unwrap_or(&Value::Null)));
+        let (names, values): (Vec<&str>, Vec<&Value>) = columns.chain(number).unzip();
         let marks = vec!["?"; names.len()].join(", ");
         let sql = format!("INSERT OR IGNORE INTO {} ({}) VALUES ({marks})", self.table.name(), names.join(", "));
-        let values = self.columns.iter().map(|(_, value)| value.as_ref().unwrap_or(&Value::Null));
         Ok(into.prepare_cached(&sql)?.execute(params_from_iter(values))? > 0)
     }
 }

@@ -18,6 +18,8 @@ use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::quarantine::{self, Recovery};
+use super::steps;
+pub use super::steps::newest_version;
 use super::strangers::Strangers;
 use super::{Store, StoreSettings, damaged, hard_limit};
 use crate::access::standing;
@@ -256,10 +258,7 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, 
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
     prepare(&connection, settings).map_err(opened)?;
-    // A migration and the row that says it is done are one transaction: between two, a power cut left
-    // tables that the next start could not make again.
-    let steps = embedded::migrations::runner().set_grouped(true);
-    steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
+    steps::runner().run(&mut connection).map_err(|why| migrating(&file, &why))?;
     let ledger = load(&connection, settings, now)?;
     Ok((connection, ledger))
 }
@@ -274,17 +273,6 @@ fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
     }
     let doing = "bringing the schema up to date in";
     OpenError::Sqlite { doing, path: file.to_owned(), why: error.to_string(), kind: io::ErrorKind::Other }
-}
-
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
-
-/// The newest schema version that this program knows.
-#[must_use]
-pub fn newest_version() -> i64 {
-    let steps = embedded::migrations::runner();
-    steps.get_migrations().iter().map(|step| i64::from(step.version())).max().unwrap_or(0)
 }
 
 fn refuse_newer(file: &Path) -> Result<(), OpenError> {

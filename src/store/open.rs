@@ -344,7 +344,7 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, &format!("PRAGMA max_page_count = {}", pages.min(u64::from(u32::MAX - 1))))?;
     // No temporary files on a disk that may be full.
     drain(connection, "PRAGMA temp_store = MEMORY")?;
-    drain(connection, "PRAGMA cache_size = -8000")?;
+    drain(connection, "PRAGMA cache_size = -4000")?;
     // A damaged or hostile file runs nothing of its own, and damage is seen early.
     drain(connection, "PRAGMA trusted_schema = OFF")?;
     // What a column may hold is held by our types here; against others the schema holds it. SQLite builds a

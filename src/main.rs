@@ -1,14 +1,15 @@
 //! Parse, run, print the error, exit code.
 #![forbid(unsafe_code)]
 
-use clap::Parser;
 use resyncd::cli::{self, args::Cli};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let done = match Cli::read(&typed) {
         Ok(cli) => cli::run(&cli),
-        Err(wrong) => cli::check::wrong_usage(&wrong, std::env::args_os().skip(1)),
+        Err(wrong) => cli::check::wrong_usage(&wrong, typed.into_iter().skip(1)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

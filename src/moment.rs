@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -112,33 +113,35 @@ impl WallTime {
     /// As SQLite writes times, with milliseconds: `2026-11-24 06:12:34.123` (`spec/01`).
     #[must_use]
     pub fn sql(self) -> String {
-        self.text(' ', "")
+        self.text(b' ', "")
     }
 
     /// As it goes over the wire: `2026-11-24T06:12:34.123Z` (RFC 3339).
     #[must_use]
     pub fn rfc3339(self) -> String {
-        self.text('T', "Z")
+        self.text(b'T', "Z")
     }
 
-    /// Every record has three of them: digit by digit, for `format!` takes ten times as long.
-    fn text(self, between: char, end: &str) -> String {
+    /// Every record has three of them: digit by digit into its place, for `format!` takes fifteen times as long.
+    fn text(self, between: u8, end: &str) -> String {
         let at = self.calendar();
-        let mut text = String::with_capacity("2026-11-24 06:12:34.123Z".len());
-        let mut put = |before: Option<char>, number: u32, digits: u32| {
-            text.extend(before);
-            let place = |n| char::from(b'0' + u8::try_from(number / 10_u32.pow(n) % 10).unwrap_or(0));
-            text.extend((0..digits).rev().map(place));
+        let mut text = *b"0000-00-00 00:00:00.000";
+        text[10] = between;
+        let mut put = |place: Range<usize>, number: u32| {
+            let mut rest = number;
+            for digit in text[place].iter_mut().rev() {
+                *digit += u8::try_from(rest % 10).unwrap_or(0);
+                rest /= 10;
+            }
         };
-        put(None, at.year().unsigned_abs(), 4);
-        put(Some('-'), u8::from(at.month()).into(), 2);
-        put(Some('-'), at.day().into(), 2);
-        put(Some(between), at.hour().into(), 2);
-        put(Some(':'), at.minute().into(), 2);
-        put(Some(':'), at.second().into(), 2);
-        put(Some('.'), at.millisecond().into(), 3);
-        text.push_str(end);
-        text
+        put(0..4, at.year().unsigned_abs());
+        put(5..7, u8::from(at.month()).into());
+        put(8..10, at.day().into());
+        put(11..13, at.hour().into());
+        put(14..16, at.minute().into());
+        put(17..19, at.second().into());
+        put(20..23, at.millisecond().into());
+        [std::str::from_utf8(&text).expect("digits are ASCII"), end].concat()
     }
 
     /// The calendar's view of it, in UTC.

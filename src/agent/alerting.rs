@@ -29,8 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Happenings that are read at a start.
-const REMEMBERED_AT_START: usize = 4096;
+/// Happenings that are read at a start: more than `entity_failing` is likely to need, and not so many that
+/// the first client waits for them (with records of 600 bytes a page holds seven).
+const REMEMBERED_AT_START: usize = 512;
 
 /// The mean of retries is asked for at most this often: it is a look at all failures.
 const MEAN_GAP: Duration = Duration::from_secs(10);

@@ -11,6 +11,7 @@ use super::history::HistoryArgs;
 use super::reload::ReloadArgs;
 use super::statistics::StatsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Keeps failed synchronisations on disk and delivers them when the line is back.
@@ -23,6 +24,34 @@ pub struct Cli {
     /// Without one, the status in three lines.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// The same with one command, and no help of its own.
+#[derive(Debug, Parser)]
+#[command(name = "resyncd", disable_help_subcommand = true, disable_help_flag = true)]
+struct Daemon {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Only,
+}
+
+#[derive(Debug, Subcommand)]
+enum Only {
+    Run(RunArgs),
+}
+
+impl Cli {
+    /// What was typed. A start of the daemon is read without a description of thirty other commands, which
+    /// would be touched for nothing and stay in its memory; the whole one decides where that does not do.
+    pub fn read(typed: &[OsString]) -> Result<Self, clap::Error> {
+        if typed.iter().any(|word| word == "run")
+            && let Ok(Daemon { global, command: Only::Run(run) }) = Daemon::try_parse_from(typed)
+        {
+            return Ok(Self { global, command: Some(Command::Run(run)) });
+        }
+        Self::try_parse_from(typed)
+    }
 }
 
 /// Options of every command.
@@ -323,4 +352,31 @@ pub struct UpstreamArgs {
     /// Who, for the audit
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_of_the_daemon_is_read_as_the_whole_command_line_reads_it() {
+        let all = ["--socket", "s", "run", "--config", "c", "--state-dir", "d", "--upstream", "u", "--log", "l", "-q"];
+        let lines: [&[&str]; 9] = [
+            &["run"],
+            &all,
+            &["run", "--color", "never", "--json", "--admin-socket=a"],
+            &["--config", "run", "status"],
+            &["list", "--type", "run"],
+            &["run", "--help"],
+            &["run", "run"],
+            &["run", "--nonsense"],
+            &["--version", "run"],
+        ];
+        for line in lines {
+            let typed: Vec<OsString> = ["resyncd"].iter().chain(line).map(OsString::from).collect();
+            let said = |read: Result<Cli, clap::Error>| read.map_err(|wrong| wrong.to_string());
+            let (read, whole) = (said(Cli::read(&typed)), said(Cli::try_parse_from(&typed)));
+            assert_eq!(format!("{read:?}"), format!("{whole:?}"), "{line:?}");
+        }
+    }
 }

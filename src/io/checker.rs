@@ -14,6 +14,9 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+/// The first clients are answered before the disk is read for this.
+const AT_FIRST: Duration = Duration::from_millis(500);
+
 /// How long the writer is given to open the file anew.
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
 
@@ -25,13 +28,16 @@ pub fn start<T: Send + 'static>(
     wrap: fn(StoreError) -> T,
 ) -> io::Result<()> {
     let name = thread::Builder::new().name("checker".into());
-    name.spawn(move || match look(&settings, &door) {
-        Ok(None) => log::debug!("event=checked"),
-        Ok(Some(damage)) => {
-            log::error!("event=damage_found error={:?}", damage.to_string());
-            outbox.send(wrap(damage));
+    name.spawn(move || {
+        thread::sleep(AT_FIRST);
+        match look(&settings, &door) {
+            Ok(None) => log::debug!("event=checked"),
+            Ok(Some(damage)) => {
+                log::error!("event=damage_found error={:?}", damage.to_string());
+                outbox.send(wrap(damage));
+            }
+            Err(error) => log::warn!("event=not_checked error={error:?}"),
         }
-        Err(error) => log::warn!("event=not_checked error={error:?}"),
     })?;
     Ok(())
 }

@@ -4,15 +4,17 @@
 use super::secrets::{located, unread};
 use crate::config::upstream::Connection;
 use crate::policy::class::Target;
+use rustls::crypto::ring::default_provider;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use ureq::Proxy;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 /// The certificates of a connection, or which file could not be used and why.
 pub fn config(connection: &Connection) -> Result<TlsConfig, String> {
-    let mut builder = TlsConfig::builder();
+    let mut builder = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(default_provider()));
     builder = match &connection.ca_file {
         None => builder.root_certs(RootCerts::PlatformVerifier),
         Some(file) => builder.root_certs(RootCerts::new_with_certs(&with_system_roots(file)?)),

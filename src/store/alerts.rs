@@ -94,18 +94,19 @@ pub enum When {
 }
 
 impl Store {
-    /// The newest live failures, and the newest tries that counted or ended a failure that has left; at
-    /// most `most` of each, newest first.
+    /// The newest live failures, and what of the newest tries counted or ended a failure that has left; at
+    /// most `most` of each, oldest first: the kernel reads ahead, and not back.
     pub fn happened_of_late(&self, most: usize) -> Result<Vec<Happened>, StoreError> {
-        let live = "SELECT entity_type, entity_id, recorded_at FROM sync_failures ORDER BY rowid DESC LIMIT ?1";
+        let live = "SELECT entity_type, entity_id, recorded_at FROM sync_failures WHERE rowid >= \
+                    (SELECT MIN(rowid) FROM (SELECT rowid FROM sync_failures ORDER BY rowid DESC LIMIT ?1)) ORDER BY rowid";
         let mut statement = self.connection.prepare(live)?;
         let read = |row: &Row| {
             let at = When::Agent(AgentTime::from_millis(row.get(2)?));
             Ok(Happened { entity_type: row.get(0)?, entity_id: row.get(1)?, recorded: true, at })
         };
         let mut all = statement.query_map([as_limit(most)], read)?.collect::<Result<Vec<_>, _>>()?;
-        let tried =
-            "SELECT entity_type, entity_id, started_at, class, counted FROM sync_attempts ORDER BY id DESC LIMIT ?1";
+        let tried = "SELECT entity_type, entity_id, started_at, class, counted FROM sync_attempts \
+                     WHERE id > (SELECT MAX(id) FROM sync_attempts) - ?1 ORDER BY id";
         let mut statement = self.connection.prepare(tried)?;
         let read = |row: &Row| {
             let at = WallTime::parse(&row.get::<_, String>(2)?);
@@ -166,8 +167,40 @@ impl Reader {
     /// How many counted tries live failures have on average; 0 when nothing is live.
     pub fn mean_retries(&self) -> Result<f64, StoreError> {
         let number = |sql: &str| self.connection().query_row(sql, [], |row| row.get::<_, f64>(0));
-        let live = number("SELECT COUNT(*) FROM sync_failures")?;
+        // Counting a million of them would read 20 MB at each start, while the first clients wait for the disk.
+        let live = number("SELECT live FROM agent")?;
         let retries = number("SELECT TOTAL(retry_count) FROM sync_failures WHERE retry_count > 0")?;
         Ok(if live > 0.0 { retries / live } else { 0.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::store::StoreSettings;
+
+    #[test]
+    fn the_newest_happenings_are_found_oldest_first_also_where_numbers_are_missing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = StoreSettings::new(dir.path(), &Limits::default());
+        let store = Store::open(settings, WallTime::from_millis(0)).expect("a store");
+        let found = |most: usize| -> Vec<String> {
+            let all = store.happened_of_late(most).expect("a look");
+            all.into_iter().map(|happened| happened.entity_id).collect()
+        };
+        assert!(found(3).is_empty());
+        for number in [2, 30, 31, 50] {
+            let sql = "INSERT INTO sync_failures (rowid, id, entity_type, entity_id, action, error, seq, status, due_at, \
+                       recorded_at, idempotency_key, payload_kind, head, terminal_id, uncounted) VALUES (?1, 'f' || ?1, \
+                       'SALE', 's-' || ?1, 'CREATE', 'x', ?1, 'pending', 0, 0, 'k' || ?1, 'json', 1, 'till', 0)";
+            store.connection.execute(sql, [number]).expect("a failure");
+            let sql = "INSERT INTO sync_attempts (failure_id, seq, entity_type, entity_id, action, attempt, trigger, \
+                       upstream, started_at, duration_ms, class, counted) VALUES ('f' || ?1, ?1, 'SALE', 't-' || ?1, \
+                       'CREATE', 1, 'auto', 'hq', '2026-11-24 06:12:34.123', 1, 'failed', 1)";
+            store.connection.execute(sql, [number]).expect("a try");
+        }
+        assert_eq!(found(3), ["s-30", "s-31", "s-50", "t-30", "t-31", "t-50"]);
+        assert_eq!(found(9).len(), 8);
     }
 }

@@ -40,6 +40,7 @@ pub mod rows;
 pub mod salvage;
 pub mod series;
 pub mod statistics;
+mod steps;
 pub mod strangers;
 pub mod upstreams;
 

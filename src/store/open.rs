@@ -18,6 +18,8 @@ use super::door::Door;
 use super::ledger::Ledger;
 use super::lock::{Lock, LockError};
 use super::quarantine::{self, Recovery};
+use super::steps;
+pub use super::steps::newest_version;
 use super::strangers::Strangers;
 use super::{Store, StoreSettings, damaged, hard_limit, numbers};
 use crate::access::standing;
@@ -267,10 +269,7 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, 
         // With a million failures it takes half a minute.
         log::info!("event=schema_update from={from} to={}", newest_version());
     }
-    // A migration and the row that says it is done are one transaction: between two, a power cut left
-    // tables that the next start could not make again.
-    let steps = embedded::migrations::runner().set_grouped(true);
-    steps.run(&mut connection).map_err(|why| migrating(&file, &why))?;
+    steps::runner().run(&mut connection).map_err(|why| migrating(&file, &why))?;
     let mut ledger = load(&connection, settings, now)?;
     if !numbers::agree(&connection).map_err(opened)? {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(opened)?;
@@ -290,17 +289,6 @@ fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
     }
     let doing = "bringing the schema up to date in";
     OpenError::Sqlite { doing, path: file.to_owned(), why: error.to_string(), kind: io::ErrorKind::Other }
-}
-
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
-
-/// The newest schema version that this program knows.
-#[must_use]
-pub fn newest_version() -> i64 {
-    let steps = embedded::migrations::runner();
-    steps.get_migrations().iter().map(|step| i64::from(step.version())).max().unwrap_or(0)
 }
 
 /// The schema's version, which is one that is known here; `None`: it has none yet.
@@ -375,7 +363,7 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, &format!("PRAGMA max_page_count = {}", pages.min(u64::from(u32::MAX - 1))))?;
     // No temporary files on a disk that may be full.
     drain(connection, "PRAGMA temp_store = MEMORY")?;
-    drain(connection, "PRAGMA cache_size = -8000")?;
+    drain(connection, "PRAGMA cache_size = -4000")?;
     // A damaged or hostile file runs nothing of its own, and damage is seen early.
     drain(connection, "PRAGMA trusted_schema = OFF")?;
     // What a column may hold is held by our types here; against others the schema holds it. SQLite builds a

@@ -7,8 +7,9 @@
 //! Each file here holds one table's statements beside the one function that runs each:
 //! [`failures`], [`attempts`], [`keys`], [`audit`], [`upstreams`], [`alerts`], [`series`], [`ledger`] (the agent's own row);
 //! [`retention`] is what the clean-up asks and takes away, [`archive`] where it goes;
-//! [`open`] is how a file becomes a store, [`quarantine`] where a damaged one goes, [`reader`] is the
-//! read-only side for questions that may take long.
+//! [`open`] is how a file becomes a store, [`numbers`] keeps rows under their failures' numbers,
+//! [`quarantine`] is where a damaged file goes, [`reader`] the read-only side for questions that may take
+//! long.
 //!
 //! It decides nothing about delivery and knows no clock: `now` comes in.
 

@@ -267,25 +267,29 @@ type Damage<'a> = &'a dyn Fn(&mut [u8]);
 
 #[test]
 fn a_damaged_page_loses_no_more_than_what_stood_in_it() {
-    FORMS.into_iter().for_each(damage_each_page);
+    for form in FORMS {
+        damage_each_page(&format!("{form:?}"), &Image::checkpointed(form), 3);
+    }
+    // A row knows its number, also where no index does and the end of the row is lost.
+    damage_each_page("no index", &Image::checkpointed(Form::New).changed("DROP INDEX sync_failures_retry"), 1);
 }
 
-fn damage_each_page(form: Form) {
-    let image = Image::checkpointed(form);
-    let sound = Saved::of(&image);
+/// In so many ways.
+fn damage_each_page(name: &str, image: &Image, ways: usize) {
+    let sound = Saved::of(image);
     let (all, tables) = (sound.failures(), Tables::of(&sound.store).expect("tables"));
     let from = image.put();
     let pages = Pages::open(&from.path().join("sync_failures.db"), &from.path().join("none")).expect("pages");
     let mut seed = fastrand::Rng::with_seed(7);
-    let garbage: Vec<u8> = (0..form.page()).map(|_| seed.u8(..)).collect();
+    let garbage: Vec<u8> = (0..image.form.page()).map(|_| seed.u8(..)).collect();
     let zero = |bytes: &mut [u8]| bytes.fill(0);
     let noise = |bytes: &mut [u8]| bytes.copy_from_slice(&garbage);
     let first = |bytes: &mut [u8]| bytes[0] ^= 0xff;
     for page in 1..=image.pages() {
         let damages: [(&str, Damage); 3] = [("zero", &zero), ("noise", &noise), ("its first byte", &first)];
         let most = in_page(&pages, &tables, u32::try_from(page).expect("few"));
-        for (how, damage) in damages {
-            let what = format!("{form:?}, page {page}, {how}");
+        for (how, damage) in damages.into_iter().take(ways) {
+            let what = format!("{name}, page {page}, {how}");
             let saved = Saved::of(&image.with_page(page, damage));
             let failures = saved.failures();
             let changed: Vec<_> = failures.iter().filter(|(seq, row)| all.get(seq) != Some(row)).collect();
@@ -300,6 +304,24 @@ fn damage_each_page(form: Form) {
     }
 }
 
+/// An index knows what the agent's row does not: which failures there were.
+#[test]
+fn what_is_lost_is_known_without_the_agents_count() {
+    for form in FORMS {
+        let image = Image::checkpointed(form).changed("UPDATE agent SET live = 0");
+        let sound = Saved::of(&image);
+        let (all, tables) = (sound.failures().len() as u64, Tables::of(&sound.store).expect("tables"));
+        let from = image.put();
+        let pages = Pages::open(&from.path().join("sync_failures.db"), &from.path().join("none")).expect("pages");
+        let page = |n: &usize| in_page(&pages, &tables, u32::try_from(*n).expect("few")) > 0;
+        let leaf = (1..=image.pages()).rfind(page).expect("a leaf");
+        let saved = Saved::of(&image.with_page(leaf, |bytes| bytes.fill(0)));
+        let there = saved.failures().len() as u64;
+        assert!(there < all, "{form:?}");
+        assert_eq!(saved.tally, Tally { salvaged: there, lost: all - there }, "{form:?}");
+    }
+}
+
 /// The index of migrations looks like the index of numbers, and its rows have the first numbers.
 #[test]
 fn failures_that_left_long_ago_are_not_lost() {
@@ -311,21 +333,17 @@ fn failures_that_left_long_ago_are_not_lost() {
     }
 }
 
-/// A file that has gone through the migration: what is left of its index of numbers says nothing any more.
+/// What looks like the index of numbers says nothing in a newer file: here one that a stranger has made.
 #[test]
 fn a_file_that_has_become_a_newer_one_is_read_as_that() {
-    let old = Image::checkpointed(Form::Old);
     let newer = concat!(
         include_str!("../../migrations/V4__numbers.sql"),
-        "INSERT INTO refinery_schema_history VALUES (4, 'numbers', '2026-11-24T06:12:34Z', '4')"
+        "INSERT INTO refinery_schema_history VALUES (4, 'numbers', '2026-11-24T06:12:34Z', '4'); \
+         CREATE INDEX strange ON sync_failures (source_pid)"
     );
-    let new = old.changed(newer);
-    let all = Saved::of(&old).failures();
-    let saved = Saved::of(&new);
-    assert_eq!((saved.failures(), saved.tally), (all.clone(), Tally { salvaged: all.len() as u64, lost: 0 }));
-    // Without the map of pages those of the index are read as well.
-    let saved = Saved::of(&new.with_page(2, |bytes| bytes.fill(0)));
-    assert_eq!((saved.failures(), saved.tally), (all.clone(), Tally { salvaged: all.len() as u64, lost: 0 }));
+    let old = Image::checkpointed(Form::Old);
+    let (was, is) = (Saved::of(&old), Saved::of(&old.changed(newer)));
+    assert_eq!((is.failures(), is.tally), (was.failures(), was.tally));
 }
 
 /// The map of pages stands behind the first page, and goes with it where a disk loses so much at once.

@@ -30,6 +30,7 @@ pub fn start<T: Send + 'static>(
     let name = thread::Builder::new().name("checker".into());
     name.spawn(move || {
         thread::sleep(AT_FIRST);
+        log::debug!("event=checking");
         match look(&settings, &door) {
             Ok(None) => log::debug!("event=checked"),
             Ok(Some(damage)) => {

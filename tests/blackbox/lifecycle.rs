@@ -57,6 +57,7 @@ fn a_stop_amid_the_look_for_damage_leaves_one_file() {
     file.close().expect("the file closes");
     let before = agent.log().len();
     agent.up();
+    wait_until("the look's beginning", || agent.log()[before..].contains("event=checking"));
     assert!(agent.stop().success());
     assert!(
         !agent.log()[before..].contains("event=checked"),

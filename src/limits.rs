@@ -140,6 +140,8 @@ pub const LEAST_BALLAST: u64 = 64 << 10;
 /// Free bytes from which on SQLite's log goes into the file at once, while the file can still grow:
 /// as much as a whole ballast asks for.
 pub const SCARCE_DISK: u64 = 16 * BALLAST;
+/// Free bytes that others may use up between two looks at the disk: what a quick one writes in two seconds.
+pub const SUDDEN_DISK: u64 = 1 << 30;
 /// Bytes of SQLite's log at which people are told: somebody reads the file without an end.
 pub const LARGE_LOG: u64 = 64 << 20;
 /// … and at which recording is refused.

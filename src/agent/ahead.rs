@@ -54,7 +54,9 @@ impl Agent {
         // A login is a matter of one request at a time; and proof that only a failure's own names give is not
         // looked for by a sender.
         let plain = line.config.credentials.login.is_none() && line.config.expect_id.is_none();
-        self.ahead_each > 0 && plain && line.state.is_at_full_speed(now.agent, line.pace)
+        // On a full disk few outcomes at a time find the room that they need.
+        let has_room = !self.settle.is_full() && !self.store.lacks_room();
+        self.ahead_each > 0 && plain && has_room && line.state.is_at_full_speed(now.agent, line.pace)
     }
 
     /// Claims what is held ready, when half of it has gone.

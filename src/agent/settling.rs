@@ -21,6 +21,10 @@ use crate::store::open::OpenError;
 use crate::wire::fields::{Code, Rejection};
 use std::time::Duration;
 
+/// Outcomes that are written in one round while the disk is full: few, so that the room that there is
+/// suffices for them.
+const PORTION: usize = 4;
+
 /// Writing the outcomes whose commit failed: when to try again, and what is said meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -156,14 +160,18 @@ impl Agent {
             }
         }
         (self.settle.next, self.settle.locked) = (None, false);
-        let outcomes = std::mem::take(&mut self.unsettled);
+        let mut outcomes = std::mem::take(&mut self.unsettled);
+        if self.settle.full && outcomes.len() > PORTION {
+            self.unsettled = outcomes.split_off(PORTION);
+            self.settle.next = Some(now.agent); // The others in the next round.
+        }
         let with_history = !self.settle.without_history;
         let written = self.write(|agent| {
             outcomes.iter().try_for_each(|outcome| {
                 if agent.is_stored(outcome)? { Ok(()) } else { agent.write_outcome(outcome, with_history) }
             })
         });
-        if written.is_ok() {
+        if written.is_ok() && self.unsettled.is_empty() {
             self.settle.without_history = false;
         }
         self.round.outcomes.extend(outcomes);

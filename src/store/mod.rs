@@ -46,7 +46,7 @@ pub mod strangers;
 pub mod upstreams;
 
 use crate::config::{Config, Route};
-use crate::limits::{BUSY_PATIENCE, Limits, OUTCOME_ROOM, SCARCE_DISK};
+use crate::limits::{BUSY_PATIENCE, Limits, OUTCOME_ROOM, SCARCE_DISK, SUDDEN_DISK};
 use crate::moment::{Moment, WallTime};
 use ballast::Ballast;
 use disk::Disk;
@@ -169,6 +169,8 @@ pub struct Store {
     identity: Identity,
     /// Bytes of a page of the file.
     page_size: u32,
+    /// The disk may be full before the next look at it, so the log goes into the file early.
+    careful: bool,
     /// The file was found damaged, and closed, and is still at its path.
     condemned: bool,
     /// What is still to be brought back.
@@ -273,7 +275,7 @@ impl Store {
         }
         let Opened { connection, ledger, identity, page_size, recovery } = open::connect(&self.settings, now)?;
         (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
-        self.page_size = page_size;
+        (self.page_size, self.careful) = (page_size, false);
         self.strangers = Strangers::default();
         self.go_on_from(&ledger);
         Ok(())
@@ -366,6 +368,13 @@ impl Store {
     /// unable to grow later.
     pub fn disk_has(&mut self, free: u64) {
         self.ballast.keep(free);
+        let careful = free < SUDDEN_DISK;
+        if careful != self.careful && self.before.is_none() {
+            match open::checkpoint_after(&self.connection, self.page_size, careful) {
+                Ok(()) => self.careful = careful,
+                Err(error) => log::warn!("event=checkpoint_not_set error={:?}", error.to_string()),
+            }
+        }
         if free < SCARCE_DISK.max(self.settings.limits.min_free_disk) && self.before.is_none() {
             self.put_log_away();
         }

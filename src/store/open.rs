@@ -39,6 +39,9 @@ pub const PAGE_SIZE: u32 = 2048;
 /// Bytes of pages in the log after which it goes into the file: small, so that a full disk leaves
 /// something to reuse, and large enough that a page changed often is written once.
 const CHECKPOINT_BYTES: u32 = 4_096_000;
+/// The same while the disk may be full before the next look at it: what the log holds more than the file must
+/// find room in half of the ballast.
+const CAREFUL_CHECKPOINT_BYTES: u32 = 512 << 10;
 /// What `PRAGMA auto_vacuum` says when pages are given back step by step.
 const INCREMENTAL: i64 = 2;
 
@@ -169,6 +172,7 @@ impl Store {
             ballast,
             identity,
             page_size,
+            careful: false,
             condemned: false,
             recovery,
             quarantined: Vec::new(),
@@ -355,7 +359,7 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, "PRAGMA synchronous = EXTRA")?;
     drain(connection, "PRAGMA journal_mode = WAL")?;
     let page_size = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    drain(connection, &format!("PRAGMA wal_autocheckpoint = {}", CHECKPOINT_BYTES / page_size))?;
+    checkpoint_after(connection, page_size, false)?;
     // A log that a long reader made large shrinks again.
     drain(connection, &format!("PRAGMA journal_size_limit = {}", 2 * CHECKPOINT_BYTES))?;
     // The hard quota: inserts fail at it, deletions work.
@@ -371,6 +375,12 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, "PRAGMA ignore_check_constraints = ON")?;
     drain(connection, "PRAGMA cell_size_check = ON")?;
     Ok(page_size)
+}
+
+/// When the log goes into the file: the sooner, the more `careful`.
+pub(super) fn checkpoint_after(connection: &Connection, page_size: u32, careful: bool) -> rusqlite::Result<()> {
+    let bytes = if careful { CAREFUL_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES };
+    drain(connection, &format!("PRAGMA wal_autocheckpoint = {}", bytes / page_size))
 }
 
 /// Runs a PRAGMA and steps it until no row is left; only the last step tells whether it worked.

@@ -9,7 +9,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The first alerts, probes and looks at the disk are over by then.
+/// The first alerts, probes, looks at the disk and the look for damage are over by then.
 const SETTLES: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
@@ -18,15 +18,13 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     // Without an upstream there is nothing to ask; what remains is the agent's own.
     let start = Start { config: String::new(), ..Start::default() };
     let server = Server::start(&bench.programs, Kind::Agent, &dir, &start)?;
-    let (settles, watched) = if bench.quick {
-        (Duration::from_millis(200), Duration::from_secs(2))
-    } else {
-        (SETTLES, Duration::from_secs(60))
-    };
+    let (settles, watched) =
+        if bench.quick { (Duration::from_secs(1), Duration::from_secs(2)) } else { (SETTLES, Duration::from_secs(60)) };
     sleep(settles);
     let before = machine::sleeps(server.pid());
     sleep(watched);
-    let wake_ups = (machine::sleeps(server.pid()) - before) as f64 * 60.0 / watched.as_secs_f64();
+    // A thread that has ended meanwhile takes its count with it.
+    let wake_ups = machine::sleeps(server.pid()).saturating_sub(before) as f64 * 60.0 / watched.as_secs_f64();
     server.stop()?;
     let size = fs::metadata(&bench.programs.agent).map_err(|error| error.to_string())?.len() as f64 / 1e6;
     let most = |figure| Goal::AtMost(Against::Figure(figure));

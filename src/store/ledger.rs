@@ -33,6 +33,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Keeps the next number by itself, in a transaction of the caller's.
+    pub(super) fn save_next_seq(connection: &Connection, next_seq: i64) -> rusqlite::Result<()> {
+        connection.execute("UPDATE agent SET next_seq = ?1 WHERE id = 1", [next_seq])?;
+        Ok(())
+    }
+
     /// Agent time never goes back.
     pub(super) fn advance(&mut self, now: Moment) {
         self.at = Moment { agent: self.at.agent.max(now.agent), wall: now.wall };

@@ -11,6 +11,7 @@
 //! single one in the middle that a hand has moved is not found; the agent then takes its rowid for its
 //! number everywhere, and nothing else comes of it.
 
+use super::ledger::Ledger;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Rows that are looked at between the first and the last.
@@ -38,8 +39,8 @@ pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Gives each row the number that its `seq` says; how many had another. One whose `seq` is no number, or
-/// is that of another row too, gets a new one behind all; `next_seq` is the next that is given. In a
-/// transaction of the caller's.
+/// is that of another row too, gets a new one behind all; `next_seq` is the next that is given, and kept.
+/// In a transaction of the caller's.
 pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite::Result<usize> {
     let moves = moves(connection, next_seq)?;
     let free = connection.query_row("SELECT min(0, min(rowid)) FROM sync_failures", [], |row| {
@@ -60,6 +61,8 @@ pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite
     for (rowid, number) in waiting {
         go.execute([rowid, number])?;
     }
+    // With the rows that got new ones, or a kill before the next round's end has them given again.
+    Ledger::save_next_seq(connection, *next_seq)?;
     log::warn!("event=numbers_put_right rows={}", moves.len());
     Ok(moves.len())
 }

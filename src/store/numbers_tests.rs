@@ -153,6 +153,18 @@ fn what_has_no_number_of_its_own_gets_one_behind_all() {
     assert_eq!(till.open().ledger().next_seq, 205, "no number is given twice");
 }
 
+/// A kill may come before any round has ended.
+#[test]
+fn numbers_that_were_given_are_known_before_the_first_round_ends() {
+    let till = Till::with([1, 2, 3]);
+    till.change(
+        "UPDATE sync_failures SET seq = 150 WHERE rowid = 2; UPDATE sync_failures SET seq = 'three' WHERE rowid = 3",
+    );
+    drop(till.open());
+    assert_eq!(till.numbers()["id-3"], 151);
+    assert_eq!(till.open().ledger().next_seq, 152, "the next failure finds its number free");
+}
+
 /// With a running agent, whose round may fail after that: what was put right stays.
 #[test]
 fn a_foreign_write_is_put_right_before_the_round() {

@@ -167,7 +167,7 @@ impl Upstream {
     /// How many failures may be sent now because it is their turn.
     #[must_use]
     pub fn slots(&self, now: AgentTime, pace: Pace) -> usize {
-        if !self.may_send() || self.is_shut() || now < self.next_turn() {
+        if !self.is_open(now) {
             return 0;
         }
         let most = match pace.ordering {
@@ -182,9 +182,13 @@ impl Upstream {
     /// way, and each is followed at once?
     #[must_use]
     pub fn is_at_full_speed(&self, now: AgentTime, pace: Pace) -> bool {
-        let open = self.may_send() && !self.is_shut() && now >= self.next_turn() && self.pause.is_none();
-        let wide = self.pause.width(pace.concurrency) == pace.concurrency;
-        open && wide && pace.min_gap.is_zero() && pace.ordering != Ordering::Strict
+        let wide = self.pause.is_none() && self.pause.width(pace.concurrency) == pace.concurrency;
+        self.is_open(now) && wide && pace.min_gap.is_zero() && pace.ordering != Ordering::Strict
+    }
+
+    /// May a failure go whose turn it is, as far as what is under way lets it?
+    fn is_open(&self, now: AgentTime) -> bool {
+        self.may_send() && !self.is_shut() && now >= self.next_turn()
     }
 
     /// May a canary be sent now? It passes the pause, but neither a `Retry-After` nor a person.

@@ -36,7 +36,7 @@ pub struct Peer {
     pub uid: u32,
     /// The process that connected.
     pub pid: u32,
-    /// The user's name, where it is known.
+    /// The user's name, where it is known and asked for: of who may do what the audit keeps.
     pub name: Option<String>,
 }
 

@@ -80,7 +80,8 @@ impl Crowd {
                     return;
                 }
             };
-            let peer = match system::peer(&fd) {
+            // The audit asks for names, and applications do nothing that it keeps.
+            let peer = match system::peer(&fd, socket == Socket::Admin) {
                 Ok(peer) => peer,
                 Err(error) => {
                     log::warn!("event=unknown_peer error={:?}", error.to_string());

@@ -86,11 +86,12 @@ pub fn file_size(file: &Path) -> io::Result<u64> {
     }
 }
 
-/// Who is at the other end of a socket.
-pub fn peer(fd: impl AsFd) -> io::Result<Peer> {
+/// Who is at the other end of a socket. Their name is only looked for where it is asked for: that reads a file.
+pub fn peer(fd: impl AsFd, by_name: bool) -> io::Result<Peer> {
     let proven = socket_peercred(fd)?;
     let uid = proven.uid.as_raw();
-    Ok(Peer { uid, pid: proven.pid.as_raw_nonzero().get().unsigned_abs(), name: user_name(uid) })
+    let name = if by_name { user_name(uid) } else { None };
+    Ok(Peer { uid, pid: proven.pid.as_raw_nonzero().get().unsigned_abs(), name })
 }
 
 /// A local user's name. Users of a directory service have only their number here.

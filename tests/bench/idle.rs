@@ -9,8 +9,9 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The first alerts, probes, looks at the disk and the look for damage are over by then.
-const SETTLES: Duration = Duration::from_secs(5);
+/// The first alerts, probes, looks at the disk, the look for damage and the first clean-up (after a minute) are
+/// over by then.
+const SETTLES: Duration = Duration::from_secs(65);
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     Bench::say("an idle agent");

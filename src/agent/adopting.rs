@@ -24,7 +24,7 @@ impl Agent {
             self.watch.happen(now, kind, &name, words);
         }
         for line in &mut self.lines {
-            line.stored.clear();
+            line.stored = None;
             line.front = Seq(0);
             line.next_chance = None;
         }

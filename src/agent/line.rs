@@ -16,8 +16,8 @@ pub(super) struct Line {
     pub(super) pace: Pace,
     pub(super) target: Target,
     pub(super) state: Upstream,
-    /// As it was last stored.
-    pub(super) stored: String,
+    /// As it was last stored; `None`: what the file says of it is not known.
+    pub(super) stored: Option<Upstream>,
     /// Requests that are held ready for it.
     pub(super) ahead: usize,
     /// Under strict order: nothing live of it has a smaller number.
@@ -49,7 +49,7 @@ impl Line {
             target: Target::of(&upstream.url),
             config: upstream.clone(),
             state,
-            stored: String::new(),
+            stored: None,
             ahead: 0,
             front: Seq(0),
             next_chance: None,

@@ -240,14 +240,15 @@ impl Agent {
     pub(super) fn keep_lines(&mut self, now: Moment) {
         for index in 0..self.lines.len() {
             let line = &self.lines[index];
-            let text = serde_json::to_string(&line.state).expect("a struct of numbers and texts has its JSON");
-            if text == line.stored {
+            if line.stored.as_ref() == Some(&line.state) {
                 continue;
             }
+            let text = serde_json::to_string(&line.state).expect("a struct of numbers and texts has its JSON");
             let (name, ordering) = (line.config.name.clone(), line.ordering_word());
             let kept = self.write(|agent| agent.store.keep_upstream(&name, &text, ordering, now.wall));
             if kept.is_ok() {
-                self.lines[index].stored = text;
+                let line = &mut self.lines[index];
+                line.stored = Some(line.state.clone());
             }
         }
     }

@@ -124,7 +124,7 @@ impl Agent {
     pub(super) fn fail(&mut self, now: Moment, outcomes: Vec<Outcome>, error: &StoreError) {
         self.unsettled.extend(outcomes);
         for line in &mut self.lines {
-            line.stored.clear(); // Whatever of it was written in this round is not there.
+            line.stored = None; // Whatever of it was written in this round is not there.
         }
         // Outcomes alone did not go in either: nothing was recorded since the round before.
         if self.settle.is_full() && matches!(error, StoreError::Full(_)) && self.store.make_room() {

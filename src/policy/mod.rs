@@ -10,7 +10,8 @@
 //!   remembered of an upstream.
 //! - [`backoff`]: when is a failure due? [`retention`]: when may it be cleaned up?
 //! - [`upstream`]: may anything be sent now, and is it time to probe? It joins [`pause`] and
-//!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows.
+//!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows,
+//!   [`passing`] marks what of it is not stored.
 //! - [`alert`]: what are people told of, and when? [`heartbeat`]: when is the next sign of life?
 
 pub mod alert;
@@ -22,6 +23,7 @@ pub mod dossier;
 pub mod evidence;
 pub mod heartbeat;
 pub mod judge;
+mod passing;
 pub mod pause;
 pub mod probe;
 pub mod reading;

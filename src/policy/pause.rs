@@ -7,6 +7,7 @@
 //!
 //! It knows neither failures nor conditions, and nothing of `Retry-After` (that is `throttle`).
 
+use super::passing::Passing;
 use crate::moment::AgentTime;
 use crate::policy::upstream::Pace;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub const AFTER_BLOCK: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(5);
 
 /// The pause of one upstream.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pause {
     length_ms: u64,
     /// After an outage, until the first no: a yes halves it.
@@ -35,7 +36,7 @@ pub struct Pause {
     last_no_at: Option<AgentTime>,
     /// How many may be in flight at full speed: learned anew after every start.
     #[serde(skip)]
-    window: Window,
+    window: Passing<Window>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl Pause {
     /// Full speed, beginning with one request.
     #[must_use]
     pub fn none(now: AgentTime) -> Self {
-        Self { length_ms: 0, recovering: false, until: now, last_no_at: None, window: Window::default() }
+        Self { length_ms: 0, recovering: false, until: now, last_no_at: None, window: Passing::default() }
     }
 
     /// The present length, `d`.
@@ -104,7 +105,7 @@ impl Pause {
         }
         self.last_no_at = Some(now);
         self.recovering = false;
-        self.window = Window::default();
+        self.window = Passing::default();
         self.wait(now, random);
     }
 
@@ -122,7 +123,7 @@ impl Pause {
             self.set(rest);
         }
         self.recovering = true;
-        self.window = Window::default();
+        self.window = Passing::default();
     }
 
     /// When the first failure after an outage goes: at once when the upstream is well, else
@@ -142,11 +143,11 @@ impl Pause {
         let share = if self.recovering { 0.5 } else { (length / max_pause.as_secs_f64()).clamp(0.1, 1.0 / 3.0) };
         let shorter = Duration::from_secs_f64(length * (1.0 - share));
         self.set(if shorter < NONE { Duration::ZERO } else { shorter });
-        self.window = Window::default();
+        self.window = Passing::default();
     }
 
     fn widen(&mut self, concurrency: usize) {
-        let Window { width, round } = &mut self.window;
+        let Window { width, round } = &mut *self.window;
         *round += 1;
         if *round >= *width {
             *round = 0;

@@ -11,6 +11,7 @@
 //!
 //! What follows from a probe's answer is in `upstream`.
 
+use super::passing::Passing;
 use crate::moment::{AgentTime, WallTime};
 use crate::policy::class::{Answer, Ending, LineFault, Target, is_html, with_clock};
 use serde::{Deserialize, Serialize};
@@ -85,14 +86,14 @@ fn portal(status: u16) -> String {
 }
 
 /// Probing of one upstream.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prober {
     /// Probes go unanswered though failures are accepted.
     deaf: bool,
     /// A probe got a web page right after an acceptance: it is the upstream's own.
     page_is_ours: bool,
     #[serde(skip)]
-    live: Live,
+    live: Passing<Live>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -139,7 +140,7 @@ pub(super) enum Finding {
 impl Prober {
     /// The process starts.
     pub(super) fn start(&mut self, now: AgentTime) {
-        self.live = Live { plan: Plan::At { at: now, doubt: false }, ..Live::default() };
+        *self.live = Live { plan: Plan::At { at: now, doubt: false }, ..Live::default() };
     }
 
     // ---- questions

@@ -28,6 +28,7 @@ use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::canary::{Canary, Routes};
 use crate::policy::condition::{Condition, Shut};
 use crate::policy::evidence::Evidence;
+use crate::policy::passing::Passing;
 use crate::policy::pause::Pause;
 use crate::policy::probe::Prober;
 use crate::policy::throttle::Throttle;
@@ -62,8 +63,8 @@ pub enum Errand {
     },
 }
 
-/// See the file's head.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// See the file's head. Two are equal when the same is stored of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
     paused: bool,
     offline: Option<Shut>,
@@ -92,7 +93,7 @@ pub struct Upstream {
     #[serde(default)]
     silence: Option<Silence>,
     #[serde(skip)]
-    live: Live,
+    live: Passing<Live>,
 }
 
 /// Where the second chances of critical failures stand. So an acceptance costs a query only when
@@ -151,13 +152,13 @@ impl Upstream {
             sweeping: false,
             chances: Chances::None,
             silence: None,
-            live: Live::default(),
+            live: Passing::default(),
         }
     }
 
     /// The process starts: nothing is known until a probe is answered.
     pub fn start(&mut self, now: Moment) {
-        self.live = Live::default();
+        self.live = Passing::default();
         self.prober.start(now.agent);
         self.settle(now);
     }

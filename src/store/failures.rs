@@ -155,6 +155,7 @@ impl Store {
             placed.free,
         ])?;
         self.ledger.live += 1;
+        self.spend(new.error.len() + payload.map_or(0, |(text, _)| text.len()));
         Ok(seq)
     }
 

@@ -169,6 +169,8 @@ pub struct Store {
     identity: Identity,
     /// Bytes of a page of the file.
     page_size: u32,
+    /// Bytes that records may take before the quota is looked at again.
+    spare: u64,
     /// The disk may be full before the next look at it, so the log goes into the file early.
     careful: bool,
     /// The file was found damaged, and closed, and is still at its path.
@@ -275,7 +277,7 @@ impl Store {
         }
         let Opened { connection, ledger, identity, page_size, recovery } = open::connect(&self.settings, now)?;
         (self.connection, self.identity, self.recovery) = (connection, identity, recovery);
-        (self.page_size, self.careful) = (page_size, false);
+        (self.page_size, self.spare, self.careful) = (page_size, 0, false);
         self.strangers = Strangers::default();
         self.go_on_from(&ledger);
         Ok(())
@@ -336,14 +338,25 @@ impl Store {
         std::mem::take(&mut self.quarantined)
     }
 
-    /// Is there room for one more failure?
-    pub fn room(&self) -> Result<Room, StoreError> {
+    /// Is there room for one more failure? Its pages are counted anew when those that were recorded since
+    /// may have filled what was free, or 4 MiB: SQLite compiles the question each time that it is asked.
+    pub fn room(&mut self) -> Result<Room, StoreError> {
+        const MOST_SPARE: u64 = 4 << 20;
         if self.ledger.live >= self.settings.limits.max_failures {
             return Ok(Room::TooMany);
         }
-        let pages = self.number("PRAGMA page_count")? - self.number("PRAGMA freelist_count")?;
-        let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(self.page_size);
-        Ok(if bytes >= self.settings.limits.max_database { Room::TooLarge } else { Room::Enough })
+        if self.spare == 0 {
+            let pages = self.number("PRAGMA page_count")? - self.number("PRAGMA freelist_count")?;
+            let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(self.page_size);
+            self.spare = self.settings.limits.max_database.saturating_sub(bytes).min(MOST_SPARE);
+        }
+        Ok(if self.spare == 0 { Room::TooLarge } else { Room::Enough })
+    }
+
+    /// A record with so many bytes takes no more than this: a page of each of its b-trees may part in two,
+    /// and their parents.
+    fn spend(&mut self, bytes: usize) {
+        self.spare = self.spare.saturating_sub(2 * bytes as u64 + 16 * u64::from(self.page_size));
     }
 
     /// Gives pages that deletions left free back to the file system, a few at a time, inside the

@@ -37,8 +37,9 @@ use std::path::{Path, PathBuf};
 /// written whole. 1024 was slower. A file that is there keeps its own, 4096 before schema 4.
 pub const PAGE_SIZE: u32 = 2048;
 /// Bytes of pages in the log after which it goes into the file: small, so that a full disk leaves
-/// something to reuse, and large enough that a page changed often is written once.
-const CHECKPOINT_BYTES: u32 = 4_096_000;
+/// something to reuse and nobody waits long for it, and large enough that a page changed often is written once.
+/// Twice as many write 2 % less, and whoever comes meanwhile waits twice as long.
+const CHECKPOINT_BYTES: u32 = 2_048_000;
 /// The same while the disk may be full before the next look at it: what the log holds more than the file must
 /// find room in half of the ballast.
 const CAREFUL_CHECKPOINT_BYTES: u32 = 512 << 10;
@@ -172,6 +173,7 @@ impl Store {
             ballast,
             identity,
             page_size,
+            spare: 0,
             careful: false,
             condemned: false,
             recovery,

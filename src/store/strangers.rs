@@ -41,6 +41,7 @@ impl Store {
         let known = self.strangers.version.replace(version);
         if known.is_some_and(|known| known != version) {
             (self.strangers.untold, self.strangers.doubtful) = (true, true);
+            self.spare = 0;
         }
         Ok(())
     }

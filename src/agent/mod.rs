@@ -307,6 +307,12 @@ impl Agent {
         self.next
     }
 
+    /// Is there something to commit?
+    #[must_use]
+    pub fn is_in_round(&self) -> bool {
+        self.store.is_in_round()
+    }
+
     /// Requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -1,7 +1,8 @@
 //! The loop: wait → read what is there from everyone → decide → one COMMIT → answer everyone.
 //!
 //! Group commit falls out of it: whatever has come while the last round was being synced is in the
-//! next one. There is no timer, no lock and no queue between a client and the disk.
+//! next one; and whatever comes while a round is filled is in that one. There is no timer, no lock and no
+//! queue between a client and the disk.
 
 use super::ReadConfig;
 use super::crowd::{Crowd, FIRST_CLIENT, Handed};
@@ -156,6 +157,7 @@ impl Server {
             for event in &ready {
                 self.take(event, now, listeners)?;
             }
+            self.take_in(now, listeners)?;
             self.round();
             let (took, rejected) = (since_boot().saturating_sub(begun), self.crowd.take_rejected());
             self.agent.handle(now, Event::Answered { took, rejected });
@@ -184,6 +186,26 @@ impl Server {
         let others = self.crowd.deadline().into_iter().chain(self.manager.deadline()).chain(stop);
         let deadline = self.agent.next_deadline().into_iter().chain(others).min()?;
         Some(deadline.since(self.clock.now().agent))
+    }
+
+    /// What has come while a round was filled goes into the same commit: clients that are answered together send
+    /// their next requests one after the other, and the first would else have a commit of its own.
+    fn take_in(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
+        /// Who comes later is in the next round.
+        const TIMES: usize = 3;
+        for _ in 0..TIMES {
+            if !self.agent.is_in_round() {
+                break;
+            }
+            let come = self.poller.wait(Some(Duration::ZERO))?;
+            if come.is_empty() {
+                break;
+            }
+            for event in &come {
+                self.take(event, now, listeners)?;
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: &Ready, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {

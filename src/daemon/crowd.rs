@@ -114,11 +114,12 @@ impl Crowd {
         true
     }
 
-    /// Reads from a client into its input; the bytes in `buffer` are to be handed on.
+    /// Reads from a client into its input; the bytes in `buffer` are to be handed on. None of a client whose
+    /// lines wait for their turn.
     pub(super) fn read(&mut self, client: ClientId, buffer: &mut [u8], now: AgentTime) -> usize {
         let Some(conn) = self.conns.get_mut(&client) else { return 0 };
         self.touched.insert(client);
-        if !conn.reads() {
+        if !conn.reads() || self.more.contains(&client) {
             return 0;
         }
         match conn.read(buffer) {

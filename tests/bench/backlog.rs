@@ -29,9 +29,12 @@ fn row(line: &str, quick: bool) -> Option<Row> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [key, title, _, figure, goal, others] = fields[..] else { return None };
     let others: f64 = others.parse().ok()?;
-    let most = goal.strip_prefix("≤ ")?.parse().ok()?;
+    let most: Option<f64> = if goal.is_empty() { None } else { Some(goal.strip_prefix("≤ ")?.parse().ok()?) };
     let disturbed = (others > TOLERATED).then(|| format!("others used {others:.2} cores"));
     let spoiled = if quick { Some("a quick run".to_owned()) } else { disturbed };
-    let row = Row::new(key, title, "µs").of_agent(vec![figure.parse().ok()?]);
-    Some(row.goal(Goal::AtMost(Against::Figure(most))).spoiled(spoiled))
+    let row = Row::new(key, title, "µs").of_agent(vec![figure.parse().ok()?]).spoiled(spoiled);
+    Some(match most {
+        Some(most) => row.goal(Goal::AtMost(Against::Figure(most))),
+        None => row,
+    })
 }

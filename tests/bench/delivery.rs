@@ -32,6 +32,8 @@ struct Drained {
     cpu: f64,
     /// Bytes written while it was recorded, and while it was delivered.
     written: [u64; 2],
+    /// Requests a second of as many clients that do nothing else.
+    bare: f64,
 }
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
@@ -49,6 +51,11 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
         let row = row.goal(Goal::AtLeast(Against::Figure(goal))).spoiled(spoiled.as_ref().map(ToString::to_string));
         Bench::show(&row);
         rows.push(row);
+        let bare = found.iter().map(|it| it.rate / it.bare).collect();
+        let title =
+            format!("delivered by {} senders, × bare clients", backlog.senders).replace("1 senders", "1 sender");
+        let row = Row::new(format!("bare.{key}"), title, "").of_agent(bare);
+        rows.push(row.spoiled(spoiled.as_ref().map(ToString::to_string)));
         let cpu = found.iter().map(|it| it.cpu * 1e6 / backlog.records as f64).collect();
         let title = format!("CPU a delivery, {} senders", backlog.senders).replace("1 senders", "1 sender");
         let row = Row::new(format!("cpu.{key}"), title, "µs").of_agent(cpu);
@@ -118,6 +125,7 @@ fn drain(bench: &mut Bench, backlog: Backlog) -> Result<(Drained, f64), String> 
         rate: backlog.records as f64 / took.as_secs_f64(),
         cpu,
         written: [recorded - before, written() - recorded],
+        bare: nginx.rate_of_bare_clients(backlog.senders, backlog.records.min(20_000))?,
     };
     server.stop()?;
     Ok((drained, others))

@@ -46,6 +46,24 @@ impl Nginx {
         self.child.id()
     }
 
+    /// How many requests a second it takes from clients that do nothing else: so many threads with a connection
+    /// each, which send the same bytes again when an answer has come. Nobody who waits for answers is faster here.
+    pub(crate) fn rate_of_bare_clients(&self, clients: usize, requests: u64) -> Result<f64, String> {
+        let each = requests / clients as u64;
+        let begun = Instant::now();
+        let threads: Vec<_> = (0..clients)
+            .map(|_| {
+                let port = self.port;
+                std::thread::spawn(move || bare_client(port, each))
+            })
+            .collect();
+        for thread in threads {
+            let ended = thread.join().map_err(|_| "a bare client panicked".to_owned())?;
+            ended.map_err(|error| format!("a bare client: {error}"))?;
+        }
+        Ok((each * clients as u64) as f64 / begun.elapsed().as_secs_f64())
+    }
+
     /// Requests that it was ever given, with those that asked for this number.
     pub(crate) fn requests(&self) -> Result<u64, String> {
         let fails = |error: std::io::Error| format!("asking nginx: {error}");
@@ -68,6 +86,29 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn bare_client(port: u16, requests: u64) -> std::io::Result<()> {
+    /// As long as what the agent sends of a record of the benchmark, headers included.
+    const BYTES: usize = 1100;
+    const END: &[u8] = b"{\"ok\":true}";
+    let head = "POST /sync HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ";
+    let body = "x".repeat(BYTES - head.len() - "1000\r\n\r\n".len());
+    let request = format!("{head}{}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    let mut answer = [0; 4096];
+    for _ in 0..requests {
+        stream.write_all(request.as_bytes())?;
+        let mut filled = 0;
+        while !answer[..filled].ends_with(END) {
+            match stream.read(&mut answer[filled..])? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+    }
+    Ok(())
 }
 
 fn configuration(dir: &Path, port: u16) -> String {

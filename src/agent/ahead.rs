@@ -74,15 +74,9 @@ impl Agent {
         if line.ahead > most / 2 || !full || !self.looks_ahead(now, index) {
             return Ok(());
         }
-        let mut bytes = 0;
-        for seq in self.due_seqs(now, index, most - line.ahead)? {
-            // What a foreign hand took away since is nobody's.
-            let Some(failure) = self.store.by_seq(seq)? else { continue };
-            bytes += failure.payload.as_ref().map_or(0, |(text, _)| text.len());
+        let seqs = self.due_seqs(now, index, most - line.ahead)?;
+        for failure in self.store.by_seqs(&seqs, MOST_BYTES)? {
             self.dispatch(now, index, failure, Turn::Ahead, effects);
-            if bytes > MOST_BYTES {
-                break;
-            }
         }
         Ok(())
     }

@@ -79,7 +79,10 @@ impl Agent {
         if self.lines[index].state.is_shut() {
             self.send_canary(now, index, effects, &mut look)?;
         } else {
-            self.claim(now, index, effects, &mut look)?;
+            self.store.begin_look()?;
+            let claimed = self.claim(now, index, effects, &mut look);
+            self.store.end_look()?;
+            claimed?;
         }
         let newest = self.store.ledger().newest_seq();
         let line = &mut self.lines[index];
@@ -146,10 +149,8 @@ impl Agent {
         /// Among so many a failure that was never tried is looked for.
         const WINDOW: usize = 64;
         let untried_first = self.lines[index].state.prefers_untried();
-        let mut found = Vec::with_capacity(slots);
-        for seq in self.due_seqs(now, index, if untried_first { slots.max(WINDOW) } else { slots })? {
-            found.extend(self.store.by_seq(seq)?);
-        }
+        let seqs = self.due_seqs(now, index, if untried_first { slots.max(WINDOW) } else { slots })?;
+        let mut found = self.store.by_seqs(&seqs, usize::MAX)?;
         found.sort_by_key(|failure| untried_first && failure.attempts > 0);
         found.truncate(slots);
         Ok(found)

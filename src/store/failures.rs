@@ -4,7 +4,7 @@
 //! of what is due, so that claiming is a walk along that index, also with a million rows blocked
 //! behind one. Whoever takes a head away makes the next one head in the same transaction.
 
-use super::rows::{Found, Numbered, as_limit, by_id, by_seq, columns, failure, first_of, head_of, look};
+use super::rows::{Found, Numbered, as_limit, by_id, by_seq, by_seqs, columns, failure, first_of, head_of, look};
 use super::{Store, StoreError};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::{AgentTime, Moment, WallTime};
@@ -166,6 +166,11 @@ impl Store {
     /// The failure with this number.
     pub fn by_seq(&self, seq: Seq) -> Result<Option<Failure>, StoreError> {
         Ok(by_seq(self.numbered(), seq)?)
+    }
+
+    /// The failures with these numbers that are there, until their payloads have `most` bytes or more.
+    pub fn by_seqs(&self, seqs: &[Seq], most: usize) -> Result<Vec<Failure>, StoreError> {
+        Ok(by_seqs(self.numbered(), seqs, most)?)
     }
 
     /// The failure with this id.

@@ -213,6 +213,21 @@ impl Store {
         Ok(())
     }
 
+    /// What is read until [`end_look`](Self::end_look) is read at once: the file is locked for it one time, and not
+    /// by every statement. No round is open.
+    pub fn begin_look(&self) -> Result<(), StoreError> {
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(())
+    }
+
+    /// Ends what [`begin_look`](Self::begin_look) began; after an error SQLite may have done so already.
+    pub fn end_look(&self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+
     /// Is a round open?
     #[must_use]
     pub fn is_in_round(&self) -> bool {

@@ -84,9 +84,24 @@ pub(super) fn look(file: Numbered, name: &FailureName) -> rusqlite::Result<Found
     Ok(Found::One(Box::new(Looked { failure, head, response })))
 }
 
+const BY_SEQ: &str = concat!("SELECT ", columns!(), " FROM sync_failures WHERE rowid = ?1");
+
 pub(super) fn by_seq(file: Numbered, seq: Seq) -> rusqlite::Result<Option<Failure>> {
-    let mut statement = file.prepare(concat!("SELECT ", columns!(), " FROM sync_failures WHERE rowid = ?1"))?;
-    statement.query_row([seq.0], failure).optional()
+    file.prepare(BY_SEQ)?.query_row([seq.0], failure).optional()
+}
+
+pub(super) fn by_seqs(file: Numbered, seqs: &[Seq], most: usize) -> rusqlite::Result<Vec<Failure>> {
+    let mut statement = file.prepare(BY_SEQ)?;
+    let (mut found, mut bytes) = (Vec::with_capacity(seqs.len()), 0);
+    for seq in seqs {
+        let Some(failure) = statement.query_row([seq.0], failure).optional()? else { continue };
+        bytes += failure.payload.as_ref().map_or(0, |(text, _)| text.len());
+        found.push(failure);
+        if bytes >= most {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn by_id(file: Numbered, id: &str) -> rusqlite::Result<Option<Failure>> {

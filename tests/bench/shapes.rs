@@ -17,7 +17,7 @@
 mod machine;
 
 use machine::Watch;
-use resyncd::ids::IdSource;
+use resyncd::ids::{IdSource, Seq};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::class::Class;
@@ -177,21 +177,23 @@ impl Stock {
 
     /// What the agent asks when it looks for the next ones (`agent::claiming`).
     fn claim(&self, now: Moment) -> Done<Vec<Failure>> {
-        let mut found = self.heads(now, BATCH)?;
+        self.store.begin_look()?;
         let newest = self.store.ledger().newest_seq();
-        for (seq, _) in self.store.due_by_line(UPSTREAM, newest, now.agent, BATCH)? {
-            found.extend(self.store.by_seq(seq)?);
-        }
-        Ok(found)
+        let mut found = self.store.due(UPSTREAM, now.agent, BATCH)?;
+        found.extend(self.store.due_by_line(UPSTREAM, newest, now.agent, BATCH)?);
+        let failures = self.rows(&found)?;
+        self.store.end_look()?;
+        Ok(failures)
     }
 
     /// What has become due.
     fn heads(&self, now: Moment, limit: usize) -> Done<Vec<Failure>> {
-        let mut found = Vec::with_capacity(limit);
-        for (seq, _) in self.store.due(UPSTREAM, now.agent, limit)? {
-            found.extend(self.store.by_seq(seq)?);
-        }
-        Ok(found)
+        self.rows(&self.store.due(UPSTREAM, now.agent, limit)?)
+    }
+
+    fn rows(&self, found: &[(Seq, AgentTime)]) -> Done<Vec<Failure>> {
+        let seqs: Vec<Seq> = found.iter().map(|(seq, _)| *seq).collect();
+        Ok(self.store.by_seqs(&seqs, usize::MAX)?)
     }
 
     /// What a record costs in the store alone, so many a commit: no agent that stores it there is faster.

@@ -284,17 +284,26 @@ fn a_quarantine_that_is_killed_at_any_step_loses_nothing() {
     overwrite(&agent, 1);
     let damaged = fs::read(agent.database()).expect("the file is read");
     let mut kills = 0;
-    while agent.is_killed_in_start("rename,fsync,fdatasync,unlink,mkdir,ftruncate", kills + 1) {
-        kills += 1;
-        agent.up();
-        assert_eq!(wait_salvaged(&agent, 1), "salvaged=300 lost=0\n", "killed at {kills}");
-        assert_live(&agent, &before);
-        agent.kill9();
-        fs::remove_dir_all(agent.state_dir()).expect("it is removed");
-        fs::create_dir(agent.state_dir()).expect("a directory");
-        fs::write(agent.database(), &damaged).expect("the file is written");
+    // Each call is counted by itself.
+    for call in ["rename", "fsync", "fdatasync", "unlink", "mkdir", "ftruncate"] {
+        let mut nth = 1;
+        while agent.is_killed_in_start(call, nth) {
+            agent.up();
+            assert_eq!(wait_salvaged(&agent, 1), "salvaged=300 lost=0\n", "killed at {call} {nth}");
+            assert_live(&agent, &before);
+            (nth, kills) = (nth + 1, kills + 1);
+            agent.kill9();
+            start_over(&agent, &damaged);
+        }
+        start_over(&agent, &damaged);
     }
     assert!(kills >= 15, "{kills} steps");
+}
+
+fn start_over(agent: &Agent, damaged: &[u8]) {
+    fs::remove_dir_all(agent.state_dir()).expect("it is removed");
+    fs::create_dir(agent.state_dir()).expect("a directory");
+    fs::write(agent.database(), damaged).expect("the file is written");
 }
 
 /// A power cut in the middle of a salvage, after half of the rows: it begins again, and nothing is

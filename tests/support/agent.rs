@@ -171,12 +171,12 @@ impl Agent {
         });
     }
 
-    /// Starts it, and kills it in its `nth` call of one of these system calls; `false` when it answers
+    /// Starts it, and kills it in its `nth` such system call; `false` when it answers
     /// without that many. Needs strace.
     #[track_caller]
-    pub(crate) fn is_killed_in_start(&self, calls: &str, nth: usize) -> bool {
+    pub(crate) fn is_killed_in_start(&self, call: &str, nth: usize) -> bool {
         let mut strace = Command::new("strace");
-        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:signal=KILL:when={nth}"));
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, env!("CARGO_BIN_EXE_resyncd")]);
         let mut child = self.spawn_as(strace, &[]);
         let hello = json!({"op": "hello"});

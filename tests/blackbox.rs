@@ -28,6 +28,8 @@ mod command_line;
 mod configuration;
 #[path = "blackbox/credentials.rs"]
 mod credentials;
+#[path = "blackbox/cut_short.rs"]
+mod cut_short;
 #[path = "blackbox/damage.rs"]
 mod damage;
 #[path = "blackbox/delivery.rs"]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 const PAGE: usize = 2048;
 
 /// The key that the application gave, and the id that it got.
-type Recorded = BTreeMap<String, String>;
+pub(crate) type Recorded = BTreeMap<String, String>;
 
 fn request(n: usize) -> Value {
     let note = "x".repeat(200 + n % 7 * 300);
@@ -22,14 +22,14 @@ fn request(n: usize) -> Value {
 }
 
 /// Records so many failures, of twenty entities.
-fn fill(agent: &Agent, count: usize) -> Recorded {
+pub(crate) fn fill(agent: &Agent, count: usize) -> Recorded {
     let mut app = agent.app();
     app.send(lines((0..count).map(request)));
     (0..count).map(|n| (format!("k-{n}"), id_of(&app.reply()))).collect()
 }
 
 /// What is live: by its key the id, the number and the payload.
-fn live(agent: &Agent) -> BTreeMap<String, (String, Value, Value)> {
+pub(crate) fn live(agent: &Agent) -> BTreeMap<String, (String, Value, Value)> {
     let rows =
         agent.rows("SELECT idempotency_key, id, seq, payload FROM sync_failures WHERE idempotency_key IS NOT NULL");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -37,7 +37,7 @@ fn live(agent: &Agent) -> BTreeMap<String, (String, Value, Value)> {
 }
 
 /// A stopped agent with failures, all in its file; and what is live.
-fn stopped(count: usize) -> (Agent, BTreeMap<String, (String, Value, Value)>) {
+pub(crate) fn stopped(count: usize) -> (Agent, BTreeMap<String, (String, Value, Value)>) {
     let mut agent = Agent::start(&Plan::default());
     fill(&agent, count);
     assert!(agent.stop().success());
@@ -56,13 +56,13 @@ fn leaves(agent: &Agent, name: &str) -> Vec<u64> {
     pages.map(|page| u64::try_from(page.expect("a page")).expect("a number")).collect()
 }
 
-fn overwrite(agent: &Agent, page: u64) {
+pub(crate) fn overwrite(agent: &Agent, page: u64) {
     let file = fs::OpenOptions::new().write(true).open(agent.database()).expect("the file opens");
     file.write_all_at(&[0xa5; PAGE], (page - 1) * PAGE as u64).expect("the page is written");
 }
 
 /// The whole quarantines, oldest first.
-fn quarantines(agent: &Agent) -> Vec<PathBuf> {
+pub(crate) fn quarantines(agent: &Agent) -> Vec<PathBuf> {
     let root = agent.state_dir().join("quarantine");
     let entries = fs::read_dir(root).map(|entries| entries.map(|entry| entry.expect("an entry").path()).collect());
     let mut found: Vec<PathBuf> = entries.unwrap_or_default();
@@ -72,7 +72,7 @@ fn quarantines(agent: &Agent) -> Vec<PathBuf> {
 
 /// Waits until there are so many quarantines that were salvaged; what the last one says.
 #[track_caller]
-fn wait_salvaged(agent: &Agent, count: usize) -> String {
+pub(crate) fn wait_salvaged(agent: &Agent, count: usize) -> String {
     wait_for("a salvaged quarantine", || {
         let said = |place: &PathBuf| fs::read_to_string(place.join("salvaged")).ok();
         let said: Vec<String> = quarantines(agent).iter().filter_map(said).collect();
@@ -92,7 +92,7 @@ fn wait_recording(agent: &Agent) {
 
 /// What was live is live, with what it was, as after an unsure try.
 #[track_caller]
-fn assert_live(agent: &Agent, before: &BTreeMap<String, (String, Value, Value)>) {
+pub(crate) fn assert_live(agent: &Agent, before: &BTreeMap<String, (String, Value, Value)>) {
     let now = live(agent);
     for (key, failure) in before {
         assert_eq!(now.get(key), Some(failure), "{key}");
@@ -249,96 +249,6 @@ fn a_log_without_its_file_gives_its_rows() {
         assert_eq!(wait_salvaged(&agent, 1), "salvaged=100 lost=0\n");
         assert_live(&agent, &before);
     }
-}
-
-/// A power cut at any moment of a quarantine: each state that it goes through, made by hand.
-#[test]
-fn a_quarantine_that_was_cut_short_is_brought_to_its_end() {
-    let states: [&[&str]; 4] = [&[], &["-wal"], &["-wal", ""], &["-wal", "", "whole"]];
-    for moved in states {
-        let mut agent = Agent::start(&Plan::default());
-        fill(&agent, 60);
-        let before = live(&agent);
-        agent.kill9();
-        let place = agent.state_dir().join("quarantine/2026-11-24T06-12-34.123Z.moving");
-        fs::create_dir_all(&place).expect("a directory");
-        for part in moved.iter().filter(|part| **part != "whole") {
-            let name = format!("sync_failures.db{part}");
-            fs::rename(agent.state_dir().join(&name), place.join(&name)).expect("it moves");
-        }
-        if moved.ends_with(&["whole"]) {
-            fs::rename(&place, place.with_extension("")).expect("it is whole");
-        }
-        agent.up();
-        assert_eq!(wait_salvaged(&agent, 1), "salvaged=60 lost=0\n", "{moved:?}");
-        assert_live(&agent, &before);
-        assert_eq!(quarantines(&agent), [place.with_extension("")], "{moved:?}");
-    }
-}
-
-/// kill -9 in every system call by which a quarantine goes on, and by which a new file is made.
-#[test]
-#[ignore = "needs strace; run it with --include-ignored"]
-fn a_quarantine_that_is_killed_at_any_step_loses_nothing() {
-    let (mut agent, before) = stopped(300);
-    overwrite(&agent, 1);
-    let damaged = fs::read(agent.database()).expect("the file is read");
-    let mut kills = 0;
-    // Each call is counted by itself.
-    for call in ["rename", "fsync", "fdatasync", "unlink", "mkdir", "ftruncate"] {
-        let mut nth = 1;
-        while agent.is_killed_in_start(call, nth) {
-            agent.up();
-            assert_eq!(wait_salvaged(&agent, 1), "salvaged=300 lost=0\n", "killed at {call} {nth}");
-            assert_live(&agent, &before);
-            (nth, kills) = (nth + 1, kills + 1);
-            agent.kill9();
-            start_over(&agent, &damaged);
-        }
-        start_over(&agent, &damaged);
-    }
-    assert!(kills >= 15, "{kills} steps");
-}
-
-fn start_over(agent: &Agent, damaged: &[u8]) {
-    fs::remove_dir_all(agent.state_dir()).expect("it is removed");
-    fs::create_dir(agent.state_dir()).expect("a directory");
-    fs::write(agent.database(), damaged).expect("the file is written");
-}
-
-/// A power cut in the middle of a salvage, after half of the rows: it begins again, and nothing is
-/// there twice.
-#[test]
-fn a_salvage_that_was_cut_short_is_done_again() {
-    let (mut agent, before) = stopped(200);
-    overwrite(&agent, 1);
-    agent.up();
-    wait_salvaged(&agent, 1);
-    assert!(agent.stop().success());
-    fs::remove_file(quarantines(&agent)[0].join("salvaged")).expect("it did not say so yet");
-    let file = Connection::open(agent.database()).expect("the file opens");
-    let half = "DELETE FROM sync_failures WHERE seq > 100; DELETE FROM idempotency_keys WHERE key LIKE 'k-1%'; \
-                UPDATE agent SET agent_time = 0, wall_time = 0, next_seq = 1, live = 0";
-    file.execute_batch(half).expect("half of it");
-    file.close().expect("it closes");
-    agent.up();
-    assert_eq!(wait_salvaged(&agent, 1), "salvaged=200 lost=0\n");
-    assert_live(&agent, &before);
-    assert_eq!(agent.cell("SELECT COUNT(*) FROM idempotency_keys"), 200);
-    let reply = agent.call(&record("s-new", &json!({"idempotency_key": "again"})));
-    assert_eq!(reply["seq"], 201, "no number is used twice: {reply}");
-}
-
-/// A power cut while an open file was being copied: what there is of the copy is brought back.
-#[test]
-fn a_copy_that_was_cut_short_is_salvaged_as_far_as_it_goes() {
-    let (mut agent, before) = stopped(200);
-    let place = agent.state_dir().join("quarantine/2026-11-24T06-12-34.123Z.copying");
-    fs::create_dir_all(&place).expect("a directory");
-    fs::rename(agent.database(), place.join("sync_failures.db")).expect("it moves");
-    agent.up();
-    assert_eq!(wait_salvaged(&agent, 1), "salvaged=200 lost=0\n");
-    assert_live(&agent, &before);
 }
 
 /// What people have done holds: a held one stays held, a pause goes on, and the audit tells of both.

@@ -464,7 +464,8 @@ fn hand_lines(
     let mut scan = scanned;
     for count in 0.. {
         let Some((line, next)) = next_line(bytes, handed.used, scan) else { break };
-        if count == LINES_A_ROUND || handed.wait {
+        // What it is owed it has had in this round already.
+        if conn.owed.max(count) >= LINES_A_ROUND || handed.wait {
             handed.more = true;
             return handed;
         }

@@ -67,6 +67,7 @@ impl Store {
                 attempt.provisional,
                 attempt.why,
             ])?;
+        self.spend(attempt.error.map_or(0, str::len) + attempt.response.map_or(0, |text| text.len().min(MAX_EXCERPT)));
         Ok(())
     }
 

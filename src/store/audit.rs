@@ -42,6 +42,8 @@ impl Store {
                 failure.map(FailureId::as_str),
                 reason
             ])?;
+        // An edit may have brought a large payload; and what people do is rare.
+        self.spare = 0;
         Ok(())
     }
 }

@@ -169,7 +169,7 @@ pub struct Store {
     identity: Identity,
     /// Bytes of a page of the file.
     page_size: u32,
-    /// Bytes that records may take before the quota is looked at again.
+    /// Bytes that records and their history may take before the quota is looked at again.
     spare: u64,
     /// The disk may be full before the next look at it, so the log goes into the file early.
     careful: bool,
@@ -353,8 +353,8 @@ impl Store {
         std::mem::take(&mut self.quarantined)
     }
 
-    /// Is there room for one more failure? Its pages are counted anew when those that were recorded since
-    /// may have filled what was free, or 4 MiB: SQLite compiles the question each time that it is asked.
+    /// Is there room for one more failure? Pages are counted anew when what was written since may have filled
+    /// what was free, or 4 MiB: SQLite compiles the question each time that it is asked.
     pub fn room(&mut self) -> Result<Room, StoreError> {
         const MOST_SPARE: u64 = 4 << 20;
         if self.ledger.live >= self.settings.limits.max_failures {
@@ -368,8 +368,8 @@ impl Store {
         Ok(if self.spare == 0 { Room::TooLarge } else { Room::Enough })
     }
 
-    /// A record with so many bytes takes no more than this: a page of each of its b-trees may part in two,
-    /// and their parents.
+    /// A row with so many bytes takes no more than this: a page of each of its b-trees may part in two, and their
+    /// parents.
     fn spend(&mut self, bytes: usize) {
         self.spare = self.spare.saturating_sub(2 * bytes as u64 + 16 * u64::from(self.page_size));
     }

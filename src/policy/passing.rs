@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 /// See the file's head. Always equal to another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Passing<T>(pub(super) T);
+pub(super) struct Passing<T>(T);
 
 impl<T> PartialEq for Passing<T> {
     fn eq(&self, _: &Self) -> bool {

@@ -44,7 +44,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     let many = Backlog { records: size(64_000), load: at_a_time(64), senders: 64 };
     let mut rows = Vec::new();
     for (backlog, goal) in drains.into_iter().zip([22_500.0, 30_600.0]) {
-        let what = format!("delivered a second, {} senders", backlog.senders).replace("1 senders", "1 sender");
+        let senders = format!("{} sender{}", backlog.senders, if backlog.senders == 1 { "" } else { "s" });
+        let what = format!("delivered a second, {senders}");
         let (found, spoiled) = measure(bench, &what, backlog)?;
         let key = format!("drain.{}", backlog.senders);
         let row = Row::new(&key, what, "/s").of_agent(found.iter().map(|it| it.rate).collect());
@@ -52,13 +53,11 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
         Bench::show(&row);
         rows.push(row);
         let bare = found.iter().map(|it| it.rate / it.bare).collect();
-        let title =
-            format!("delivered by {} senders, × bare clients", backlog.senders).replace("1 senders", "1 sender");
+        let title = format!("delivered by {senders}, × bare clients");
         let row = Row::new(format!("bare.{key}"), title, "").of_agent(bare);
         rows.push(row.spoiled(spoiled.as_ref().map(ToString::to_string)));
         let cpu = found.iter().map(|it| it.cpu * 1e6 / backlog.records as f64).collect();
-        let title = format!("CPU a delivery, {} senders", backlog.senders).replace("1 senders", "1 sender");
-        let row = Row::new(format!("cpu.{key}"), title, "µs").of_agent(cpu);
+        let row = Row::new(format!("cpu.{key}"), format!("CPU a delivery, {senders}"), "µs").of_agent(cpu);
         rows.push(row.spoiled(spoiled.map(|it| it.to_string())));
     }
     for (backlog, name, most) in [(one, "1", 25.0), (many, "64", 9.0)] {

@@ -199,26 +199,18 @@ impl Stock {
     /// What a record costs in the store alone, so many a commit: no agent that stores it there is faster.
     fn record(&mut self, group: usize) -> Done<()> {
         const SPAN: Duration = Duration::from_secs(2);
-        let (mut figure, mut others) = (0.0, f64::MAX);
-        for _ in 0..4 {
-            let (watch, begun, mut records) = (Watch::begin(&[]), Instant::now(), 0);
+        let (figure, others) = self.least_disturbed(|stock| {
+            let (begun, mut records) = (Instant::now(), 0);
             while begun.elapsed() < SPAN {
-                self.store.begin()?;
+                stock.store.begin()?;
                 for _ in 0..group {
-                    self.insert(now_due())?;
+                    stock.insert(now_due())?;
                 }
-                self.store.commit(now_due())?;
+                stock.store.commit(now_due())?;
                 records += group;
             }
-            let took = begun.elapsed().as_secs_f64() * 1e6 / records as f64;
-            let used = watch.cores_of_others(&[]);
-            if used < others {
-                (figure, others) = (took, used);
-            }
-            if others <= TOLERATED {
-                break;
-            }
-        }
+            Ok(begun.elapsed().as_secs_f64() * 1e6 / records as f64)
+        })?;
         println!("record.{group}\ta record in the store alone, {group} a commit\tµs\t{figure:.2}\t\t{others:.2}");
         Ok(())
     }
@@ -243,7 +235,24 @@ impl Stock {
         self.grow_to(rows)
     }
 
-    /// The median of many, again when others used the cores.
+    /// A figure, measured again when others used the cores; and how many they used in the quietest time.
+    fn least_disturbed(&mut self, mut measure: impl FnMut(&mut Self) -> Done<f64>) -> Done<(f64, f64)> {
+        let (mut figure, mut others) = (0.0, f64::MAX);
+        for _ in 0..4 {
+            let watch = Watch::begin(&[]);
+            let found = measure(self)?;
+            let used = watch.cores_of_others(&[]);
+            if used < others {
+                (figure, others) = (found, used);
+            }
+            if others <= TOLERATED {
+                break;
+            }
+        }
+        Ok((figure, others))
+    }
+
+    /// The median of many.
     fn cell(
         &mut self,
         what: &str,
@@ -254,25 +263,17 @@ impl Stock {
     ) -> Done<()> {
         let (most, span) =
             if what == "claim" { (20_000, Duration::from_secs(1)) } else { (100, Duration::from_secs(60)) };
-        let (mut figure, mut others) = (0.0, f64::MAX);
-        for _ in 0..4 {
-            let (watch, begun) = (Watch::begin(&[]), Instant::now());
-            let mut times = Vec::new();
-            // Out of ten thousand, no more than half may go.
-            let most = most.min(if what == "deliver" { (rows as usize / GROUP / 2).max(1) } else { most });
+        // Out of ten thousand, no more than half may go.
+        let most = most.min(if what == "deliver" { (rows as usize / GROUP / 2).max(1) } else { most });
+        let (figure, others) = self.least_disturbed(|stock| {
+            stock.grow_to(rows)?; // What the time before took away.
+            let (begun, mut times) = (Instant::now(), Vec::new());
             while times.len() < most && begun.elapsed() < span {
-                times.push(once(self)?);
+                times.push(once(stock)?);
             }
-            let used = watch.cores_of_others(&[]);
             times.sort_by(f64::total_cmp);
-            if used < others {
-                (figure, others) = (times[times.len() / 2], used);
-            }
-            if others <= TOLERATED {
-                break;
-            }
-            self.grow_to(rows)?;
-        }
+            Ok(times[times.len() / 2])
+        })?;
         let verb = if what == "claim" { "claim the next 10".to_owned() } else { format!("deliver {GROUP}") };
         let size = match rows {
             1_000_000.. => format!("{} M", rows / 1_000_000),

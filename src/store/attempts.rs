@@ -86,3 +86,45 @@ pub(super) fn last_response(connection: &Connection, id: &FailureId) -> rusqlite
         .prepare_cached("SELECT response FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
     Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Seq;
+    use crate::limits::Limits;
+    use crate::store::{Room, StoreSettings};
+
+    #[test]
+    fn history_fills_the_quota_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let limits = Limits { max_database: 1 << 20, ..Limits::default() };
+        let mut store =
+            Store::open(StoreSettings::new(dir.path(), &limits), WallTime::from_millis(0)).expect("a store");
+        let sql = "INSERT INTO sync_failures (rowid, id, entity_type, entity_id, action, error, seq, status, due_at, \
+                   recorded_at, created_at, updated_at, terminal_id, head, uncounted) VALUES (1, 'f', 'SALE', 's', 'CREATE', 'x', 1, \
+                   'pending', 0, 0, '2026-11-24 06:12:34.123', '2026-11-24 06:12:34.123', 'till', 1, 0)";
+        store.connection.execute(sql, []).expect("a failure");
+        let failure = store.by_seq(Seq(1)).expect("a look").expect("it is there");
+        assert_eq!(store.room().expect("a look"), Room::Enough);
+        let answer = "x".repeat(MAX_EXCERPT);
+        store.begin().expect("a round");
+        for _ in 0..(1 << 20) / MAX_EXCERPT {
+            let attempt = Attempt {
+                failure: &failure,
+                trigger: Trigger::Auto,
+                upstream: "hq",
+                started_at: WallTime::from_millis(0),
+                took: Duration::ZERO,
+                http_status: Some(503),
+                class: Class::Unsure,
+                error: None,
+                response: Some(&answer),
+                counted: false,
+                provisional: false,
+                why: "test",
+            };
+            store.keep_attempt(&attempt).expect("it is kept");
+        }
+        assert_eq!(store.room().expect("a look"), Room::TooLarge);
+    }
+}

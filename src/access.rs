@@ -1,5 +1,4 @@
-//! Why a path could not be used, for the person who has to mend that: owner, mode, who we are, and
-//! what to do.
+//! Explains to an operator why a path cannot be used: its owner and mode, the current user, and a remedy.
 
 use rustix::fs::StatVfsMountFlags;
 use std::fmt::Write as _;
@@ -8,8 +7,27 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// What goes behind an error about a path: how the nearest part of it that exists stands, and the
-/// remedy where there is one. Empty when nothing of the path can be seen.
+/// The remedy for a path of another user. It never suggests changing the owner of a directory that others use as
+/// well, nor of a single file in another user's directory.
+fn remedy(part: &Path, meta: &fs::Metadata, we: u32) -> String {
+    let shown = part.display();
+    let parent = part.parent().and_then(|parent| Some((parent, fs::metadata(parent).ok()?)));
+    match parent {
+        // Left behind by a command that root ran.
+        Some((dir, owner)) if owner.uid() == we && meta.is_file() => {
+            format!("Give it to the owner of its directory, as root: chown --reference={} {shown}", dir.display())
+        }
+        // A directory that other users cannot open is not used by them.
+        _ if meta.is_dir() && meta.mode() & 0o005 == 0 => {
+            format!("Run this as its owner, or give it to this user, as root: chown {we} {shown}")
+        }
+        _ if meta.uid() == 0 => "Run this as root (sudo), or name another place".to_owned(),
+        _ => format!("Run this as its owner (sudo -u '#{}'), or as root", meta.uid()),
+    }
+}
+
+/// Text to append to an error about a path: the state of its nearest existing part, and the remedy if there is one.
+/// Empty if no part of the path is visible.
 #[must_use]
 pub fn standing(path: &Path, why: io::ErrorKind) -> String {
     let Some((part, meta)) = path.ancestors().find_map(|part| Some((part, fs::metadata(part).ok()?))) else {
@@ -25,20 +43,30 @@ pub fn standing(path: &Path, why: io::ErrorKind) -> String {
     );
     let disk = rustix::fs::statvfs(part).ok();
     let read_only = disk.as_ref().is_some_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
-    // SQLite calls a full disk by many names; the disk itself has one.
+    // SQLite reports a full disk with many codes, so the file system itself is checked.
     let full =
         why == io::ErrorKind::StorageFull || disk.as_ref().is_some_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0);
     let written = match why {
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied if read_only => write!(
+        io::ErrorKind::ReadOnlyFilesystem => write!(
+            text,
+            ". Its file system is mounted read-only: the kernel's log says why (dmesg); then mount -o remount,rw"
+        ),
+        // A sandbox makes most of the file system read-only for a service, so a file that is unreadable there does
+        // not show that the file system is read-only.
+        io::ErrorKind::PermissionDenied if meta.is_file() && meta.uid() != we => {
+            write!(
+                text,
+                ". Let this process read it: chgrp to its group and chmod 0640, or chmod 0644 if it holds no secret"
+            )
+        }
+        io::ErrorKind::PermissionDenied if read_only && meta.uid() == we => write!(
             text,
             ". Its file system is mounted read-only: the kernel's log says why (dmesg); then mount -o remount,rw"
         ),
         io::ErrorKind::PermissionDenied if meta.uid() == we => {
             write!(text, ". Let its owner in: chmod u+rwX {shown}")
         }
-        io::ErrorKind::PermissionDenied => {
-            write!(text, ". Run as its owner, or give it to this user: chown {we} {shown}")
-        }
+        io::ErrorKind::PermissionDenied => write!(text, ". {}", remedy(part, &meta, we)),
         _ if full => write!(text, ". Its file system is full: df {shown}"),
         _ => Ok(()),
     };

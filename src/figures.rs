@@ -1,8 +1,7 @@
-//! What is counted and measured of an agent, as values (`spec/07`, Metrics).
+//! Counters and measurements of an agent, as values.
 //!
-//! The agent counts, the reader looks into the table, `wire::metrics` writes both as text. Counters
-//! begin with the process and are never stored. Whatever names a label has a bound here, because the
-//! names come from applications.
+//! The agent counts, the reader queries the table, `wire::metrics` formats both. Counters begin with the process
+//! and are never stored. All labels are bounded here, because names come from applications.
 
 pub mod digest;
 pub mod series;
@@ -16,16 +15,16 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the types beyond the bound are called together.
+/// The name under which types beyond the bound are combined.
 pub const OTHER: &str = "other";
 
-/// Upper bounds, in seconds, of the buckets for an acknowledgement: from a fast disk that syncs a
-/// group to one that hangs.
+/// Upper bounds, in seconds, of the buckets for acknowledgements: from a fast disk that syncs a group to one that
+/// hangs.
 const ACKNOWLEDGED: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-/// The same for a delivery: from the same building to the longest time-out that is common.
+/// The same for deliveries: from the same building to the longest common timeout.
 const DELIVERED: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// How long something took, in buckets.
+/// A histogram of durations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     bounds: &'static [f64],
@@ -39,7 +38,7 @@ impl Histogram {
         Self { bounds, counts: vec![0; bounds.len() + 1], sum: Duration::ZERO }
     }
 
-    /// So many took so long, each.
+    /// Records `times` events of this duration.
     pub fn observe(&mut self, took: Duration, times: u32) {
         let seconds = took.as_secs_f64();
         let bucket = self.bounds.partition_point(|bound| *bound < seconds);
@@ -47,7 +46,7 @@ impl Histogram {
         self.sum = self.sum.saturating_add(took.saturating_mul(times));
     }
 
-    /// Each bound, and how many took at most so long.
+    /// Each bound with the number of events up to it.
     pub fn up_to(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;
@@ -56,25 +55,25 @@ impl Histogram {
         self.bounds.iter().copied().zip(sums)
     }
 
-    /// How many there were.
+    /// Number of events.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long all of them took together.
+    /// Sum of all durations.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
     }
 }
 
-/// The types that have a name of their own in the metrics: the first that come.
+/// The types with series of their own in the metrics: the first ones seen.
 #[derive(Clone, Debug, Default)]
 struct Types(Vec<String>);
 
 impl Types {
-    /// Behind all names stands [`OTHER`].
+    /// The index after all names is that of [`OTHER`].
     fn place(&mut self, name: &str) -> usize {
         if let Some(place) = self.0.iter().position(|known| known == name) {
             return place;
@@ -87,7 +86,7 @@ impl Types {
     }
 }
 
-/// A counter for each type. What a round counts is only sure when it is committed.
+/// A counter per type. Counts of a round become final when it is committed.
 #[derive(Clone, Debug)]
 struct ByType {
     sure: [u64; MAX_TYPES + 1],
@@ -116,7 +115,7 @@ impl ByType {
         }
     }
 
-    /// The types that were counted at all.
+    /// The types with a count.
     fn named<'a>(&'a self, types: &'a Types) -> impl Iterator<Item = (&'a str, u64)> {
         let names = types.0.iter().map(String::as_str);
         let own = names.zip(self.sure);
@@ -124,13 +123,13 @@ impl ByType {
     }
 }
 
-/// What was counted at one upstream.
+/// Counters of one upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AtUpstream {
     attempts: [u64; Class::ALL.len()],
     /// Failures that it has accepted.
     pub delivered: u64,
-    /// How long accepted requests took.
+    /// Durations of accepted requests.
     pub took: Histogram,
 }
 
@@ -141,19 +140,19 @@ impl Default for AtUpstream {
 }
 
 impl AtUpstream {
-    /// A try has ended like this.
+    /// Counts an attempt by its result.
     pub fn tried(&mut self, class: Class) {
         let place = Class::ALL.iter().position(|known| *known == class);
         self.attempts[place.expect("ALL has every class")] += 1;
     }
 
-    /// How many tries ended how.
+    /// Number of attempts by result.
     pub fn attempts(&self) -> impl Iterator<Item = (Class, u64)> {
         Class::ALL.into_iter().zip(self.attempts)
     }
 }
 
-/// What the agent has counted since it started.
+/// What the agent has counted since its start.
 #[derive(Clone, Debug)]
 pub struct Counters {
     types: Types,
@@ -180,7 +179,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    // ---- counted in a round, sure with its commit
+    // ---- counted in a round, final when it is committed
 
     /// A failure of this type was recorded.
     pub fn recorded(&mut self, entity_type: &str) {
@@ -188,38 +187,38 @@ impl Counters {
         self.recorded.add(place);
     }
 
-    /// A person has discarded one.
+    /// An operator discarded one.
     pub fn discarded(&mut self, entity_type: &str) {
         let place = self.types.place(entity_type);
         self.discarded.add(place);
     }
 
-    /// The clean-up has taken one away.
+    /// Retention removed one.
     pub fn cleaned(&mut self, entity_type: &str) {
         let place = self.types.place(entity_type);
         self.cleaned.add(place);
     }
 
-    /// The round is on disk, or nothing of it is.
+    /// The round was committed, or nothing of it was.
     pub fn round_ended(&mut self, committed: bool) {
         for counter in [&mut self.recorded, &mut self.discarded, &mut self.cleaned] {
             counter.round_ended(committed);
         }
     }
 
-    // ---- counted when it has happened
+    // ---- counted at once
 
-    /// So many requests were answered with this error.
+    /// Counts requests that were rejected with this error.
     pub fn rejected(&mut self, code: &'static str, times: u64) {
         *self.rejected.entry(code).or_default() += times;
     }
 
-    /// So many records were acknowledged, each after this time.
+    /// Counts acknowledged records, each with this duration.
     pub fn acknowledged(&mut self, took: Duration, times: u32) {
         self.acknowledged.observe(took, times);
     }
 
-    /// What is counted at this upstream.
+    /// The counters of this upstream.
     pub fn at(&mut self, upstream: &str) -> &mut AtUpstream {
         if !self.upstreams.contains_key(upstream) {
             self.upstreams.insert(upstream.to_owned(), AtUpstream::default());
@@ -227,15 +226,15 @@ impl Counters {
         self.upstreams.get_mut(upstream).expect("it was put there")
     }
 
-    // ---- told
+    // ---- reading
 
-    /// Types that have a name of their own, at most 50.
+    /// Types with series of their own, at most 50.
     #[must_use]
     pub fn types(&self) -> &[String] {
         &self.types.0
     }
 
-    /// Recorded failures by type, then discarded and cleaned ones.
+    /// Recorded failures by type, then discarded and removed ones.
     #[must_use]
     pub fn by_type(&self) -> [Vec<(&str, u64)>; 3] {
         [&self.recorded, &self.discarded, &self.cleaned].map(|counter| counter.named(&self.types).collect())
@@ -247,76 +246,76 @@ impl Counters {
         &self.rejected
     }
 
-    /// Upstreams by their names.
+    /// Upstreams by name.
     #[must_use]
     pub fn upstreams(&self) -> &BTreeMap<String, AtUpstream> {
         &self.upstreams
     }
 
-    /// How long acknowledgements took.
+    /// Durations of acknowledgements.
     #[must_use]
     pub fn acknowledgements(&self) -> &Histogram {
         &self.acknowledged
     }
 }
 
-/// How an upstream stands.
+/// State of an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LineFigures {
+pub struct UpstreamFigures {
     /// Its name.
     pub upstream: String,
-    /// Its state; `None`: no agent runs that could know.
+    /// Its state; `None` if no agent is running.
     pub state: Option<&'static str>,
-    /// When it last accepted something.
+    /// Time of its last acceptance.
     pub last_delivery_at: Option<WallTime>,
-    /// What its clock says more than ours.
+    /// Its clock minus the terminal's, in ms.
     pub clock_skew_ms: Option<i64>,
 }
 
-/// What the agent knows without looking into the table.
+/// The agent's figures that need no query of the table.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// When it was asked.
+    /// Time of the request.
     pub now: AgentTime,
-    /// What it has counted; `None`: no agent runs.
+    /// Its counters; `None` if no agent is running.
     pub counters: Option<Counters>,
-    /// How its upstreams stand.
-    pub lines: Vec<LineFigures>,
+    /// State of its upstreams.
+    pub lines: Vec<UpstreamFigures>,
     /// The kinds of alerts, and whether one of that kind is active.
     pub alerts: Vec<(&'static str, bool)>,
     /// Free bytes of the file system.
     pub disk_free: Option<u64>,
 }
 
-/// Live failures by status.
+/// Number of live failures by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ByStatus {
-    /// To be sent by themselves.
+    /// Sent automatically.
     pub pending: u64,
-    /// Stopped by a person.
+    /// On hold by an operator.
     pub held: u64,
-    /// Need a person.
+    /// Waiting for an operator.
     pub critical: u64,
 }
 
 impl ByStatus {
-    /// Under their words, as people are shown them.
+    /// With the names that are shown.
     #[must_use]
     pub fn named(self) -> [(&'static str, u64); 3] {
         [("pending", self.pending), ("critical", self.critical), ("held", self.held)]
     }
 }
 
-/// What only the table knows.
+/// Figures from the table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableFigures {
     /// Live failures by type, at most 50 and [`OTHER`].
     pub failures: Vec<(String, ByStatus)>,
-    /// How long ago the oldest live failure was recorded; zero when there is none.
+    /// Age of the oldest live failure; zero if there is none.
     pub oldest_age: Duration,
-    /// Entities, or order keys, in which one waits behind another.
+    /// Entities, or order keys, in which a failure waits behind another.
     pub blocked: u64,
-    /// The mean of `retry_count`; zero when nothing is live.
+    /// The mean of `retry_count`; zero if nothing is live.
     pub retries_mean: f64,
     /// Bytes of the pages in use.
     pub database_bytes: u64,

@@ -1,31 +1,53 @@
-//! Names of things: failures, their insertion numbers, and the source of new ones.
+//! Identifiers: failure ids, sequence numbers, and the generator of new ids.
 //!
-//! A failure's id is a UUID of version 7: it begins with the time, so that ids made one after the
-//! other lie side by side in their index (random ids cut inserts to a third). Imported failures
-//! keep the id they came with, whatever its form.
+//! A failure's id is a UUID of version 7: it begins with the time, so that consecutive ids are adjacent in their
+//! index (random ids reduce inserts to a third). Imported failures keep their original id in any format.
 //!
-//! No randomness is read here: an [`IdSource`] is seeded by whoever makes it.
+//! No randomness is read here: the caller seeds an [`IdSource`].
 
 use crate::moment::WallTime;
 use std::fmt;
-use uuid::Builder;
+use uuid::{Builder, Uuid, Version};
 
-/// A failure's id: 36 characters of a UUID, or what an import brought.
+/// A failure's id: a UUID of 36 characters, or the id of an imported failure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FailureId(String);
 
 impl FailureId {
-    /// An id as it is stored or was given.
+    /// An existing id.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The id's text.
+    /// The text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When the id was generated, which is when the failure was recorded; `None`: it is no UUID of version 7, so it was
+    /// imported.
+    #[must_use]
+    pub fn made_at(&self) -> Option<WallTime> {
+        let id = Uuid::try_parse(&self.0).ok().filter(|id| id.get_version() == Some(Version::SortRand))?;
+        let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+        let milliseconds = i64::try_from(seconds).ok()?.checked_mul(1000)? + i64::from(nanoseconds / 1_000_000);
+        Some(WallTime::from_millis(milliseconds))
+    }
+}
+
+/// The idempotency key of a failure's content after an edit. Revision 2 is that of the first edit.
+#[must_use]
+pub fn revised_key(id: &FailureId, revision: u64) -> String {
+    format!("{id}-r{revision}")
+}
+
+/// The id and the revision in a key that [`revised_key`] may have formed.
+#[must_use]
+pub fn revision_of(key: &str) -> Option<(&str, u32)> {
+    let (id, revision) = key.rsplit_once("-r")?;
+    Some((id, revision.parse().ok()?))
 }
 
 impl fmt::Display for FailureId {
@@ -34,9 +56,9 @@ impl fmt::Display for FailureId {
     }
 }
 
-/// The number under which a failure was inserted: given by the agent, persisted, never used twice.
-/// Order within an order key is the order of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+/// The sequence number of a failure: assigned by the agent, persisted, never reused. It defines the order within an
+/// order key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub i64);
 
@@ -46,28 +68,34 @@ impl fmt::Display for Seq {
     }
 }
 
-/// A failure as a person names it (`spec/02`): digits alone, or `#` and digits, are an insertion
-/// number; anything else is an id or the beginning of one.
+/// How a request names a failure. Number and id are never guessed from the characters, because imported ids may
+/// consist of digits: on the wire a JSON string is an id, and a JSON number is a sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureName {
-    /// `1042` or `#1042`.
+    /// The sequence number.
     Number(Seq),
-    /// A full id, or a prefix of six characters or more that only one id has.
-    Text(String),
+    /// Exactly this id.
+    Id(String),
+    /// This id, or the only one with this prefix, which has at least [`SHORTEST_PREFIX`](Self::SHORTEST_PREFIX)
+    /// characters.
+    Beginning(String),
 }
 
 impl FailureName {
-    /// The shortest prefix that is taken for an id.
+    /// Minimum length of an id's prefix.
     pub const SHORTEST_PREFIX: usize = 6;
 
-    /// Reads a name; any text is one.
+    /// Parses `#` followed by digits; `None` for every other text.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let digits = text.strip_prefix('#').unwrap_or(text);
-        match digits.parse() {
-            Ok(number) if digits.bytes().all(|b| b.is_ascii_digit()) => Self::Number(Seq(number)),
-            _ => Self::Text(text.to_owned()),
-        }
+    pub fn numbered(text: &str) -> Option<Seq> {
+        text.strip_prefix('#').and_then(number)
+    }
+
+    /// Parses digits alone, as an operator types a sequence number. Sequence numbers begin at 1 and have no leading
+    /// zeros, so `01951234` is a prefix of an id.
+    #[must_use]
+    pub fn typed(text: &str) -> Option<Seq> {
+        number(text).filter(|_| !text.starts_with('0'))
     }
 }
 
@@ -75,12 +103,18 @@ impl fmt::Display for FailureName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(seq) => seq.fmt(f),
-            Self::Text(text) => f.write_str(text),
+            Self::Id(text) | Self::Beginning(text) => f.write_str(text),
         }
     }
 }
 
-/// Makes ids that grow while the clock does.
+/// Parses text that consists of digits only.
+fn number(digits: &str) -> Option<Seq> {
+    let only_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| only_digits).map(Seq)
+}
+
+/// Generates ids that increase while the clock does.
 #[derive(Debug)]
 pub struct IdSource {
     random: fastrand::Rng,
@@ -89,20 +123,20 @@ pub struct IdSource {
 }
 
 impl IdSource {
-    /// Two sources with the same seed make the same ids, so the daemon seeds it from the system.
+    /// Two sources with the same seed generate the same ids, so the daemon seeds it from the system.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { random: fastrand::Rng::with_seed(seed), last_ms: 0, count: 0 }
     }
 
-    /// The next id. Within a millisecond a counter in the first random bits keeps the order.
+    /// The next id. Within a millisecond a counter in the first random bits preserves the order.
     pub fn next(&mut self, wall: WallTime) -> FailureId {
         let ms = u64::try_from(wall.as_millis()).unwrap_or(0);
         self.count = if ms == self.last_ms { self.count.wrapping_add(1) } else { 0 };
         self.last_ms = ms;
         let [high, low] = self.count.to_be_bytes();
         let mut rest = [0_u8; 10];
-        // The version takes the upper half of the first byte; the counter has the 12 bits behind it.
+        // The version is the upper half of the first byte; the counter uses the 12 bits after it.
         rest[0] = high & 0x0f;
         rest[1] = low;
         rest[2..].copy_from_slice(&self.random.u64(..).to_be_bytes());
@@ -136,10 +170,13 @@ mod tests {
 
     #[test]
     fn names_of_failures() {
-        assert_eq!(FailureName::parse("1042"), FailureName::Number(Seq(1042)));
-        assert_eq!(FailureName::parse("#7"), FailureName::Number(Seq(7)));
-        for text in ["019af", "+7", "#x", "", "99999999999999999999"] {
-            assert_eq!(FailureName::parse(text), FailureName::Text(text.into()), "{text}");
+        assert_eq!(FailureName::typed("1042"), Some(Seq(1042)));
+        assert_eq!(FailureName::numbered("#7"), Some(Seq(7)));
+        for text in ["019af", "+7", "#7", "", "99999999999999999999", "01951234", "0"] {
+            assert_eq!(FailureName::typed(text), None, "{text}");
+        }
+        for text in ["7", "#", "#x", "#+7", "# 7", "#99999999999999999999"] {
+            assert_eq!(FailureName::numbered(text), None, "{text}");
         }
     }
 }

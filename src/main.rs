@@ -1,4 +1,4 @@
-//! Parse, run, print the error, exit code.
+//! Parse, run, print the error, set the exit status.
 #![forbid(unsafe_code)]
 
 use resyncd::cli::{self, args::Cli};

@@ -1,6 +1,6 @@
-//! Questions about what is kept: filters, pages, and who may see how much.
+//! Queries about stored data: filters, pages and access levels.
 //!
-//! Values only; `wire` reads them from a request, `store::reader` answers them.
+//! Data types only. `wire` parses them from a request, `store::reader` answers them.
 
 use crate::ids::{FailureName, Seq};
 use crate::limits::{DEFAULT_PAGE, SERIES_KEPT};
@@ -8,33 +8,33 @@ use crate::moment::WallTime;
 use crate::record::Status;
 use std::time::Duration;
 
-/// What is told of when nobody says since when.
+/// Default period of queries that have a `since`.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Which failures are meant; what is absent does not narrow.
+/// Selects failures; an absent field does not restrict the selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The stored status.
+    /// Stored status.
     pub status: Option<Status>,
-    /// Exactly this type.
+    /// Exact entity type.
     pub entity_type: Option<String>,
-    /// Exactly this entity.
+    /// Exact entity id.
     pub entity_id: Option<String>,
-    /// Exactly this order key, where one was given.
+    /// Exact order key, of failures recorded with one.
     pub order_key: Option<String>,
-    /// Exactly this action.
+    /// Exact action.
     pub action: Option<String>,
-    /// Bound for this upstream.
+    /// Destination upstream.
     pub upstream: Option<String>,
-    /// Class of the last counted try.
+    /// Class of the last counted attempt.
     pub error_class: Option<String>,
-    /// Created then or later, by the terminal's clock.
+    /// Created at or after this time, by the terminal's clock.
     pub since: Option<WallTime>,
-    /// Created before.
+    /// Created before this time.
     pub until: Option<WallTime>,
 }
 
-/// Which way a list runs along the insertion numbers.
+/// Direction of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Oldest first.
@@ -47,18 +47,57 @@ pub enum Direction {
 /// A page of failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Which.
+    /// Which failures to list.
     pub filter: Filter,
-    /// At most so many, 1 to 1000.
+    /// Maximum number of failures, 1 to 1000.
     pub limit: usize,
-    /// Beyond this one, in the list's direction.
-    pub after: Option<Seq>,
-    /// Which way.
+    /// Continue after this one, in the list's direction.
+    pub after: Option<ListCursor>,
+    /// Direction of the list.
     pub direction: Direction,
-    /// With payloads.
+    /// Include payloads.
     pub payload: bool,
-    /// Say how many match; counting them takes a look at each.
+    /// Include the number of matches; this reads every match.
     pub total: bool,
+}
+
+impl ListQuery {
+    /// Critical and held failures are listed in the order of their times of recording, all others along the sequence
+    /// numbers, which imported failures get again.
+    #[must_use]
+    pub fn is_by_time(&self) -> bool {
+        matches!(self.filter.status, Some(Status::Critical | Status::Held))
+    }
+}
+
+/// Position of a failure in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListCursor {
+    /// Time of recording, in the stored format, where that is the order.
+    pub at: Option<String>,
+    /// The sequence number.
+    pub seq: Seq,
+}
+
+impl ListCursor {
+    /// Parses what [`Display`](std::fmt::Display) writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, seq) = match text.rsplit_once('~') {
+            Some((at, seq)) => (Some(WallTime::parse(at).map_or_else(|| at.to_owned(), WallTime::sql)), seq),
+            None => (None, text),
+        };
+        Some(Self { at, seq: Seq(seq.parse().ok()?) })
+    }
+}
+
+impl std::fmt::Display for ListCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(at) = &self.at {
+            write!(f, "{}~", crate::record::wire_time(at))?;
+        }
+        self.seq.fmt(f)
+    }
 }
 
 impl Default for ListQuery {
@@ -74,46 +113,52 @@ impl Default for ListQuery {
     }
 }
 
-/// A page of what was tried and done.
+/// A page of attempts and operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryQuery {
-    /// Whose.
+    /// Whose history.
     pub of: HistoryOf,
-    /// Then or later.
+    /// At or after this time.
     pub since: Option<WallTime>,
-    /// Beyond this entry, in the page's direction.
+    /// Continue after this entry, in the page's direction.
     pub after: Option<EntryCursor>,
-    /// At most so many.
+    /// Maximum number of entries.
     pub limit: usize,
-    /// Which way; oldest first unless asked otherwise.
+    /// Direction; oldest first by default.
     pub direction: Direction,
 }
 
-/// Whose history is asked for.
+/// Scope of a history query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryOf {
-    /// One failure's, live or gone.
+    /// One failure, live or removed.
     Failure(FailureName),
-    /// An entity's, over all its failures.
+    /// All failures of one entity.
     Entity(String, String),
-    /// Everybody's.
+    /// All failures of the entities with this id, whatever their type.
+    EntityId(String),
+    /// All failures.
     All,
+    /// Removals of undelivered failures that have not been restored since.
+    Removed,
+    /// Accepted attempts.
+    Delivered,
 }
 
-/// The place of an entry in a time line: in one millisecond a person's deed comes before the try that
-/// it made happen.
+/// Position of an entry in the history. Within one millisecond an operation sorts before the attempt that it
+/// triggered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryCursor {
-    /// As it is stored.
+    /// Time, in the stored format.
     pub at: String,
-    /// A try, not a deed.
+    /// True for an attempt, false for an operation.
     pub attempt: bool,
-    /// The row.
+    /// The row id.
     pub row: i64,
 }
 
 impl EntryCursor {
-    /// Reads what [`Display`](std::fmt::Display) wrote.
+    /// Parses what [`Display`](std::fmt::Display) writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (at, rest) = text.split_once('~')?;
@@ -134,21 +179,21 @@ impl std::fmt::Display for EntryCursor {
     }
 }
 
-/// What a question may see.
+/// Access level of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// A local application: no payloads, no answers of upstreams, nobody's uid.
+    /// A local application: no payloads, response bodies or user ids.
     Application,
     /// Root and the agent's own user.
     Admin,
 }
 
-/// A question that may take long, so that the loop does not answer it itself.
+/// A query that may take long and therefore runs outside the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `list`
     List(ListQuery),
-    /// `get`, when there is no agent to answer it
+    /// `get`, when no agent is running
     Get(FailureName),
     /// `unsent`
     Unsent,
@@ -156,7 +201,7 @@ pub enum Question {
     Health,
     /// `alerts`
     Alerts,
-    /// How many counted tries live failures have on average, for the agent itself.
+    /// Mean number of counted attempts of live failures; asked by the agent itself.
     MeanRetries,
     /// `metrics`
     Metrics,
@@ -166,42 +211,44 @@ pub enum Question {
     Statistics(WallTime),
     /// `digest` since this time.
     Digest(WallTime),
-    /// `series` over so long until now.
+    /// `series` over this period until now.
     Series(Duration),
-    /// The numbers of the failures that a bulk operation means, in chunks.
+    /// The numbers of the failures selected by a bulk operation, in chunks.
     Select {
-        /// Which.
+        /// Which failures.
         filter: Filter,
-        /// Beyond this one.
+        /// Continue after this one.
         after: Seq,
-        /// At most so many.
+        /// Maximum chunk size.
         limit: usize,
     },
-    /// The same from the newest on.
+    /// The rest of the failures that a bulk operation names, to be handed back: other rounds come between its parts.
+    Rest(Vec<Seq>),
+    /// The same as [`Select`](Self::Select), newest first.
     SelectBefore {
-        /// Which.
+        /// Which failures.
         filter: Filter,
         /// Below this one.
         before: Seq,
-        /// At most so many.
+        /// Maximum chunk size.
         limit: usize,
     },
 }
 
 impl Question {
-    /// `stats`, over the last day unless asked otherwise.
+    /// `stats`; the default period is the last day.
     #[must_use]
     pub fn statistics(since: Option<WallTime>, now: WallTime) -> Self {
         Self::Statistics(since.unwrap_or_else(|| now.before(DAY)))
     }
 
-    /// `digest`, over the last day unless asked otherwise.
+    /// `digest`; the default period is the last day.
     #[must_use]
     pub fn digest(since: Option<WallTime>, now: WallTime) -> Self {
         Self::Digest(since.unwrap_or_else(|| now.before(DAY)))
     }
 
-    /// `series`, over the last day unless asked otherwise, and no further back than it is kept.
+    /// `series`; the default period is the last day, the maximum what is kept.
     #[must_use]
     pub fn series(since: Option<WallTime>, now: WallTime) -> Self {
         Self::Series(since.map_or(DAY, |since| now.since(since)).min(SERIES_KEPT))

@@ -1,54 +1,75 @@
-//! A failure: what an application hands over, and what is kept of it.
+//! A failure: what an application hands over, and what the agent stores for it.
 //!
-//! Values only. What is read here has been checked where it came in (`wire`), so nothing in it can
-//! be wrong inside; what is decided about it is in `policy`.
+//! Data types only. Values are validated at the boundary (`wire`), so they are valid by construction here;
+//! decisions about them are made in `policy`.
 
 use crate::ids::{FailureId, Seq};
 use crate::moment::{AgentTime, WallTime};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use std::borrow::Cow;
 
 /// How a payload was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// An object, array, number or boolean: kept as its JSON text.
+    /// An object, array, number or boolean, kept as its JSON text.
     Json,
-    /// A string: kept as its contents.
+    /// A string, kept as its contents.
     Text,
+    /// Arbitrary bytes: base64 in memory, as in every reply; raw bytes in the table.
+    Bytes,
 }
 
 impl PayloadKind {
-    /// As it is stored and shown.
+    /// The name that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Text => "text",
+            Self::Bytes => "bytes",
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Encodes bytes the way a payload is kept in memory.
+    #[must_use]
+    pub fn of_bytes<'t>(bytes: &[u8]) -> (Cow<'t, str>, Self) {
+        (Cow::Owned(BASE64_STANDARD.encode(bytes)), Self::Bytes)
+    }
+
+    /// The bytes of a payload of this kind that are sent to the upstream.
+    #[must_use]
+    pub fn bytes_of(self, kept: &str) -> Cow<'_, [u8]> {
+        match self {
+            Self::Json | Self::Text => Cow::Borrowed(kept.as_bytes()),
+            // The agent encoded this text, so it decodes.
+            Self::Bytes => Cow::Owned(BASE64_STANDARD.decode(kept).unwrap_or_default()),
+        }
+    }
+
+    /// Parses what [`as_str`](Self::as_str) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Json, Self::Text].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Json, Self::Text, Self::Bytes].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// Where a live failure stands, as it is stored (`spec/03`).
+/// Stored status of a live failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// To be sent by itself.
+    /// Sent automatically.
     Pending,
-    /// A person stopped it.
+    /// An operator put it on hold.
     Held,
-    /// Its budget is used up or it was refused: it needs a person.
+    /// Rejected, or its retries are exhausted: it needs an operator.
     Critical,
 }
 
 impl Status {
-    /// All of them, in the order of the life cycle.
+    /// All statuses, in the order of the life cycle.
     pub const ALL: [Self; 3] = [Self::Pending, Self::Held, Self::Critical];
 
-    /// As it is stored and shown.
+    /// The name that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,26 +79,26 @@ impl Status {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Parses what [`as_str`](Self::as_str) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// How a failure left.
+/// How a failure left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
+pub enum Disposition {
     /// Its upstream accepted it.
     Delivered,
-    /// A person gave it up.
+    /// An operator discarded it.
     Discarded,
-    /// It was old and needed a person, and none came.
+    /// Retention removed it: it needed an operator for longer than it is kept.
     Cleaned,
 }
 
-impl Leaving {
-    /// As it is stored and shown.
+impl Disposition {
+    /// The name that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,13 +108,13 @@ impl Leaving {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Parses what [`as_str`](Self::as_str) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Delivered, Self::Discarded, Self::Cleaned].into_iter().find(|how| how.as_str() == text)
     }
 
-    /// The operation that the audit has of it.
+    /// The operation under which the audit lists it.
     #[must_use]
     pub fn operation(self) -> &'static str {
         match self {
@@ -104,32 +125,32 @@ impl Leaving {
     }
 }
 
-/// Did a person ask for the next counted try?
+/// Whether an operator requested the next counted attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Asked {
-    /// Nobody did.
+    /// No operator did.
     No,
-    /// Sooner than it would have been; the budget stays what it was.
+    /// Earlier than scheduled; the retry budget is unchanged.
     Sooner,
-    /// Though its budget was used up: when it fails it is critical again.
+    /// Although its retries were exhausted: if the attempt fails, it is critical again.
     OneShot,
 }
 
-/// What made a try happen.
+/// What triggered an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// It was due.
     Auto,
-    /// A person asked for it.
+    /// An operator requested it.
     Manual,
-    /// It looked whether the upstream takes anything again.
+    /// It tests whether the upstream accepts requests again.
     Probe,
-    /// It asked whether an earlier try had arrived.
+    /// It verifies whether an earlier attempt arrived.
     Verify,
 }
 
 impl Trigger {
-    /// As it is stored and shown.
+    /// The name that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -141,44 +162,44 @@ impl Trigger {
     }
 }
 
-/// What the application's own try got, which decides the first wait (`spec/03`, When).
+/// How the application's own attempt ended; decides the first delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnTry {
-    /// No answer, or one that says nothing about the failure.
-    NoWord,
-    /// An answer about the failure: that was its first try.
+pub enum ClientAttempt {
+    /// No response, or one that is inconclusive about the failure.
+    Inconclusive,
+    /// A response about the failure: it counts as the first attempt.
     Answered,
-    /// There was none: it wants to be sent now.
+    /// There was no attempt: the failure is to be sent now.
     None,
 }
 
-/// One failure as an application hands it over, checked, with its texts still in the request line.
+/// A validated failure from an application; its texts still borrow from the request line.
 #[derive(Clone, Debug)]
 pub struct NewFailure<'a> {
     /// `RETURN`, `SALE`, …
     pub entity_type: Cow<'a, str>,
-    /// Which one.
+    /// Id of the entity.
     pub entity_id: Cow<'a, str>,
     /// `CREATE`, `UPDATE`, `DELETE`, …
     pub action: Cow<'a, str>,
-    /// What went wrong, cut to its bound.
+    /// Error message, truncated to its limit.
     pub error: Cow<'a, str>,
-    /// What was to be sent.
+    /// The payload to send.
     pub payload: Option<(Cow<'a, str>, PayloadKind)>,
-    /// What the application's own try got; 0 for no answer.
+    /// Status of the application's own attempt; 0 without a response.
     pub http_status: Option<u16>,
-    /// The key that the application used for its own request.
+    /// Idempotency key of the application's own request.
     pub idempotency_key: Option<Cow<'a, str>>,
-    /// Failures with the same one are delivered in order of recording; default: the entity.
+    /// Failures with the same order key are delivered in the order of recording; default: the entity.
     pub order_key: Option<Cow<'a, str>>,
-    /// Decides the first wait.
-    pub own_try: OwnTry,
-    /// The application has tried, whatever wait it wants; nobody knows whether that has arrived when
-    /// it got no status.
+    /// Decides the first delay.
+    pub client_attempt: ClientAttempt,
+    /// The application made an attempt, whatever first delay it requests; without a status it is unknown
+    /// whether that attempt arrived.
     pub tried: bool,
 }
 
-/// What shares an order of delivery: an explicit key, or the entity.
+/// What failures of one delivery order share: an explicit key, or the entity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OrderKey {
     /// Given with the record.
@@ -187,77 +208,100 @@ pub enum OrderKey {
     Entity(String, String),
 }
 
-/// A live failure, whole.
+/// Whether a failure's content is what the agent stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It is, or this is not known.
+    Sound,
+    /// Another program changed it, or the disk corrupted it.
+    Altered,
+    /// Altered, and part of it cannot be read.
+    Unreadable,
+}
+
+/// A live failure with all its columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// Its id.
     pub id: FailureId,
-    /// Its insertion number.
+    /// Its sequence number.
     pub seq: Seq,
     /// `RETURN`, `SALE`, …
     pub entity_type: String,
-    /// Which one.
+    /// Id of the entity.
     pub entity_id: String,
     /// `CREATE`, `UPDATE`, `DELETE`, …
     pub action: String,
-    /// The last error that counted.
+    /// Error of the last counted attempt, or of the application's own.
     pub error: String,
-    /// What is to be sent.
+    /// The payload to send.
     pub payload: Option<(String, PayloadKind)>,
-    /// Retries that failed and counted.
+    /// Number of counted retries.
     pub retry_count: u32,
-    /// When the last of them ended, for people.
+    /// End of the last counted retry, as text.
     pub last_retry_at: Option<String>,
-    /// When it was recorded, for people and for the envelope.
+    /// Time of recording, as text, for display and the envelope.
     pub created_at: String,
-    /// When anything of it changed.
+    /// Time of the last change.
     pub updated_at: String,
-    /// Where it stands.
+    /// Stored status.
     pub status: Status,
-    /// When it goes next, for people.
+    /// Time of the next attempt, as text.
     pub next_retry_at: Option<String>,
-    /// When it is due; `None` while it waits for the line.
+    /// When it is due; `None` while it waits for the upstream to be reachable.
     pub due_at: Option<AgentTime>,
-    /// When it was recorded, in agent time.
+    /// Time of recording, in agent time.
     pub recorded_at: AgentTime,
-    /// Where it is to go; `None` without any upstream.
+    /// Whether the content is what the agent stored.
+    pub content: Content,
+    /// Destination; `None` if no upstream is configured.
     pub upstream: Option<String>,
-    /// The order key that came with it.
+    /// Order key given by the application.
     pub order_key: Option<String>,
-    /// The key that came with it; without one its id is sent.
+    /// Idempotency key given by the application; without one the id is sent.
     pub idempotency_key: Option<String>,
-    /// The last answer's status that counted, or the application's own.
+    /// HTTP status of the last counted attempt, or of the application's own.
     pub http_status: Option<u16>,
-    /// Class of the last counted try.
+    /// Class of the last counted attempt.
     pub error_class: Option<String>,
-    /// Who recorded it.
+    /// Uid of the process that recorded it.
     pub source_uid: Option<u32>,
-    /// From which process.
+    /// Pid of the process that recorded it.
     pub source_pid: Option<u32>,
     /// The terminal that recorded it.
     pub terminal_id: String,
-    /// The store it stands in.
+    /// The store of that terminal.
     pub store_id: Option<String>,
-    /// No older live failure has its order key.
+    /// No older live failure has the same order key.
     pub head: bool,
-    /// Never tried, or its last try was not counted.
+    /// Never attempted, or the last attempt was not counted.
     pub uncounted: bool,
-    /// All tries so far.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// A try may have arrived without our knowing.
+    /// An attempt may have arrived without a conclusive response.
     pub unsure: bool,
-    /// What the policy remembers of it, as it is stored; `None`: nothing yet.
-    pub dossier: Option<String>,
+    /// The policy's state of it, serialized; `None` if there is none yet.
+    pub retry_state: Option<String>,
 }
 
+/// Error text of a failure that the application handed over without an attempt of its own.
+pub const NOT_SENT_YET: &str = "not sent yet";
+
 impl Failure {
-    /// The key under which every try of it goes out.
+    /// Returns whether it was handed over and no attempt has failed yet. An attempt that may have arrived
+    /// counts as failed.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.attempts == 0 && self.http_status.is_none() && !self.unsure && self.error == NOT_SENT_YET
+    }
+
+    /// The idempotency key sent with every attempt.
     #[must_use]
     pub fn key(&self) -> &str {
         self.idempotency_key.as_deref().unwrap_or(self.id.as_str())
     }
 
-    /// What it shares its order with.
+    /// The order key, or the entity in place of one.
     #[must_use]
     pub fn order(&self) -> OrderKey {
         match &self.order_key {
@@ -267,35 +311,35 @@ impl Failure {
     }
 }
 
-/// A time as SQLite keeps it, as RFC 3339; what is no time stays as it is.
+/// Converts a time in SQLite's format to RFC 3339; text that is not a valid time is returned unchanged.
 #[must_use]
 pub fn wire_time(stored: &str) -> String {
     WallTime::parse(stored).map_or_else(|| stored.to_owned(), WallTime::rfc3339)
 }
 
-/// What a try's end says.
+/// Classification of an attempt's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The upstream has it.
+    /// The upstream accepted it.
     Delivered,
-    /// Nothing of the upstream was reached.
+    /// The upstream was not reached.
     Unreachable,
-    /// It asked for less.
+    /// The upstream rate-limited the request.
     Throttled,
-    /// It could not just now.
+    /// The upstream was temporarily unavailable.
     Busy,
-    /// It may have it or not.
+    /// The upstream may have accepted it.
     Unsure,
-    /// Something between us is set up wrongly; no record is at fault.
+    /// Credentials, address or clock are misconfigured; no record is at fault.
     Misconfigured,
-    /// It will never take this one.
+    /// The upstream rejects this failure permanently.
     Refused,
-    /// It did not take this one.
+    /// The upstream did not accept this failure.
     Failed,
 }
 
 impl Class {
-    /// All of them, in the table's order.
+    /// All classes, in the order of the classification table.
     pub const ALL: [Self; 8] = [
         Self::Delivered,
         Self::Unreachable,
@@ -307,7 +351,7 @@ impl Class {
         Self::Failed,
     ];
 
-    /// As it is stored and shown.
+    /// The name that is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -322,7 +366,7 @@ impl Class {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Parses what [`as_str`](Self::as_str) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == text)

@@ -1,13 +1,13 @@
-//! `history`, `stats` and `series`: what the reader found, as it is told.
+//! `history`, `stats` and `series`: the reader's results, shaped as replies.
 
 use super::questions::{Facts, several};
 use crate::figures::series::{Bucket, Series};
 use crate::figures::told::SeriesReply;
-use crate::limits::MAX_PAGE;
+use crate::limits::{MAX_PAGE, quote};
 use crate::question::{HistoryOf, HistoryQuery};
 use crate::record::wire_time;
 use crate::store::StoreError;
-use crate::store::history::{Entry, Part, What, Whose};
+use crate::store::history::{Entry, HistoryScope, Part, What};
 use crate::store::reader::Reader;
 use crate::store::statistics::{Group, Statistics};
 use crate::wire::fields::{Code, Rejection};
@@ -16,7 +16,7 @@ use crate::wire::reply;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// So many ids are named when a name means several.
+/// Number of ids that an error names when a name is ambiguous.
 const MOST_NAMED: usize = 10;
 
 pub(super) fn history(
@@ -25,12 +25,17 @@ pub(super) fn history(
     reference: Option<&RawValue>,
 ) -> Result<Vec<u8>, StoreError> {
     let whose = match &query.of {
-        HistoryOf::All => Whose::All,
-        HistoryOf::Entity(kind, which) => Whose::Entity(kind.clone(), which.clone()),
+        HistoryOf::All => HistoryScope::All,
+        HistoryOf::Removed => HistoryScope::Removed,
+        HistoryOf::Delivered => HistoryScope::Delivered,
+        HistoryOf::EntityId(which) => HistoryScope::EntityId(which.clone()),
+        HistoryOf::Entity(kind, which) => HistoryScope::Entity(kind.clone(), which.clone()),
         HistoryOf::Failure(name) => match &reader.named(name, MOST_NAMED)?[..] {
-            [id] => Whose::Failure(id.clone()),
+            [id] => HistoryScope::Failure(id.clone()),
             [] => {
-                let rejection = Rejection::new(Code::NotFound, format!("nothing is known of {name}")).about("id");
+                let rejection =
+                    Rejection::new(Code::NotFound, format!("nothing is known of {}", quote(&name.to_string())))
+                        .about("id");
                 return Ok(reply::error(&rejection, reference));
             }
             ids => return Ok(reply::error(&several(name, ids), reference)),
@@ -91,9 +96,9 @@ fn entry_view(entry: &Entry) -> EntryView<'_> {
     }
 }
 
-/// What the table says of so long until now, and what the agent knows beyond it.
+/// The rows of the table for the last `span`, plus what the agent has counted and not yet written.
 pub(super) fn series(reader: &Reader, span: Duration, facts: &Facts) -> Result<SeriesReply, StoreError> {
-    let (now, unwritten) = facts.series.as_ref().expect("who asks for the series says when");
+    let (now, unwritten) = facts.series.as_ref().expect("a series request carries its time");
     let since = now.agent.before(span);
     let (before, mut kept) = reader.series(Bucket::of(since))?;
     for more in unwritten {

@@ -1,27 +1,27 @@
-//! What people are told of: feeds the board of alerts with what the agent knows, keeps it in the store,
-//! and says when somebody is to be told (`spec/03`, Alerts).
+//! Alerts for operators: updates the board with the agent's state, stores it, and decides when to notify.
 //!
-//! It is judged with every round, before its commit, from what is in memory; the store is only asked
-//! when the round has changed something that it knows (`stirred`), and once a minute while an alert is
-//! active. A record costs two counters. What takes a look at all failures, their mean of retries, is the
-//! reader's to answer.
+//! Conditions are evaluated in every round, before its commit, from memory. The store is queried only when the round
+//! has changed something that it knows (`stirred`), and once a minute while an alert is active. A record costs two
+//! counters. The mean of retries needs a scan of all failures and is computed by the reader.
 //!
-//! Trouble with the disk keeps nobody from being told of it: what could not be stored is told all the
-//! same, and stored later. Outcomes come first in what room there is.
+//! A disk fault does not prevent notifications: an alert that could not be stored is sent anyway and stored later.
+//! Outcomes have priority for the remaining disk space.
 //!
-//! A command that opens the store without a daemon keeps no watch. What it finds of damage is stored for
-//! the daemon to tell.
+//! A command that opens the store without a daemon sends no notifications. Damage that it finds is stored, and the
+//! daemon reports it.
 
-mod looking;
+mod rules;
 
-use super::{Agent, ClientId, Effect, Inquiry};
+use super::{Agent, ClientId, Effect, ReaderRequest};
 use crate::config::{Alerts as Rules, Heartbeat};
-use crate::limits::{ALERT_LOOK, ALERTS_OF_A_KIND};
+use crate::limits::{ALERT_RECHECK_INTERVAL, ALERTS_OF_A_KIND};
 use crate::moment::{AgentTime, Moment};
-use crate::policy::alert::window::{Entities, EntityTag, Recent};
-use crate::policy::alert::{Alert, Board, Kind, Words};
+use crate::policy::alert::window::{Change, Entities, EntityTag, Recent};
+use crate::policy::alert::{Alert, AlertTable, Kind, Words};
 use crate::policy::heartbeat;
+use crate::policy::judge::Decision;
 use crate::question::{Question, View};
+use crate::record::Failure;
 use crate::store::StoreError;
 use crate::wire::alerts::{AlertsReply, Sender, notice, present};
 use crate::wire::reply;
@@ -29,61 +29,72 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Happenings that are read at a start: more than `entity_failing` is likely to need, and not so many that
-/// the first client waits for them (with records of 600 bytes a page holds seven).
-const REMEMBERED_AT_START: usize = 512;
+/// Events read at a start: more than `entity_failing` is likely to need, and few enough not to delay the first client
+/// (with records of 600 bytes a page holds seven).
+const MAX_RESTORED_EVENTS: usize = 512;
 
-/// The mean of retries is asked for at most this often: it is a look at all failures.
+/// Minimum interval between queries for the mean of retries, because each scans all failures.
 const MEAN_GAP: Duration = Duration::from_secs(10);
 
-/// What is to be told.
+/// One notification.
 #[derive(Debug)]
-pub struct Telling {
-    /// For the state file: the `alerts` reply.
+pub struct Notification {
+    /// The `alerts` reply, for the state file.
     pub reply: Vec<u8>,
-    /// The present state, to be posted when there is a notice.
+    /// The current state, posted when there is a notice.
     pub present: Vec<u8>,
-    /// For the program, one after the other; none when only the state file is to be brought up to date.
+    /// Notices for the program, in order; empty when only the state file is to be updated.
     pub notices: Vec<Vec<u8>>,
 }
 
-/// See the module.
+/// Evaluates the alert conditions and tracks what is stored and sent.
 #[derive(Debug)]
 pub(super) struct Watch {
     rules: Rules,
     heartbeat: Heartbeat,
-    board: Board,
-    /// What is on the board, for who asks.
+    board: AlertTable,
+    /// The board's alerts, shared with queries.
     shown: Arc<Vec<Alert>>,
-    /// Since when it is kept; `None`: it is not.
+    /// Since when alerts are evaluated; `None`: they are not.
     kept_since: Option<AgentTime>,
-    /// The state file says what is so.
-    filed: bool,
+    /// The state file is up to date.
+    retry_columns: bool,
     recorded: Recent,
     entities: Entities,
-    /// Entities above the threshold that nobody was told of yet.
+    /// Entities above the threshold that no alert names yet.
     crossed: BTreeMap<EntityTag, (String, String)>,
-    /// Those that are on the board.
+    /// Entities that the board's alert names.
     alerted: BTreeSet<EntityTag>,
-    /// What the open round has counted, should it not be committed: records, and happenings to entities.
-    counted: (usize, usize),
-    /// The round has changed what the store would say.
+    /// Events counted in the open round, undone if its commit fails.
+    noted: Vec<Noted>,
+    /// Entities that the open round has brought above the threshold.
+    crossing: BTreeMap<EntityTag, (String, String)>,
+    /// Committed records of the recent past exceed the threshold.
+    many: bool,
+    /// The round has changed what a query of the store would return.
     stirred: bool,
-    /// When it was last looked at everything.
+    /// When all conditions were last evaluated.
     looked_at: Option<AgentTime>,
     retries: Retries,
     next_beat: Option<AgentTime>,
-    /// What the round is to tell.
-    telling: Option<Box<Telling>>,
+    /// The notification to send with this round.
+    telling: Option<Box<Notification>>,
 }
 
-/// The mean of counted tries.
+/// One event as the open round has counted it.
+#[derive(Debug)]
+struct Noted {
+    recorded: Option<Change<AgentTime>>,
+    entity: Change<(AgentTime, EntityTag)>,
+}
+
+/// The mean of counted attempts.
 #[derive(Debug, Default)]
 struct Retries {
-    /// As the reader said last.
+    /// The reader's last result.
     mean: Option<f64>,
     asked_at: Option<AgentTime>,
-    /// It may have risen since it was asked for.
+    /// The mean may have risen since it was last queried.
     stirred: bool,
 }
 
@@ -92,15 +103,17 @@ impl Watch {
         Self {
             rules: rules.clone(),
             heartbeat: heartbeat.clone(),
-            board: Board::default(),
+            board: AlertTable::default(),
             shown: Arc::default(),
             kept_since: None,
-            filed: false,
+            retry_columns: false,
             recorded: Recent::above(rules.many_failures.count),
             entities: Entities::default(),
             crossed: BTreeMap::new(),
             alerted: BTreeSet::new(),
-            counted: (0, 0),
+            noted: Vec::new(),
+            crossing: BTreeMap::new(),
+            many: false,
             stirred: true,
             looked_at: None,
             retries: Retries { stirred: true, ..Retries::default() },
@@ -109,58 +122,100 @@ impl Watch {
         }
     }
 
-    /// A failure of this entity was recorded.
-    pub(super) fn recorded(&mut self, now: AgentTime, entity_type: &str, entity_id: &str) {
-        self.recorded.note(now);
-        self.counted.0 += 1;
-        self.happened(now, entity_type, entity_id);
+    /// Counts a failure that the open round has recorded: its entity, and when it was created.
+    pub(super) fn recorded(&mut self, created: AgentTime, entity_type: &str, entity_id: &str) {
+        let recorded = Some(self.recorded.note(created));
+        let entity = self.happened(created, entity_type, entity_id);
+        self.noted.push(Noted { recorded, entity });
     }
 
-    /// A try of this entity's was counted.
-    pub(super) fn counted(&mut self, now: AgentTime, entity_type: &str, entity_id: &str) {
-        self.retries.stirred = true;
-        self.happened(now, entity_type, entity_id);
-    }
-
-    fn happened(&mut self, now: AgentTime, entity_type: &str, entity_id: &str) {
-        let (tag, rule) = (EntityTag::of(entity_type, entity_id), self.rules.entity_failing);
-        let count = self.entities.note(now, tag, rule.window);
-        self.counted.1 += 1;
-        if count > rule.count
-            && !self.alerted.contains(&tag)
-            && !self.crossed.contains_key(&tag)
-            && self.crossed.len() <= ALERTS_OF_A_KIND
-        {
-            self.crossed.insert(tag, (entity_type.to_owned(), entity_id.to_owned()));
+    /// Counts the committed end of an attempt. The first failed attempt of a handed-over failure counts as a new
+    /// failure; a counted attempt counts for its entity.
+    pub(super) fn ended(&mut self, now: AgentTime, failure: &Failure, decision: Decision) {
+        if decision == Decision::Accepted {
+            return;
         }
+        let (entity_type, entity_id) = (&failure.entity_type, &failure.entity_id);
+        if failure.is_handed_over() {
+            self.recorded.note(failure.recorded_at);
+            self.happened(failure.recorded_at, entity_type, entity_id);
+        }
+        if decision.counts() {
+            self.retries.stirred = true;
+            self.happened(now, entity_type, entity_id);
+        }
+        self.many = self.is_over(now);
+        self.crossed.append(&mut self.crossing);
     }
 
-    /// Something happened that the store knows of.
+    fn happened(&mut self, at: AgentTime, entity_type: &str, entity_id: &str) -> Change<(AgentTime, EntityTag)> {
+        let (tag, rule) = (EntityTag::of(entity_type, entity_id), self.rules.entity_failing);
+        let (count, change) = self.entities.note(at, tag, rule.window);
+        let told = self.alerted.contains(&tag) || self.crossed.contains_key(&tag);
+        if count > rule.count && !told && self.crossing.len() + self.crossed.len() <= ALERTS_OF_A_KIND {
+            self.crossing.insert(tag, (entity_type.to_owned(), entity_id.to_owned()));
+        }
+        change
+    }
+
+    /// Notes that something in the store has changed.
     pub(super) fn stir(&mut self) {
         self.stirred = true;
+        // When a failure without counted attempts leaves, the mean of the others rises.
+        self.retries.stirred |= self.retries.mean != Some(0.0);
     }
 
-    /// The reader has told how many counted tries live failures have on average.
+    /// Notes that failures were imported, with counts of their own.
+    pub(super) fn imported(&mut self) {
+        self.stir();
+        self.retries.stirred = true;
+    }
+
+    /// Takes the reader's result: the mean of counted attempts over live failures.
     pub(super) fn mean_is(&mut self, mean: f64) {
         self.retries.mean = Some(mean);
     }
 
-    /// The round is on disk, or nothing of it is.
-    pub(super) fn round_ended(&mut self, committed: bool) {
-        let (records, happenings) = std::mem::take(&mut self.counted);
-        if !committed {
-            self.recorded.take_back(records);
-            self.entities.take_back(happenings);
+    /// Settles the round's counts: keeps them if the round was committed, else undoes them.
+    pub(super) fn round_ended(&mut self, now: AgentTime, committed: bool) {
+        let noted = std::mem::take(&mut self.noted);
+        if committed {
+            self.crossed.append(&mut self.crossing);
+        } else {
+            for Noted { recorded, entity } in noted.into_iter().rev() {
+                self.entities.undo(entity);
+                if let Some(recorded) = recorded {
+                    self.recorded.undo(recorded);
+                }
+            }
+            self.crossing.clear();
             self.stirred = true;
         }
+        self.many = self.is_over(now);
     }
 
-    /// It has happened: a quarantine, a stranger's hand.
+    fn is_over(&mut self, now: AgentTime) -> bool {
+        let rule = self.rules.many_failures;
+        self.recorded.count(now, rule.window) > rule.count
+    }
+
+    /// Returns whether the last committed round has made a new alert true.
+    fn has_news(&self) -> bool {
+        let many = self.many && !self.board.is_active(Kind::ManyFailures, "");
+        many || !self.crossed.is_empty()
+    }
+
+    /// Raises an alert for a single event, such as a quarantine or a foreign write.
     pub(super) fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: Words) {
         self.board.happen(now, kind, subject, words);
     }
 
-    /// What is on the board.
+    /// The alerts of the board.
+    /// Does it hold, for the terminal as a whole?
+    pub(super) fn is_active(&self, kind: Kind) -> bool {
+        self.board.is_active(kind, "")
+    }
+
     pub(super) fn shown(&self) -> Arc<Vec<Alert>> {
         Arc::clone(&self.shown)
     }
@@ -169,26 +224,25 @@ impl Watch {
         self.shown = Arc::new(self.board.alerts().cloned().collect());
     }
 
-    /// When the reader is asked for the mean of retries: soon when it may have risen, else once a minute
-    /// while it is too high.
+    /// When to query the mean of retries: soon if it may have risen, otherwise once a minute while it is too high.
     fn asks_at(&self) -> Option<AgentTime> {
         let gap = match (self.retries.stirred, self.board.is_active(Kind::HighRetries, "")) {
             (true, _) => MEAN_GAP,
-            (false, true) => ALERT_LOOK,
+            (false, true) => ALERT_RECHECK_INTERVAL,
             (false, false) => return None,
         };
         Some(self.retries.asked_at.map_or(AgentTime::ZERO, |last| last.after(gap)))
     }
 
-    /// When to look again, if nothing happens before.
+    /// When to evaluate again if no event comes first.
     fn next_look(&self) -> Option<AgentTime> {
         let many = self.board.is_active(Kind::ManyFailures, "");
         let rule = self.rules.many_failures;
         [
-            self.looked_at.map(|last| last.after(ALERT_LOOK)).filter(|_| self.board.any_lasts()),
+            self.looked_at.map(|last| last.after(ALERT_RECHECK_INTERVAL)).filter(|_| self.board.any_lasts()),
             self.board.next_end_at(),
             self.asks_at(),
-            self.recorded.under_at(looking::few(rule.count), rule.window).filter(|_| many),
+            self.recorded.under_at(rules::few(rule.count), rule.window).filter(|_| many),
         ]
         .into_iter()
         .flatten()
@@ -197,27 +251,27 @@ impl Watch {
 }
 
 impl Agent {
-    /// From now on alerts are judged and told. For the daemon, which has somebody to tell.
+    /// Starts evaluating and sending alerts. Only the daemon calls this, because only it can notify.
     pub fn keep_watch(&mut self, now: Moment) {
-        // While the file is being brought back there is nothing to read, and counting begins at nothing.
-        let readable = self.settle.refusal().is_none();
-        let past = if readable { self.store.happened_of_late(REMEMBERED_AT_START) } else { Ok(Vec::new()) };
+        // While the file is being restored it cannot be read, so counting begins at zero.
+        let readable = self.write_recovery.refusal().is_none();
+        let past = if readable { self.store.happened_of_late(MAX_RESTORED_EVENTS) } else { Ok(Vec::new()) };
         let past = past.unwrap_or_else(|error| {
-            self.settle.met(now.agent, &error);
+            self.write_recovery.met(now.agent, &error);
             Vec::new()
         });
         self.watch.begin(now, &past);
         self.plan_beat(now);
     }
 
-    /// Other thresholds and another period from now on.
+    /// Takes over changed thresholds and another heartbeat interval.
     pub fn alert_rules_are(&mut self, now: Moment, rules: &Rules, heartbeat: &Heartbeat) {
         self.watch.take_rules(rules);
         self.watch.heartbeat = heartbeat.clone();
         self.plan_beat(now);
     }
 
-    /// The file is open, perhaps another one: what it remembers is known, and it remembers what is.
+    /// The file was opened and may be another one: merges the alerts that it has stored with those in memory.
     pub(super) fn adopt_alerts(&mut self) -> Result<(), StoreError> {
         let stored = self.store.alerts()?;
         self.watch.board.forget_saved();
@@ -227,7 +281,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Judges, and stores what has changed with the open round; what is to be told comes behind it.
+    /// Evaluates the conditions and stores changes with the open round; notifications follow its commit.
     pub(super) fn judge_alerts(&mut self, now: Moment) {
         if self.watch.kept_since.is_some() {
             self.look(now);
@@ -242,16 +296,16 @@ impl Agent {
         for alert in notices.iter().flat_map(|notice| &notice.alerts) {
             report(alert);
         }
-        if !watches || (!turned && notices.is_empty() && self.watch.filed) {
+        if !watches || (!turned && notices.is_empty() && self.watch.retry_columns) {
             return;
         }
-        self.watch.filed = true;
+        self.watch.retry_columns = true;
         let sender = Sender {
             terminal_id: &self.terminal_id,
             store_id: self.store_id.as_deref(),
             version: env!("CARGO_PKG_VERSION"),
         };
-        let telling = Telling {
+        let telling = Notification {
             reply: reply::ok(&AlertsReply::of(&self.watch.shown), None),
             present: present(sender, now.wall, &self.watch.shown),
             notices: notices.iter().map(|told| notice(sender, now.wall, told)).collect(),
@@ -259,11 +313,15 @@ impl Agent {
         self.watch.telling = Some(Box::new(telling));
     }
 
-    /// Stores what has changed; not while outcomes need what room there is.
+    /// Stores changed alerts, unless outcomes need the remaining disk space.
     fn keep_alerts(&mut self) {
         let board = &self.watch.board;
         let nothing = board.unsaved().next().is_none() && board.gone().is_empty();
-        if nothing || self.settle.next().is_some() || self.settle.is_full() || self.store.lacks_room() {
+        if nothing
+            || self.write_recovery.next().is_some()
+            || self.write_recovery.is_full()
+            || self.store.is_reserved_for_outcomes()
+        {
             return;
         }
         let (gone, unsaved) = (board.gone().to_vec(), board.unsaved().cloned().collect::<Vec<_>>());
@@ -274,20 +332,21 @@ impl Agent {
         self.round.keeps_alerts = kept.is_ok();
     }
 
-    /// The round with the alerts in it is on disk, or is not.
+    /// Marks alerts as stored if the round that contains them was committed.
     pub(super) fn alerts_kept(&mut self, in_round: bool, committed: bool) {
         if in_round && committed {
             self.watch.board.saved();
+            self.store.told_of_vanished();
+            self.store.told_of_quarantined();
         }
-        self.watch.round_ended(committed);
     }
 
-    /// What is to be told, questions of the agent's own, and when to come back.
+    /// Adds notifications and the agent's own queries to `effects`; returns when to come back.
     pub(super) fn watch_on(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Option<AgentTime> {
         self.watch.kept_since?;
         effects.extend(self.watch.telling.take().map(Effect::Tell));
         let own = |client, question, facts| {
-            Effect::Ask(Box::new(Inquiry { client, question, view: View::Admin, reference: None, facts }))
+            Effect::Ask(Box::new(ReaderRequest { client, question, view: View::Admin, reference: None, facts }))
         };
         if self.watch.asks_at().is_some_and(|at| at <= now.agent) {
             self.watch.retries = Retries { asked_at: Some(now.agent), stirred: false, ..self.watch.retries };
@@ -303,7 +362,9 @@ impl Agent {
             self.watch.next_beat,
             self.upstreams_change_at(),
         ];
-        looks.into_iter().flatten().filter(|at| *at > now.agent).min()
+        let next = looks.into_iter().flatten().filter(|at| *at > now.agent).min();
+        let readable = self.write_recovery.refusal().is_none() && self.write_recovery.next().is_none();
+        if readable && self.watch.has_news() { Some(now.agent) } else { next }
     }
 
     fn plan_beat(&mut self, now: Moment) {
@@ -313,7 +374,7 @@ impl Agent {
     }
 }
 
-/// One line of the log an alert that has changed.
+/// Logs a changed alert as one line.
 fn report(alert: &Alert) {
     let Alert { kind, subject, message, .. } = alert;
     let kind = kind.as_str();

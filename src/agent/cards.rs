@@ -1,12 +1,12 @@
-//! Card numbers in what is recorded, imported or edited (`limits.card_numbers`): warned of, or refused.
+//! Card numbers in recorded, imported or edited data (`limits.card_numbers`): a warning or a rejection.
 //!
-//! Neither the reply nor the log ever holds the number: they say where it stands, and what may stand
-//! there. A till that records thousands of them is one line a minute, with their count.
+//! Neither the reply nor the log ever contains the number: they name its place and what may be there instead. A till
+//! that records thousands of them causes one log line a minute, with their count.
 
 use super::{Agent, Peer};
 use crate::limits::CardNumbers;
 use crate::moment::{AgentTime, Moment};
-use crate::record::NewFailure;
+use crate::record::{NewFailure, PayloadKind};
 use crate::wire::card;
 use crate::wire::fields::Rejection;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 const ADVICE: &str = "store a token, or at most the first six and last four digits";
 
-/// Warnings that were not told yet.
+/// Warnings that were not logged yet.
 #[derive(Debug, Default)]
 pub(super) struct CardWarnings {
     count: u64,
@@ -22,26 +22,26 @@ pub(super) struct CardWarnings {
 }
 
 impl Agent {
-    /// The same of a record.
+    /// Like [`Self::card_refused`], for a record.
     pub(super) fn card_in(&mut self, now: Moment, peer: &Peer, new: &NewFailure) -> Option<Rejection> {
-        let payload = new.payload.as_ref().map(|(text, _)| text.as_ref());
+        let payload = new.payload.as_ref().map(|(text, kind)| (text.as_ref(), *kind));
         self.card_refused(now, peer, &new.entity_type, payload, &new.error)
     }
 
-    /// Looks for a card number; what the client gets where they are refused.
+    /// Searches for a card number; returns the client's rejection where card numbers are refused.
     pub(super) fn card_refused(
         &mut self,
         now: Moment,
         peer: &Peer,
         entity_type: &str,
-        payload: Option<&str>,
+        payload: Option<(&str, PayloadKind)>,
         error: &str,
     ) -> Option<Rejection> {
         if self.limits.card_numbers == CardNumbers::Off {
             return None;
         }
         let field = match payload {
-            Some(payload) if card::is_in(payload) => "payload",
+            Some((payload, kind)) if card::is_in(kind.bytes_of(payload)) => "payload",
             _ if card::is_in(error) => "error",
             _ => return None,
         };
@@ -53,7 +53,7 @@ impl Agent {
         warnings.count += 1;
         if warnings.told.is_none_or(|told| now.agent.since(told) >= TOLD_EVERY) {
             log::warn!(
-                "event=card_number field={field} entity_type={} source_uid={} count={} message=\"{ADVICE}\"",
+                "event=card_number field={field} entity_type={:?} source_uid={} count={} message=\"{ADVICE}\"",
                 entity_type,
                 peer.uid,
                 warnings.count

@@ -1,14 +1,15 @@
-//! What goes into the agent and what comes out of it: the whole of its contact with the world.
+//! The agent's inputs and outputs: its whole interface to the outside.
 
-use super::alerting::Telling;
+use super::alerting::Notification;
 use super::questions::Facts;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, WallTime};
+use crate::policy::answer_rules::Reading;
+use crate::policy::body::{Body, pointed};
 use crate::policy::class::{Class, Ending};
 use crate::policy::probe::ProbeEnd;
-use crate::policy::reading::Reading;
 use crate::question::{self, View};
 use crate::store::StoreError;
 use crate::wire::delivery::HttpRequest;
@@ -18,152 +19,160 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A client, as the driver names it; replies come back under the same name.
+/// A client, as the driver names it; replies are addressed by the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
 impl ClientId {
-    /// Nobody: the agent asks for itself.
+    /// The agent itself, for its own queries.
     pub const AGENT: Self = Self(u64::MAX);
-    /// Nobody: the answer is the next sign of life.
+    /// No client: the answer is posted as the heartbeat.
     pub const HEARTBEAT: Self = Self(u64::MAX - 1);
 }
 
-/// Who is at the other end of a connection.
+/// The process at the other end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// The user, as the socket proves it.
+    /// The user id, proved by the socket.
     pub uid: u32,
-    /// The process that connected.
+    /// The process id at the time of the connection.
     pub pid: u32,
-    /// The user's name, where it is known and asked for: of who may do what the audit keeps.
+    /// The user's name; looked up only for connections whose operations are audited.
     pub name: Option<String>,
 }
 
-/// What happens to the agent.
+/// An input of the agent.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client sent a line.
     Line {
-        /// Who.
+        /// The client.
         client: ClientId,
-        /// Through which socket.
+        /// The socket of its connection.
         socket: Socket,
-        /// Who that is.
+        /// The process at the other end.
         peer: &'a Peer,
-        /// Without its end.
+        /// The line without its newline.
         line: &'a [u8],
     },
     /// A request has ended.
-    Tried {
-        /// Of which failure.
+    AttemptEnded {
+        /// The failure.
         seq: Seq,
-        /// What was asked and sent, in order; the last decides.
+        /// All steps of the attempt, in order; the last decides.
         steps: Vec<Step>,
     },
-    /// A request that was handed out ahead of its turn is under way, in the place of one that has ended;
-    /// told before that end is.
+    /// A prefetched request has started in the slot of one that has ended. Reported before that end.
     Begun {
-        /// Of which failure.
+        /// The failure.
         seq: Seq,
-        /// Since when.
+        /// When its request started.
         at: AgentTime,
     },
-    /// Requests that were handed out ahead of their turn are not sent.
+    /// Prefetched requests were returned unsent.
     Unsent(Vec<Seq>),
     /// A probe has ended.
     Probed {
-        /// Of which upstream.
+        /// The upstream's index.
         upstream: usize,
-        /// How.
+        /// Its result.
         end: ProbeEnd,
-        /// The upstream's clock, where it told.
+        /// The upstream's clock, if the response carried it.
         date: Option<WallTime>,
     },
-    /// A login begins, or has ended: nothing else is sent to the upstream meanwhile.
+    /// A login has started or ended; nothing else is sent to the upstream meanwhile.
     LoggingIn {
-        /// To which upstream.
+        /// The upstream's index.
         upstream: usize,
-        /// Is it under way?
+        /// True at the start, false at the end.
         is: bool,
     },
-    /// The reader has found what a bulk operation means.
+    /// The reader has selected failures for a bulk operation.
     Selected {
-        /// For whom.
+        /// The client of the operation.
         client: ClientId,
-        /// The next numbers, fewer than asked for at the end; or why it could not.
+        /// The next numbers, fewer than requested at the end of the selection; or the reader's error.
         found: Result<Vec<Seq>, StoreError>,
     },
-    /// The reader has found how many counted tries live failures have on average.
+    /// The reader's mean of counted attempts over live failures.
     MeanRetries(f64),
-    /// The file was found damaged by somebody who only reads it.
+    /// A reader found the file damaged.
     Damaged(StoreError),
-    /// The free space of the file system.
+    /// The counts of the table differ from those of the agent's row.
+    Miscounted,
+    /// Free bytes of the file system.
     DiskFree(u64),
-    /// The size of SQLite's log.
+    /// Bytes of SQLite's WAL.
     LogSize(u64),
-    /// The kernel says that a link, an address or a route came or went.
+    /// The kernel reported that a link, an address or a route changed.
     LinkChanged,
     /// The wall clock made a step.
     ClockStepped,
-    /// What the last round answered is on its way to the clients.
+    /// Sockets whose files were deleted, so that clients cannot connect; empty if there are none.
+    Sockets(Vec<String>),
+    /// The replies of the last round have been handed to the clients' connections.
     Answered {
-        /// From the reading of the round's requests until then.
+        /// Time from the reading of the round's requests until then.
         took: Duration,
-        /// How many of the replies were which errors.
+        /// Number of error replies by code.
         rejected: BTreeMap<Code, u64>,
     },
-    /// The configuration's files were read, because a client or a signal asked for it.
+    /// The configuration files were read, because a client or a signal requested it.
     Reread {
-        /// Who waits for a reply.
+        /// The client that is waiting for a reply.
         asker: Option<Asker>,
-        /// What they say, or all that is wrong with them.
+        /// The configuration, or all its problems.
         found: Result<Box<Config>, Vec<Problem>>,
     },
-    /// No new work from now on.
+    /// Start no more work.
     Stop,
 }
 
-/// What is to be done.
+/// An action that the driver must perform.
 #[derive(Debug)]
 pub enum Effect {
     /// Send a reply line to a client.
     Reply {
-        /// To whom.
+        /// The client.
         client: ClientId,
-        /// With its end.
+        /// The line with its newline.
         line: Vec<u8>,
     },
-    /// Tell people of alerts.
-    Tell(Box<Telling>),
-    /// Have the reader answer.
-    Ask(Box<Inquiry>),
-    /// Send a request, or hold it ready ([`Dispatch::ahead`]).
+    /// Send notifications of alerts.
+    Tell(Box<Notification>),
+    /// Pass a query to the reader.
+    Ask(Box<ReaderRequest>),
+    /// Send a request, or prefetch it ([`Dispatch::ahead`]).
     Send(Box<Dispatch>),
-    /// Of the requests that are held ready for an upstream, send some now.
+    /// Send some of an upstream's prefetched requests now.
     Advance {
-        /// Which.
+        /// The upstream's index.
         upstream: usize,
-        /// At most so many.
+        /// Maximum number to send.
         most: usize,
     },
-    /// Give back the requests that are held ready for an upstream.
+    /// Return an upstream's prefetched requests.
     Recall {
-        /// Which.
+        /// The upstream's index.
         upstream: usize,
     },
-    /// Ask an upstream whether it is there.
+    /// Probe whether an upstream is reachable.
     Probe {
-        /// Which.
+        /// The upstream's index.
         upstream: usize,
     },
-    /// Read the configuration's files, and hand in what they say.
+    /// An operator resumed an upstream: retry a refused login without further delay.
+    LogInAgain {
+        /// The upstream's index.
+        upstream: usize,
+    },
+    /// Read the configuration files and report the result as [`Event::Reread`].
     Reread(Asker),
     /// Another configuration is in force.
     Reconfigured {
-        /// The whole of it.
+        /// The whole configuration.
         config: Box<Config>,
-        /// The upstreams whose senders are to be new: another configuration has this number.
+        /// Indices of the upstreams whose configuration has changed and whose senders must be replaced.
         renewed: Vec<usize>,
     },
 }
@@ -171,107 +180,111 @@ pub enum Effect {
 /// A client that waits for its reply beyond the round.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// Who.
+    /// The client.
     pub client: ClientId,
-    /// What comes back in the reply.
+    /// The request's reference, echoed in the reply.
     pub reference: Option<Box<RawValue>>,
 }
 
-/// A question for the reader.
+/// A query for the reader.
 #[derive(Clone, Debug)]
-pub struct Inquiry {
-    /// Who asks.
+pub struct ReaderRequest {
+    /// The client that receives the answer.
     pub client: ClientId,
-    /// What.
+    /// The query.
     pub question: question::Question,
-    /// How much it may see.
+    /// The fields that the client may see.
     pub view: View,
-    /// What comes back in the reply.
+    /// The request's reference, echoed in the reply.
     pub reference: Option<Box<RawValue>>,
-    /// What only the agent knows.
+    /// Facts that are only in the agent's memory.
     pub facts: Facts,
 }
 
 /// A request for a sender.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Of which failure.
+    /// The failure.
     pub seq: Seq,
-    /// To which upstream.
+    /// The upstream's index.
     pub upstream: usize,
-    /// It is not its turn yet: it is held ready, to go in the place of one that is accepted.
+    /// The request is prefetched: it may only start in the slot of an accepted one.
     pub ahead: bool,
-    /// What is asked first, when an earlier try may have arrived.
+    /// The query to send first if an earlier attempt may have arrived.
     pub verify: Option<Question>,
     /// The request.
     pub request: HttpRequest,
 }
 
-/// Has a failure arrived already?
+/// A query whether a failure has already arrived.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The request that asks.
+    /// The HTTP request of the query.
     pub request: HttpRequest,
-    /// It has, when this pointer of the answer leads to anything but null.
+    /// JSON pointer into the response; the failure has arrived if it leads to anything but null.
     pub found: String,
 }
 
 impl Question {
-    /// What the answer says. An answer that the upstream's rules or its adapter call a no is none.
+    /// Interprets the response. A response that the upstream's rules or its adapter classify as an error gives no
+    /// result, and neither does one that cannot be parsed.
     #[must_use]
     pub fn finding(&self, ending: &Ending, reading: &Reading) -> Finding {
-        let Ending::Answered(answer) = ending else { return Finding::NoWord };
-        let refuses = || reading.own_word(answer).is_some_and(|own| own.class != Class::Delivered);
-        let json = || serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
+        let Ending::Answered(answer) = ending else { return Finding::Inconclusive };
+        let body = Body::of(answer);
         match answer.status {
             404 => Finding::NotThere,
-            200..=299 if refuses() => Finding::NoWord,
-            200..=299 => match json() {
-                Some(json) if json.pointer(&self.found).is_some_and(|found| !found.is_null()) => Finding::There,
-                Some(_) => Finding::NotThere,
-                None => Finding::NoWord,
+            200..=299 if reading.hear(&body).word.is_some_and(|own| own.class != Class::Delivered) => {
+                Finding::Inconclusive
+            }
+            200..=299 => match body.json() {
+                Ok(json) if pointed(json, &self.found).iter().any(|found| !found.is_null()) => Finding::There,
+                Ok(_) => Finding::NotThere,
+                Err(_) => Finding::Inconclusive,
             },
-            _ => Finding::NoWord,
+            _ => Finding::Inconclusive,
         }
     }
 }
 
-/// What a question brought.
+/// The result of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It has arrived.
+    /// The failure has arrived.
     There,
-    /// It has not.
+    /// It has not arrived.
     NotThere,
-    /// It could not be asked.
-    NoWord,
+    /// The query failed or was inconclusive.
+    Inconclusive,
 }
 
-/// A part of a try.
+/// One step of an attempt.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What it was.
+    /// What the step did.
     pub kind: StepKind,
     /// How it ended.
     pub ending: Ending,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
 }
 
-/// What a step of a try was.
+/// The kind of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepKind {
-    /// The question whether it has arrived, and what that brought.
+    /// The query whether the failure has arrived, with its result.
     Verify(Finding),
     /// The failure's own request.
     Deliver,
 }
 
-/// May the client's next line be handed in?
+/// Whether the driver may hand in the client's next line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Yes.
     Go,
-    /// Not before this one has been answered, so that replies keep the order of their requests.
+    /// Yes, but the reply reads a whole row, so only few such requests belong into one round.
+    Look,
+    /// Not before this request is answered, so that replies keep the order of requests.
     Wait,
 }

@@ -1,24 +1,24 @@
-//! One failure that comes from elsewhere: a dead terminal's export, an archive, the server-side table.
+//! Import of one failure from elsewhere: a dead terminal's export, an archive, the server-side table.
 //!
-//! It keeps its id and its key, so whoever has seen a try of it before knows it again, and its counts
-//! and times. It gets a number of its own, and an upstream by the routes that hold here. Nobody knows
-//! whether a try of it has arrived, so it is treated like one whose last try was unsure.
+//! It keeps its id and its key, so that an upstream that has seen an earlier attempt recognises it, and its counts and
+//! times. It gets a number of its own, and an upstream by the local routes. Whether an earlier attempt has arrived is
+//! unknown, so it is treated as if its last attempt were unsure.
 //!
-//! **Twice is once.** One that is live here by its id or its key, or was delivered from here, is
-//! `present` and stays as it is. One that was discarded or cleaned comes back: that is what the archive
-//! is for. But a line of our own archive that the audit knows nothing of is *void*: the transaction that
-//! was to delete the failure failed, and what became of it later is not in that line. It is refused
-//! unless the person insists.
+//! **Importing twice has no effect.** A failure that is live here by its id or its key, or whose last life here ended with
+//! its delivery, is `present` and stays unchanged. One that was discarded or cleaned last is restored, even if it was
+//! delivered in an earlier life: that is the archive's purpose. Its attempts are counted on. But a
+//! line of our own archive without an audit row is *void*: the transaction that was to delete the failure was not
+//! committed, and the line does not show what became of it later. It is refused unless the operator forces it.
 
-use super::recording::digest;
+use super::recording::{digest, key_taken};
 use super::routing::{NO_ROUTE, Way};
-use super::{Agent, Peer, Pending, actor};
+use super::{Agent, Peer, Pending, actor, stored};
 use crate::config::upstream::Ordering;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment};
 use crate::record::Status;
 use crate::store::StoreError;
-use crate::store::failures::Placement;
+use crate::store::failures::InsertFields;
 use crate::store::importing::Past;
 use crate::store::keys::Digest;
 use crate::wire::fields::{Code, Rejection};
@@ -26,23 +26,25 @@ use crate::wire::import::{Import, Imported};
 use crate::wire::reply::{self, ImportReply};
 use serde_json::value::RawValue;
 
-/// What becomes of a row.
-enum Brought {
-    /// It is here now.
-    In(Seq),
-    /// It was here.
-    Present(Seq),
+/// The result for one row.
+enum ImportOutcome {
+    /// It was imported.
+    In(Seq, Status),
+    /// It is or was here; `None`: its number is no longer known.
+    Present(Option<Seq>),
+    /// It is finished at its origin.
+    Finished,
     Refused(Rejection),
 }
 
-/// What is to be done with its key.
+/// The state of the row's idempotency key.
 #[derive(Clone, Copy)]
-enum KeyIs {
-    /// It has none.
+enum KeyState {
+    /// The row has none.
     None,
-    /// It was not seen before.
+    /// It is new here.
     New,
-    /// What was recorded under it has been discarded or cleaned.
+    /// The failure recorded under it was discarded or cleaned.
     Free,
 }
 
@@ -58,32 +60,37 @@ impl Agent {
             Some(rejection) => Err(rejection),
             None => self.write(|agent| agent.bring_in(now, peer, import)),
         };
-        let (seq, result) = match done {
-            Ok(Brought::In(seq)) => (seq, "imported"),
-            Ok(Brought::Present(seq)) => (seq, "present"),
-            Ok(Brought::Refused(rejection)) | Err(rejection) => {
-                return Pending::Ready(reply::error(&rejection, reference));
-            }
+        let (placed, result) = match done {
+            Ok(ImportOutcome::In(seq, status)) => (Some((seq, Some(status))), "imported"),
+            Ok(ImportOutcome::Present(seq)) => (seq.map(|seq| (seq, None)), "present"),
+            Ok(ImportOutcome::Finished) => (None, "finished"),
+            Ok(ImportOutcome::Refused(rejection)) => return stored(reply::error(&rejection, reference), reference),
+            Err(rejection) => return Pending::Ready(reply::error(&rejection, reference)),
         };
-        let line = reply::ok(&ImportReply { id: import.row.id.as_str(), seq, result }, reference);
-        Pending::Stored { line, reference: reference.map(ToOwned::to_owned) }
+        let was = import.row.finished.as_deref();
+        let (seq, status) = (placed.map(|(seq, _)| seq), placed.and_then(|(_, status)| status).map(Status::as_str));
+        let line = reply::ok(&ImportReply { id: import.row.id.as_str(), seq, status, result, was }, reference);
+        stored(line, reference)
     }
 
-    fn bring_in(&mut self, now: Moment, peer: &Peer, import: &Import) -> Result<Brought, StoreError> {
+    fn bring_in(&mut self, now: Moment, peer: &Peer, import: &Import) -> Result<ImportOutcome, StoreError> {
         let row = &import.row;
+        if row.finished.is_some() {
+            return Ok(ImportOutcome::Finished);
+        }
         if let Some(live) = self.store.by_id(row.id.as_str())? {
-            return Ok(Brought::Present(live.seq));
+            return Ok(ImportOutcome::Present(Some(live.seq)));
         }
         if let Some(seq) = self.store.seq_of_delivered(&row.id)? {
-            return Ok(Brought::Present(seq));
+            return Ok(ImportOutcome::Present(Some(seq)));
         }
         let ours = row.terminal_id.as_ref() == Some(&self.terminal_id);
         if let (Some((how, at)), true, false) = (row.left, ours, import.force)
-            && !self.store.left_so(&row.id, how, at)?
+            && !self.store.has_removal_record(&row.id, how, at)?
         {
             let message = "this line of our own archive is void: the failure did not leave then, and may have been \
                 delivered since; look at its history, and take force to bring it back all the same";
-            return Ok(Brought::Refused(Rejection::new(Code::Conflict, message)));
+            return Ok(ImportOutcome::Refused(Rejection::new(Code::Conflict, message)));
         }
         let uid = row.source.0.unwrap_or(peer.uid);
         let digest = digest(&row.new);
@@ -91,39 +98,76 @@ impl Agent {
             Ok(key) => key,
             Err(brought) => return Ok(brought),
         };
-        if let Some(rejection) = self.lacks_quota()? {
-            return Ok(Brought::Refused(rejection));
+        if let Some(rejection) = self.sent_as_another(row, &digest)? {
+            return Ok(ImportOutcome::Refused(rejection));
         }
-        let seq = self.place(now, peer, uid, row)?;
+        if let Some(rejection) = self.check_quota()? {
+            return Ok(ImportOutcome::Refused(rejection));
+        }
+        let (seq, status) = self.place(now, peer, uid, import)?;
         match (&row.new.idempotency_key, key) {
-            (Some(given), KeyIs::New) => self.store.keep_key(uid, given, &row.id, &digest)?,
-            (Some(given), KeyIs::Free) => self.store.take_key_back(uid, given, &row.id, &digest)?,
+            (Some(given), KeyState::New) => self.store.keep_key(uid, given, &row.id, &digest)?,
+            (Some(given), KeyState::Free) => self.store.take_key_back(uid, given, &row.id, &digest)?,
             _ => {}
         }
-        self.watch.stir();
+        self.watch.imported();
         let by = actor(peer, &import.by);
         self.store.audit(now.wall, &by, "import", Some(&row.id), import.by.reason.as_deref())?;
-        Ok(Brought::In(seq))
+        Ok(ImportOutcome::In(seq, status))
     }
 
-    /// May it have its key here?
-    fn key_of(&self, uid: u32, row: &Imported, digest: &Digest) -> Result<Result<KeyIs, Brought>, StoreError> {
-        let Some(key) = &row.new.idempotency_key else { return Ok(Ok(KeyIs::None)) };
-        let Some(seen) = self.store.key_seen(uid, key)? else { return Ok(Ok(KeyIs::New)) };
+    /// Checks whether the row may have its key here.
+    fn key_of(&self, uid: u32, row: &Imported, digest: &Digest) -> Result<Result<KeyState, ImportOutcome>, StoreError> {
+        let Some(key) = &row.new.idempotency_key else { return Ok(Ok(KeyState::None)) };
+        let Some(seen) = self.store.key_seen(uid, key)? else { return Ok(Ok(KeyState::New)) };
         if seen.content != *digest {
             let message = format!("its idempotency_key was used here for other content, as failure {}", seen.failure);
             let rejection = Rejection::new(Code::Conflict, message).about("idempotency_key");
-            return Ok(Err(Brought::Refused(rejection)));
+            return Ok(Err(ImportOutcome::Refused(rejection)));
         }
-        let present = match seen.outcome.as_deref() {
-            Some("delivered") => self.store.seq_of_gone(&seen.failure)?,
-            Some(_) => None,
-            None => self.store.by_id(seen.failure.as_str())?.map(|live| live.seq),
-        };
-        Ok(present.map_or(Ok(KeyIs::Free), |seq| Err(Brought::Present(seq))))
+        Ok(match seen.outcome.as_deref() {
+            // The key may be kept longer than the attempts, which have the failure's number.
+            Some("delivered") => Err(ImportOutcome::Present(self.store.seq_from_history(&seen.failure)?)),
+            Some(_) => Ok(KeyState::Free),
+            None => match self.store.by_id(seen.failure.as_str())? {
+                Some(live) => Err(ImportOutcome::Present(Some(live.seq))),
+                None => Ok(KeyState::Free),
+            },
+        })
     }
 
-    fn place(&mut self, now: Moment, peer: &Peer, uid: u32, row: &Imported) -> Result<Seq, StoreError> {
+    /// Why a failure that comes with its key, or whose id is its key, may not be sent under that. It may have arrived
+    /// under it, so it cannot get another one.
+    pub(super) fn sent_as_another(&self, row: &Imported, digest: &Digest) -> Result<Option<Rejection>, StoreError> {
+        let (what, key) = match &row.new.idempotency_key {
+            Some(key) => ("its idempotency_key", key.as_ref()),
+            None => ("its id, which is its key,", row.id.as_str()),
+        };
+        let other = self.store.key_of_another(key, Some(digest), Some(&row.id))?;
+        Ok(other.map(|other| key_taken(what, &other)))
+    }
+
+    fn place(&mut self, now: Moment, peer: &Peer, uid: u32, import: &Import) -> Result<(Seq, Status), StoreError> {
+        let row = &import.row;
+        let (seq, status, recorded_at) = self.bring(now, peer, uid, row, (None, import.keep_age))?;
+        let earlier = self.store.attempts_of(&row.id)?;
+        if earlier > 0 {
+            self.store.give_attempts(seq, earlier, None)?;
+        }
+        self.watch.recorded(recorded_at, &row.new.entity_type, &row.new.entity_id);
+        Ok((seq, status))
+    }
+
+    /// Gives a failure with a past its place: under this number, or the next one. Its age may count on. When it was
+    /// recorded comes back too.
+    pub(super) fn bring(
+        &mut self,
+        now: Moment,
+        peer: &Peer,
+        uid: u32,
+        row: &Imported,
+        (number, keep_age): (Option<Seq>, bool),
+    ) -> Result<(Seq, Status, AgentTime), StoreError> {
         let way = self.way(&row.new.entity_type, &row.new.action);
         let used_up = row.retry_count >= self.config.retry.max_retries;
         let status = match (way, row.status) {
@@ -135,36 +179,40 @@ impl Agent {
         };
         let is_due = status == Status::Pending;
         let line = match way {
-            Way::To(index) => self.lines.get(index),
+            Way::To(index) => self.upstreams.get(index),
             Way::NoRoute | Way::NoUpstream => None,
         };
-        let placed = Placement {
+        let placed = InsertFields {
             id: &row.id,
             status,
             error_class: if way == Way::NoRoute { Some(NO_ROUTE) } else { row.error_class.as_deref() },
             unsure: true,
             free: line.is_some_and(|line| line.pace.ordering == Ordering::None),
+            strict: line.is_some_and(|line| line.pace.ordering == Ordering::Strict),
             upstream: line.map(|line| line.config.name.as_str()),
             due_at: is_due.then_some(now.agent),
             next_retry_at: is_due.then_some(now.wall),
             source: (uid, row.source.1.unwrap_or(peer.pid)),
             terminal_id: row.terminal_id.as_deref().unwrap_or(&self.terminal_id),
             store_id: if row.terminal_id.is_some() { row.store_id.as_deref() } else { self.store_id.as_deref() },
+            number,
         };
         let seq = self.store.insert(now, &row.new, &placed)?;
         self.counting.sampling.recorded(placed.upstream);
         let created_at = row.created_at.unwrap_or(now.wall);
         let age = now.wall.as_millis().saturating_sub(created_at.as_millis()).max(0);
-        self.store.give_past(
+        let recorded_at = AgentTime::from_millis(now.agent.as_millis().saturating_sub(age));
+        self.store.set_history(
             seq,
             &Past {
                 retry_count: row.retry_count,
                 last_retry_at: row.last_retry_at,
                 created_at,
                 updated_at: row.updated_at.unwrap_or(now.wall),
-                recorded_at: AgentTime::from_millis(now.agent.as_millis().saturating_sub(age)),
+                recorded_at,
+                imported_at: (!keep_age).then_some(now.agent),
             },
         )?;
-        Ok(seq)
+        Ok((seq, status, recorded_at))
     }
 }

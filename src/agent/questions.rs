@@ -1,65 +1,77 @@
-//! What is only read: from the agent's own knowledge, and from the reader's side of the store.
+//! Read-only queries, answered from the agent's memory and the reader's connection to the store.
 //!
-//! [`answer`] is the reader's whole work, a function of a connection, a question and the few facts
-//! that are not stored. The daemon's reader thread calls it, and so does a command when there is no
-//! daemon; so the two cannot differ.
+//! [`answer`] does all of the reader's work, as a function of a connection, a query and the few facts that are not
+//! stored. The daemon's reader thread and commands without a daemon both call it, so their answers cannot differ.
 
-use super::{Agent, Inquiry, Line, accounts, measuring};
+use super::{Agent, ReaderRequest, UpstreamEntry, accounts, counters, retry_columns};
 use crate::config::upstream::Ordering;
 use crate::figures::series::Kept;
 use crate::figures::{ByStatus, Known};
 use crate::ids::{FailureId, FailureName, Seq};
-use crate::moment::{AgentTime, Moment, WallTime};
+use crate::limits::quote;
+use crate::moment::{Moment, WallTime};
 use crate::policy::alert::{Alert, Kind};
 use crate::policy::upstream::Upstream;
 use crate::question::{Question, View};
 use crate::record::{Failure, Status, wire_time};
 use crate::store::StoreError;
 use crate::store::reader::Reader;
-use crate::store::rows::{Found, Looked};
+use crate::store::rows::{FailureDetail, Found};
+use crate::text::health as text;
 use crate::wire::alerts::AlertsReply;
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::reply::{
-    self, FailureView, Got, Health, Hello, Listed, MetricsReply, TypeCount, UnsentReply, UpstreamView,
+    self, FailureView, Got, Health, Hello, Listed, MetricsReply, RemovedView, RetryAfter, TypeCount, UnsentReply,
+    UpstreamView,
 };
 use crate::wire::request::{ADMIN_OPS, APP_OPS, Socket};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What only the agent knows: memory, not table.
+/// How long `health` lists undelivered failures that were removed.
+const REMOVED_TOLD: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Facts that are in the agent's memory and not in the table.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// When the question was asked, in agent time.
-    pub now: Option<AgentTime>,
-    /// Which failures are in flight.
+    /// When the query was made; `None` without a running agent.
+    pub now: Option<Moment>,
+    /// The same by the wall clock; set without an agent too.
+    pub wall: Option<WallTime>,
+    /// The failures in flight.
     pub in_flight: Vec<Seq>,
-    /// Of upstreams with strict order: the oldest live failure, which goes before all others.
+    /// For upstreams with strict order: the oldest live failure, which is sent before all others.
     pub fronts: BTreeMap<String, (Seq, FailureId)>,
-    /// Up to which number each upstream's failures need not wait for the line.
+    /// Per upstream, the number up to which failures need not wait for contact.
     pub contact: BTreeMap<String, i64>,
-    /// Where the upstreams stand.
+    /// The upstreams' states.
     pub upstreams: Vec<UpstreamView>,
-    /// When something was last accepted.
+    /// When an upstream last accepted a failure.
     pub last_delivery_at: Option<WallTime>,
     /// Free bytes of the file system.
     pub disk_free: Option<u64>,
-    /// What an upstream's clock says more than ours.
+    /// An upstream's clock minus ours, in milliseconds.
     pub clock_skew_ms: Option<i64>,
-    /// Why recording is refused at present.
+    /// Why recording is currently refused.
     pub refusing: Option<String>,
-    /// For the metrics alone; the other questions need none of it.
+    /// What keeps clients from connecting.
+    pub socket_trouble: Vec<String>,
+    /// A damaged database is being salvaged while recording continues.
+    pub not_back_yet: Option<String>,
+    /// Set for the metrics only.
     pub known: Option<Box<Known>>,
-    /// What people are told of.
+    /// The alerts on the board.
     pub alerts: Arc<Vec<Alert>>,
     /// Why a changed configuration is not in force.
     pub refused_reload: Option<String>,
-    /// For the series alone: when it was asked for, and what its table does not say yet.
+    /// Set for the series only: when it was queried, and the counts that the table lacks.
     pub series: Option<(Moment, Vec<Kept>)>,
 }
 
 impl Facts {
-    /// What can be told without a running agent.
+    /// The facts that are known without a running agent.
     pub fn without_agent(reader: &Reader, now: Moment) -> Result<Self, StoreError> {
         let stored = reader.upstreams()?;
         let last_delivery_at = stored.iter().filter_map(|(_, state)| state.last_delivery_at).max();
@@ -68,14 +80,15 @@ impl Facts {
             contact: stored.iter().map(|(name, state)| (name.clone(), state.contact_seq)).collect(),
             upstreams: stored.iter().map(|(name, state)| upstream_view(name, state, now)).collect(),
             last_delivery_at,
-            known: Some(Box::new(measuring::known_without_agent(now.agent, &stored))),
+            known: Some(Box::new(counters::known_without_agent(now.agent, &stored))),
             alerts: Arc::new(reader.alerts()?),
             series: Some((now, Vec::new())),
+            wall: Some(now.wall),
             ..Self::default()
         })
     }
 
-    /// The derived state of `spec/07`.
+    /// The state of a failure as clients see it, derived from its row and its upstream.
     pub(super) fn state(&self, failure: &Failure) -> &'static str {
         match failure.status {
             Status::Held => return "held",
@@ -89,7 +102,7 @@ impl Facts {
         };
         match (failure.due_at, self.now) {
             _ if self.in_flight.contains(&failure.seq) => "in_flight",
-            (Some(at), Some(now)) if at > now => "scheduled",
+            (Some(at), Some(now)) if at > now.agent => "scheduled",
             (None, _) if !line_there() => "scheduled",
             _ => "due",
         }
@@ -97,9 +110,15 @@ impl Facts {
 }
 
 impl Facts {
-    /// What has to leave before this one: the head of its order key, or the front of a strict order.
+    /// The failure that must be removed before this one: the head of its order key, or the front of a strict order.
     pub(super) fn blocked_by<'a>(&'a self, failure: &Failure, head: Option<&'a FailureId>) -> Option<&'a FailureId> {
         head.or_else(|| self.in_front_of(failure))
+    }
+
+    /// A `Retry-After` that the upstream set for this failure alone.
+    fn asked_to_wait(&self, failure: &Failure) -> Option<RetryAfter> {
+        let now = self.now.filter(|_| failure.status == Status::Pending)?;
+        RetryAfter::of(&retry_columns::retry_state(failure), failure.upstream.as_deref(), now)
     }
 
     fn in_front_of(&self, failure: &Failure) -> Option<&FailureId> {
@@ -134,9 +153,10 @@ impl Agent {
     }
 
     pub(super) fn facts(&self, now: Moment) -> Facts {
-        let states = || self.lines.iter().map(|line| (line.config.name.as_str(), &line.state));
+        let states = || self.upstreams.iter().map(|line| (line.config.name.as_str(), &line.state));
         Facts {
-            now: Some(now.agent),
+            now: Some(now),
+            wall: Some(now.wall),
             fronts: self.fronts(),
             in_flight: self.in_flight.keys().copied().collect(),
             contact: states().map(|(name, state)| (name.to_owned(), state.contact_seq)).collect(),
@@ -145,6 +165,8 @@ impl Agent {
             disk_free: self.disk_free,
             clock_skew_ms: states().find_map(|(_, state)| state.clock_skew_ms()),
             refusing: self.refusing().map(|rejection| rejection.message),
+            socket_trouble: self.socket_trouble.clone(),
+            not_back_yet: self.write_recovery.not_back_yet().map(|rejection| rejection.message),
             alerts: self.watch.shown(),
             known: None,
             series: None,
@@ -152,10 +174,10 @@ impl Agent {
         }
     }
 
-    /// A file that cannot be read is told of by the look-up that comes behind.
+    /// An unreadable file is reported by the query that follows.
     fn fronts(&self) -> BTreeMap<String, (Seq, FailureId)> {
-        let strict = self.lines.iter().filter(|line| line.pace.ordering == Ordering::Strict);
-        let front = |line: &Line| {
+        let strict = self.upstreams.iter().filter(|line| line.pace.ordering == Ordering::Strict);
+        let front = |line: &UpstreamEntry| {
             let front = self.store.front(&line.config.name, line.front).ok()??;
             Some((line.config.name.clone(), (front.seq, front.id)))
         };
@@ -168,13 +190,13 @@ impl Agent {
         Facts { known, series, ..self.facts(now) }
     }
 
-    /// `get`, on the loop's own connection: one look-up.
+    /// `get`, as one lookup on the loop's own connection.
     pub(super) fn get(
         &self,
         now: Moment,
         name: &FailureName,
         view: View,
-        found: Result<Found, StoreError>,
+        found: Result<Found<Box<FailureDetail>>, StoreError>,
         reference: Option<&RawValue>,
     ) -> Vec<u8> {
         got(&self.facts(now), view, name, found, reference)
@@ -186,7 +208,7 @@ fn got(
     facts: &Facts,
     view: View,
     name: &FailureName,
-    found: Result<Found, StoreError>,
+    found: Result<Found<Box<FailureDetail>>, StoreError>,
     reference: Option<&RawValue>,
 ) -> Vec<u8> {
     let looked = match found_one(name, found) {
@@ -199,6 +221,7 @@ fn got(
         facts.blocked_by(&looked.failure, looked.head.as_ref()),
         view,
     );
+    shown.retry_after = facts.asked_to_wait(&looked.failure);
     if view == View::Admin {
         shown = shown.with_payload(&looked.failure);
         shown.response = Some(looked.response.as_deref());
@@ -206,11 +229,14 @@ fn got(
     reply::ok(&Got { failure: shown }, reference)
 }
 
-/// The one failure that a name means, or why it means none.
-pub(super) fn found_one(name: &FailureName, found: Result<Found, StoreError>) -> Result<Looked, Rejection> {
+/// The failure that a name identifies, or why it identifies none.
+pub(super) fn found_one<T>(name: &FailureName, found: Result<Found<T>, StoreError>) -> Result<T, Rejection> {
     match found {
-        Ok(Found::One(looked)) => Ok(*looked),
-        Ok(Found::Nothing) => Err(Rejection::new(Code::NotFound, format!("no live failure {name}")).about("id")),
+        Ok(Found::One(one)) => Ok(one),
+        Ok(Found::Nothing) => {
+            let message = format!("no live failure {}", quote(&name.to_string()));
+            Err(Rejection::new(Code::NotFound, message).about("id"))
+        }
         Ok(Found::Several(ids)) => Err(several(name, &ids)),
         Err(error) => Err(super::rejection_of(&error)),
     }
@@ -218,27 +244,28 @@ pub(super) fn found_one(name: &FailureName, found: Result<Found, StoreError>) ->
 
 pub(super) fn several(name: &FailureName, ids: &[FailureId]) -> Rejection {
     let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    Rejection::field("id", format!("{name} is the beginning of several ids: {list}"))
+    Rejection::field("id", format!("{} is the beginning of several ids: {list}", quote(&name.to_string())))
 }
 
-/// What the reader found.
+/// The reader's answer.
 #[derive(Debug)]
 pub enum Answer {
     /// The client's reply.
     Line(Vec<u8>),
     /// The next numbers of a bulk operation.
     Selected(Result<Vec<Seq>, StoreError>),
-    /// How many counted tries live failures have on average.
+    /// The mean of counted attempts over live failures.
     MeanRetries(f64),
-    /// The client's reply, and why the file must be opened anew.
+    /// The client's reply, and the damage for which the file must be reopened.
     Damaged(Vec<u8>, StoreError),
 }
 
-/// Answers a question.
+/// Answers a query.
 #[must_use]
-pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
+pub fn answer(reader: &Reader, inquiry: &ReaderRequest) -> Answer {
     let reference = inquiry.reference.as_deref();
     let line = match &inquiry.question {
+        Question::Rest(seqs) => return Answer::Selected(Ok(seqs.clone())),
         Question::Select { filter, after, limit } => {
             return Answer::Selected(reader.select(filter, *after, *limit));
         }
@@ -251,17 +278,18 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
                 .iter()
                 .map(|(failure, head)| {
                     let blocked_by = inquiry.facts.blocked_by(failure, head.as_ref());
-                    let shown = FailureView::new(failure, inquiry.facts.state(failure), blocked_by, inquiry.view);
+                    let mut shown = FailureView::new(failure, inquiry.facts.state(failure), blocked_by, inquiry.view);
+                    shown.retry_after = inquiry.facts.asked_to_wait(failure);
                     if query.payload { shown.with_payload(failure) } else { shown }
                 })
                 .collect();
-            reply::ok(&Listed { failures, total: page.total, next: page.next.map(|seq| seq.to_string()) }, reference)
+            reply::ok(&Listed { failures, total: page.total, next: page.next.map(|next| next.to_string()) }, reference)
         }),
         Question::Get(name) => {
             reader.look(name).map(|found| got(&inquiry.facts, inquiry.view, name, Ok(found), reference))
         }
         Question::Unsent => reader.unsent().map(|unsent| {
-            let all: u64 = unsent.by_type.iter().map(|(_, count)| count).sum();
+            let all = unsent.of_others + unsent.by_type.iter().map(|(_, count)| count).sum::<u64>();
             let fields = UnsentReply {
                 unsent: all,
                 on_their_way: all.saturating_sub(unsent.needs_person),
@@ -276,14 +304,16 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
             reply::ok(&fields, reference)
         }),
         Question::Metrics => {
-            measuring::text(reader, &inquiry.facts).map(|text| reply::ok(&MetricsReply { text }, reference))
+            counters::text(reader, &inquiry.facts).map(|text| reply::ok(&MetricsReply { text }, reference))
         }
         Question::Alerts => Ok(reply::ok(&AlertsReply::of(&inquiry.facts.alerts), reference)),
         Question::MeanRetries => match reader.mean_retries() {
             Ok(mean) => return Answer::MeanRetries(mean),
             Err(error) => Err(error),
         },
-        Question::Health => health(reader, &inquiry.facts).map(|fields| reply::ok(&fields, reference)),
+        Question::Health => {
+            health(reader, &inquiry.facts, inquiry.facts.wall).map(|fields| reply::ok(&fields, reference))
+        }
         Question::History(query) => accounts::history(reader, query, reference),
         Question::Digest(since) => reader.digest(*since).map(|fields| reply::ok(&fields, reference)),
         Question::Series(span) => {
@@ -293,22 +323,35 @@ pub fn answer(reader: &Reader, inquiry: &Inquiry) -> Answer {
             reader.statistics(*since).map(|found| reply::ok(&accounts::statistics(found), reference))
         }
     };
+    told(reader, line, reference)
+}
+
+/// The client's reply, with damage reported to the agent.
+fn told(reader: &Reader, line: Result<Vec<u8>, StoreError>, reference: Option<&RawValue>) -> Answer {
     let rejected = |error| reply::error(&super::rejection_of(error), reference);
     match line {
-        Ok(line) => Answer::Line(line),
+        Ok(line) => match reader.odd_rows() {
+            Some(odd) => Answer::Damaged(line, odd),
+            None => Answer::Line(line),
+        },
+        Err(StoreError::Odd { why, .. }) => {
+            let error = reader.odd_rows().unwrap_or(StoreError::Odd { why, failures: Vec::new() });
+            Answer::Damaged(rejected(&error), error)
+        }
         Err(error @ StoreError::Damaged(_)) => Answer::Damaged(rejected(&error), error),
         Err(error) => Answer::Line(rejected(&error)),
     }
 }
 
-fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
+fn health(reader: &Reader, facts: &Facts, now: Option<WallTime>) -> Result<Health, StoreError> {
     let ByStatus { pending, critical, held } = reader.counts()?;
     let mut reasons = Vec::new();
     if critical > 0 {
-        reasons.push(format!("{critical} {} a person", if critical == 1 { "needs" } else { "need" }));
+        reasons.push(text::needs_a_person(critical));
     }
-    reasons.extend(facts.refusing.clone());
-    // Those that need a person stand there already, as they are now.
+    reasons.extend(facts.socket_trouble.iter().cloned());
+    reasons.extend(facts.refusing.iter().chain(&facts.not_back_yet).cloned());
+    // Critical failures were counted above, from the current table.
     let told = |alert: &&Alert| alert.active && alert.kind != Kind::CriticalFailures;
     let alerts = |grave: bool| facts.alerts.iter().filter(told).filter(move |alert| alert.kind.is_grave() == grave);
     let words = |alert: &Alert| format!("{}: {}", alert.kind.as_str(), alert.message);
@@ -317,11 +360,11 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
     reasons.extend(alerts(false).map(words));
     let lost = |alert: &&Alert| matches!(alert.kind, Kind::DatabaseCorrupt | Kind::DatabaseReplaced);
     if held > 0 {
-        reasons.push(format!("{held} held"));
+        reasons.push(text::held(held));
     }
     reasons.extend(facts.refused_reload.clone());
     let shut = |upstream: &&UpstreamView| matches!(upstream.state, "paused" | "offline" | "blocked" | "failing");
-    reasons.extend(facts.upstreams.iter().filter(shut).map(|upstream| format!("{} {}", upstream.name, upstream.state)));
+    reasons.extend(facts.upstreams.iter().filter(shut).map(|upstream| text::upstream(upstream.state, &upstream.name)));
     let state = match (grave, reasons.is_empty()) {
         (true, _) => "critical",
         (false, false) => "degraded",
@@ -341,5 +384,13 @@ fn health(reader: &Reader, facts: &Facts) -> Result<Health, StoreError> {
         disk_free_bytes: facts.disk_free,
         clock_skew_ms: facts.clock_skew_ms,
         lost: Some(alerts(true).filter(lost).map(|alert| alert.amount).sum()).filter(|lost| *lost > 0),
+        removed: match now {
+            Some(now) => reader.removed(now.before(REMOVED_TOLD))?.map(|removed| RemovedView {
+                count: removed.count,
+                first_at: wire_time(&removed.first_at),
+                last_at: wire_time(&removed.last_at),
+            }),
+            None => None,
+        },
     })
 }

@@ -1,63 +1,71 @@
-//! A changed configuration is taken over without a restart (`reload`, SIGHUP).
+//! Applies a changed configuration without a restart (`reload`, SIGHUP).
 //!
 //! ```text
 //! asked ─→ Reread ─→ the driver reads the files ─→ wrong: refused, the old one stays, `health` says so
 //!                                                └→ right: requests that it concerns end ─→ in force
 //! ```
 //!
-//! Upstreams, routes, retry, retention, alerts and the heartbeat change; the other sections hold as
-//! they were at the start, and the reply names them under `needs_restart`.
+//! Upstreams, routes, retry, retention, alerts and the heartbeat change; the other sections keep their values from the
+//! start, and the reply names them under `needs_restart`.
 //!
-//! **One try, one configuration.** An upstream whose configuration changes sends nothing more until
-//! its requests in flight have ended, judged and on disk, which takes their time-out at most. When
-//! routes change, or the list of upstreams, all of them do so; else the others go on undisturbed.
-//! Then the whole changes between two rounds, at once. So a try is always judged by what it was sent
-//! under, no request is under way twice, and whoever gets the reply knows that the next request goes
-//! by the new configuration. The key of a failure is its own and survives every change (I4).
+//! **One attempt, one configuration.** An upstream whose configuration changes sends nothing more until its requests in
+//! flight have ended, judged and on disk, which takes their time-out at most. When routes change, or the list of
+//! upstreams, this applies to all upstreams; otherwise the others continue undisturbed. Then the whole configuration
+//! changes at once, between two rounds. So an attempt is always judged by the configuration that it was sent under, no
+//! request is in flight twice, and after the reply the next request uses the new configuration. The key of a failure
+//! survives every change.
 //!
-//! **Where failures go** is then asked anew as at a start ([`Upkeep::Rehome`]), and nothing is sent
-//! before all have their place: a failure stays with its upstream while that is configured and has a
-//! route for it, because it may have arrived there; one whose upstream has gone or got another name
-//! goes by the first route that takes it; one that none takes is critical with `no_route`; one that
-//! was, and has a route now, is pending and due. Without any upstream all stay where they are.
+//! **Routing** is then repeated as at a start ([`MaintenanceJob::Rehome`]), and nothing is sent before it is complete. A
+//! failure stays with its upstream while that is configured and has a route for it, because it may have arrived there.
+//! If its upstream was removed or renamed, the failure goes by the first route that matches. Without a match it becomes
+//! critical with `no_route`; if it was that and has a route now, it becomes pending and due. Without any upstream all
+//! stay where they are.
 //!
-//! **Order** is held by the heads, which the same work marks anew where `ordering` has changed. The
-//! numbers stay, so what was recorded first still goes first.
+//! **Order** depends on the heads, which the same work marks again where `ordering` has changed. Numbers do not change,
+//! so failures are still sent in the order of recording.
 //!
-//! **A changed upstream** keeps its name's state: paused stays paused, counts stay, and a
-//! `Retry-After` holds. It is met as at a start, with a probe at once, and when it is blocked or
-//! failing the next canary comes soon: perhaps that was mended. Its sender's threads, connections
-//! and sessions are new. An upstream with another name is another upstream.
+//! **A changed upstream** keeps the state stored under its name: paused stays paused, counts stay, and a `Retry-After`
+//! holds. It is contacted as at a start, with a probe at once, and if it is blocked or failing the next canary comes
+//! soon, because the cause may have been fixed. (The same applies to an unchanged upstream, because a file that its
+//! configuration names may have changed.) Its sender's threads, connections and sessions are replaced. An upstream with
+//! another name is another upstream.
 //!
-//! A new `retry` counts from the next outcome on: waits that run go on, and what is critical stays so.
+//! A new `retry` counts from the next outcome on: current delays continue, and critical failures stay critical.
 //!
-//! Nothing of this is stored by itself. After a crash in the middle, the start finds that places and
-//! configuration differ, and does the rest.
+//! No progress of a reload is stored. After a crash in the middle, the start finds that routing and configuration
+//! differ, and completes the work.
 
 use super::events::Asker;
-use super::upkeep::Upkeep;
-use super::{Agent, Effect, Line, Peer, Pending, actor};
+use super::maintenance::MaintenanceJob;
+use super::{Agent, Effect, Peer, Pending, UpstreamEntry, actor};
 use crate::config::problem::Problem;
 use crate::config::{Config, Upstream as UpstreamConfig};
 use crate::ids::Seq;
 use crate::moment::Moment;
 use crate::store::StoreError;
+use crate::text::health as text;
 use crate::wire::fields::{Code, Rejection};
-use crate::wire::operation::Signature;
+use crate::wire::operation::RequestedBy;
 use crate::wire::reply::{self, Reloaded};
 use serde_json::value::RawValue;
 
-/// A right configuration that waits for requests in flight.
+/// A valid configuration that waits for requests in flight.
 #[derive(Debug)]
 pub(super) struct Reload {
     config: Box<Config>,
-    /// Who is told when it is in force.
+    /// The clients that get a reply when it is in force.
     askers: Vec<Asker>,
 }
 
 impl Agent {
-    /// `reload`: who asked for it goes into the audit, then the driver reads the files.
-    pub(super) fn reload(&mut self, now: Moment, peer: &Peer, by: &Signature, reference: Option<&RawValue>) -> Pending {
+    /// `reload`: audits the request, then has the driver read the files.
+    pub(super) fn reload(
+        &mut self,
+        now: Moment,
+        peer: &Peer,
+        by: &RequestedBy,
+        reference: Option<&RawValue>,
+    ) -> Pending {
         let actor = actor(peer, by);
         let written = self.write(|agent| agent.store.audit(now.wall, &actor, "reload", None, by.reason.as_deref()));
         match written {
@@ -66,24 +74,22 @@ impl Agent {
         }
     }
 
-    /// The files were read.
+    /// Takes the result of reading the files.
     pub(super) fn reread(&mut self, asker: Option<Asker>, found: Result<Box<Config>, Vec<Problem>>) {
         match found {
             Ok(config) => {
                 self.refused_reload = None;
-                // One that still waits is overtaken; who asked for it learns what came instead.
+                // A reload that still waits is replaced; its clients get the new one's reply.
                 let before = self.reload.take().map(|reload| reload.askers).unwrap_or_default();
                 let askers = before.into_iter().chain(asker).collect();
                 self.reload = Some(Reload { config, askers });
             }
             Err(problems) => {
-                // Places only: the lines themselves may hold what belongs into no log.
+                // Places only, because the lines themselves may contain secrets.
                 let places: Vec<&str> = problems.iter().map(|problem| problem.place.as_str()).collect();
                 let places = places.join(", ");
                 log::error!("event=reload_refused errors={} places={places:?}", problems.len());
-                self.refused_reload = Some(format!(
-                    "the changed configuration is wrong ({places}) and the old one in force; see: resyncd config check"
-                ));
+                self.refused_reload = Some(text::old_configuration(&places));
                 if let Some(Asker { client, reference }) = asker {
                     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
                     let rejection = Rejection::new(Code::BadRequest, all.join("\n"));
@@ -93,7 +99,7 @@ impl Agent {
         }
     }
 
-    /// Does this upstream send nothing because a changed configuration waits for it?
+    /// Returns whether this upstream sends nothing because a changed configuration waits for it.
     pub(super) fn yields(&self, upstream: usize) -> bool {
         let Some(Reload { config, .. }) = &self.reload else { return false };
         let names = |upstream: &UpstreamConfig| upstream.name.clone();
@@ -102,10 +108,10 @@ impl Agent {
     }
 
     fn is_renewed(&self, upstream: usize, config: &Config) -> bool {
-        self.lines.get(upstream).map(|line| &line.config) != config.upstreams.get(upstream)
+        self.upstreams.get(upstream).map(|line| &line.config) != config.upstreams.get(upstream)
     }
 
-    /// The changed configuration comes into force, when nothing that it concerns is under way.
+    /// Puts the changed configuration in force once no request that it affects is in flight.
     pub(super) fn take_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.stopping {
             let askers = self.reload.take().map(|reload| reload.askers).unwrap_or_default();
@@ -115,7 +121,7 @@ impl Agent {
                 line: reply::error(&rejection, reference.as_deref()),
             }));
         }
-        if self.reload.is_none() || self.settle.refusal().is_some() || !self.unsettled.is_empty() {
+        if self.reload.is_none() || self.write_recovery.refusal().is_some() || !self.unwritten_outcomes.is_empty() {
             return;
         }
         if self.in_flight.values().any(|flight| self.yields(flight.upstream)) {
@@ -123,7 +129,7 @@ impl Agent {
         }
         let Some(reload) = self.reload.take() else { return };
         let told = differences(&self.config, &reload.config);
-        match self.put_in_force(now, &reload.config) {
+        match self.activate(now, &reload.config) {
             Ok(renewed) => {
                 log::info!("event=reloaded changed={:?}", told.changed.join(" "));
                 if !told.needs_restart.is_empty() {
@@ -136,25 +142,30 @@ impl Agent {
             }
             Err(error) => {
                 log::error!("event=reload_delayed error={:?}", error.to_string());
-                self.settle.failed(now.agent, &error);
+                self.write_recovery.failed(now.agent, &error);
                 self.reload = Some(reload);
             }
         }
     }
 
-    /// Everything at once; which upstreams' senders are to be new. Changes nothing when it fails.
-    fn put_in_force(&mut self, now: Moment, config: &Config) -> Result<Vec<usize>, StoreError> {
+    /// Replaces everything at once; returns the upstreams whose senders must be replaced. Changes nothing on an error.
+    fn activate(&mut self, now: Moment, config: &Config) -> Result<Vec<usize>, StoreError> {
         let renewed: Vec<usize> =
             (0..config.upstreams.len()).filter(|&upstream| self.is_renewed(upstream, config)).collect();
         let mut fresh = Vec::new();
         for &upstream in &renewed {
             fresh.push(self.renewed_line(now, &config.upstreams[upstream])?);
         }
-        let mut before: Vec<Option<Line>> = std::mem::take(&mut self.lines).into_iter().map(Some).collect();
+        let mut before: Vec<Option<UpstreamEntry>> =
+            std::mem::take(&mut self.upstreams).into_iter().map(Some).collect();
         let mut fresh = fresh.into_iter();
         for upstream in 0..config.upstreams.len() {
             let kept = before.get_mut(upstream).and_then(Option::take).filter(|_| !renewed.contains(&upstream));
-            self.lines.extend(kept.or_else(|| fresh.next()));
+            self.upstreams.extend(kept.or_else(|| fresh.next()));
+        }
+        for upstream in (0..self.upstreams.len()).filter(|upstream| !renewed.contains(upstream)) {
+            // A file that its configuration names may have changed.
+            self.upstreams[upstream].state.changed(now, &mut self.random);
         }
         self.config = Config {
             agent: self.config.agent.clone(),
@@ -166,31 +177,31 @@ impl Agent {
         self.alert_rules_are(now, &config.alerts, &config.heartbeat);
         let moved = self.moves();
         self.upkeep.clear();
-        self.forget_front();
+        self.reset_strict_head();
         if let Err(error) = self.plan_upkeep() {
-            // It could not be asked whether anything has to move; then everything is looked at.
-            self.settle.met(now.agent, &error);
-            self.upkeep.push_back(Upkeep::Rehome { after: Seq(0) });
-        } else if moved && !self.moves() && !self.lines.is_empty() {
-            self.upkeep.push_back(Upkeep::Rehome { after: Seq(0) });
+            // Whether routing has changed is unknown, so all failures are routed again.
+            self.write_recovery.met(now.agent, &error);
+            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
+        } else if moved && !self.moves() && !self.upstreams.is_empty() {
+            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
         }
         Ok(renewed)
     }
 
-    /// A line whose configuration is new, standing where its name stood.
-    fn renewed_line(&mut self, now: Moment, config: &UpstreamConfig) -> Result<Line, StoreError> {
-        let known = self.lines.iter().find(|line| line.config.name == config.name).map(|line| line.state.clone());
+    /// An upstream's entry with its new configuration and the state stored under its name.
+    fn renewed_line(&mut self, now: Moment, config: &UpstreamConfig) -> Result<UpstreamEntry, StoreError> {
+        let known = self.upstreams.iter().find(|line| line.config.name == config.name).map(|line| line.state.clone());
         let known = match known {
             None => self.store.upstream(&config.name)?,
             known => known,
         };
-        let mut line = Line::new(config, known, now);
+        let mut line = UpstreamEntry::new(config, known, now);
         line.state.changed(now, &mut self.random);
         Ok(line)
     }
 }
 
-/// What a changed configuration changes, and what of it only a restart will.
+/// The sections that a changed configuration changes, and those that need a restart.
 fn differences(old: &Config, new: &Config) -> Reloaded {
     let mut changed = Vec::new();
     let of = |config: &Config, name: &str| config.upstreams.iter().find(|upstream| upstream.name == name).cloned();

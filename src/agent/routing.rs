@@ -1,38 +1,37 @@
-//! Which upstream a failure goes to, and by which route. Chosen when it is recorded, and stored; a
-//! changed configuration chooses again.
+//! Chooses a failure's upstream and route. The choice is made when the failure is recorded, and stored; a changed
+//! configuration repeats it.
 
 use super::Agent;
 use crate::config::{Config, Route, route};
 use crate::record::Failure;
 
-/// Where a failure goes.
+/// The result of routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// To this upstream.
+    /// Use this upstream.
     To(usize),
-    /// There are routes, and none is for it: a person has to act.
+    /// Routes exist and none matches: an operator has to act.
     NoRoute,
-    /// There is no upstream yet: it waits for one.
+    /// No upstream is configured yet: the failure waits for one.
     NoUpstream,
 }
 
-/// The class of a failure without a route (`spec/07`).
-pub(super) const NO_ROUTE: &str = "no_route";
+pub(super) use crate::store::failures::NO_ROUTE;
 
 impl Agent {
     pub(super) fn way(&self, entity_type: &str, action: &str) -> Way {
-        if self.lines.is_empty() {
+        if self.upstreams.is_empty() {
             return Way::NoUpstream;
         }
         if self.config.routes.is_empty() {
             return Way::To(0);
         }
         let route = route::first(&self.config.routes, entity_type, action);
-        let line = route.and_then(|route| self.lines.iter().position(|line| line.config.name == route.upstream));
+        let line = route.and_then(|route| self.upstreams.iter().position(|line| line.config.name == route.upstream));
         line.map_or(Way::NoRoute, Way::To)
     }
 
-    /// What the choice of an upstream follows from, in one text.
+    /// The configuration that routing depends on, as one text.
     pub(super) fn routes_word(&self) -> String {
         let any = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
         let word = |route: &Route| format!("{} {} {}", any(&route.entity_type), any(&route.action), route.upstream);

@@ -1,11 +1,12 @@
-//! `alerts`: what is wrong now, and what was of late.
+//! `alerts`: active alerts and recent ones.
 
 use super::Failure;
 use super::args::Global;
-use super::render::{Tone, ago, harmless};
+use super::render::{Tone, ago, sanitize};
 use super::session::Session;
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::text::{alert_list as words, moments};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -20,7 +21,7 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     }
     let active = alerts.iter().filter(|alert| alert["active"] == true).count();
     if active == 0 {
-        let text = if alerts.is_empty() { "No alerts, now or in the last 24 hours." } else { "No alert is active." };
+        let text = if alerts.is_empty() { words::none_at_all() } else { words::none_active() };
         writeln!(out, "{}", session.screen.paint(Tone::Good, text))?;
     }
     if alerts.is_empty() {
@@ -28,18 +29,15 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     }
     let now = wall();
     let rows: Vec<Vec<String>> = alerts.iter().map(|alert| row(alert, now)).collect();
-    session.screen.table(&mut out, &["ALERT", "OF", "STATE", "WHAT"], &rows)?;
+    session.screen.table(&mut out, &words::headings(), &rows)?;
     Ok(())
 }
 
 fn row(alert: &Value, now: WallTime) -> Vec<String> {
-    let text = |name: &str| harmless(alert[name].as_str().unwrap_or_default());
+    let text = |name: &str| sanitize(alert[name].as_str().unwrap_or_default());
     let time = |name: &str| alert[name].as_str().and_then(WallTime::parse).map(|at| ago(at, now)).unwrap_or_default();
-    let state = if alert["active"] == true {
-        format!("since {}", time("since"))
-    } else {
-        format!("ended {}", time("cleared_at"))
-    };
-    let subject = if alert["subject"].is_null() { "this terminal".to_owned() } else { text("subject") };
+    let state =
+        if alert["active"] == true { moments::since(&time("since")) } else { words::ended(&time("cleared_at")) };
+    let subject = if alert["subject"].is_null() { words::this_terminal().to_owned() } else { text("subject") };
     vec![text("kind"), subject, state, text("message")]
 }

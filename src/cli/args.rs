@@ -1,4 +1,4 @@
-//! The command line as it is typed. What it means is in the commands.
+//! Defines the command line as typed. The commands interpret it.
 
 use super::backup::BackupArgs;
 use super::check::CheckArgs;
@@ -8,25 +8,29 @@ use super::discard::DiscardArgs;
 use super::edit::EditArgs;
 use super::export::ExportArgs;
 use super::history::HistoryArgs;
+use super::payload::PayloadType;
 use super::reload::ReloadArgs;
 use super::statistics::StatsArgs;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::text::Language;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Keeps failed synchronisations on disk and delivers them when the line is back.
+/// Stores failed synchronisations and delivers them once the server is reachable again.
 #[derive(Debug, Parser)]
 #[command(name = "resyncd", version, about, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
-    /// What holds for every command.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// Without one, the status in three lines.
+    /// Without a command, the status is shown in three lines.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The same with one command, and no help of its own.
+/// The command line with one command, and no help of its own.
 #[derive(Debug, Parser)]
 #[command(name = "resyncd", disable_help_subcommand = true, disable_help_flag = true)]
 struct Daemon {
@@ -42,23 +46,52 @@ enum Only {
 }
 
 impl Cli {
-    /// What was typed. A start of the daemon is read without a description of thirty other commands, which
-    /// would be touched for nothing and stay in its memory; the whole one decides where that does not do.
+    /// Parses the command line. For `run` it uses a definition without the thirty other commands, so that their
+    /// descriptions do not stay in the daemon's memory; if that does not suffice, the complete definition decides.
     pub fn read(typed: &[OsString]) -> Result<Self, clap::Error> {
         if typed.iter().any(|word| word == "run")
             && let Ok(Daemon { global, command: Only::Run(run) }) = Daemon::try_parse_from(typed)
         {
             return Ok(Self { global, command: Some(Command::Run(run)) });
         }
-        Self::try_parse_from(typed)
+        let matches = grouped_help().try_get_matches_from(typed)?;
+        Self::from_arg_matches(&matches)
     }
+}
+
+/// The commands as `--help` lists them: inspection first, then repair.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Look", &["status", "top", "list", "critical", "show", "history", "stats", "alerts", "report"]),
+    ("Repair", &["retry", "edit", "hold", "release", "discard", "replay"]),
+    ("Operate", &["check", "doctor", "pause", "resume", "flush", "reload", "cleanup", "metrics"]),
+    ("Move", &["record", "export", "import", "backup"]),
+    ("Set up", &["run", "demo", "try", "config", "completions", "man"]),
+];
+
+/// The command line with its commands in groups; clap itself lists them in one column.
+fn grouped_help() -> clap::Command {
+    let command = Cli::command();
+    let mut groups = String::new();
+    for (title, names) in GROUPS {
+        let _ = writeln!(groups, "{title}:");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let _ = writeln!(groups, "  {name:<12} {}", about.map(ToString::to_string).unwrap_or_default());
+        }
+        groups.push('\n');
+    }
+    let start = "Start with: resyncd, resyncd list, resyncd show NUMBER, resyncd doctor";
+    command.mut_subcommands(|subcommand| subcommand.hide(true)).help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}\n\n{start}"
+    ))
 }
 
 /// Options of every command.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Configuration file [default: /etc/resyncd/resyncd.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "RESYNCD_CONFIG")]
+    /// Configuration file [/etc/resyncd/resyncd.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "RESYNCD_CONFIG", hide_env = true)]
     pub config: Option<PathBuf>,
     /// The agent's socket for applications
     #[arg(long, global = true, value_name = "PATH")]
@@ -66,26 +99,41 @@ pub struct Global {
     /// The agent's socket for root and its own user
     #[arg(long, global = true, value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
-    /// One JSON object a line, with the protocol's names
+    /// Print one JSON object per line
     #[arg(long, global = true)]
     pub json: bool,
-    /// Only answers and errors
+    /// Suppress progress output
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub color: ColorWhen,
+    /// Language: en or es [default: the locale's]
+    #[arg(long, global = true, value_name = "LANG", value_parser = languages(), hide_possible_values = true)]
+    pub lang: Option<Language>,
+}
+
+fn languages() -> impl TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(Language::NAMED.map(|(name, _)| name))
+        .map(|name| Language::parse(&name).expect("only known names are accepted"))
 }
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
-    /// On a terminal, unless `NO_COLOR` is set.
+    // On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Always.
+    // Always.
     Always,
-    /// Never.
+    // Never.
     Never,
 }
 
@@ -94,58 +142,60 @@ pub enum ColorWhen {
 pub enum Command {
     /// Run the agent, in the foreground
     Run(RunArgs),
-    /// Show the whole story in a temporary directory, in about 15 seconds
+    /// Run a self-contained demo in a temporary directory (about 15 s)
     Demo(DemoArgs),
-    /// Record a failure, or `-`: requests as JSON lines from standard input
+    /// Record a failure, or `-`: JSON lines from standard input
     Record(RecordArgs),
-    /// Show what would be sent for a failure, and with --send how the answer is understood
+    /// Show the request that would be sent; --send: and its result
     Try(TryArgs),
-    /// What is waiting, what is stuck, what to do next
+    /// Show what is waiting, what is stuck and what to do next
     Status,
-    /// The same as a live screen, with the failures; shows one, sends it again, holds it
+    /// Watch status and failures live
     Top,
-    /// How it stands and what happened in a month, as one page for a ticket
+    /// Write a one-page report of the last month
     Report(super::report::ReportArgs),
-    /// What is wrong now, and what was in the last 24 hours
+    /// List active alerts and those of the last 24 hours
     Alerts,
-    /// Failures that are not delivered
+    /// List failures that are not delivered
     List(ListArgs),
-    /// Bring failures in: export or archive lines, or rows of the server-side table
+    /// Import export lines, archive lines or rows of the server table
     Import(super::import::ImportArgs),
-    /// One failure: why it is where it is, and all tries
+    /// Send delivered failures again (head office restored a backup)
+    Replay(super::replay::ReplayArgs),
+    /// Show one failure, its state and all attempts
     Show(ShowArgs),
-    /// A consistent copy of the database, beside a running agent too
+    /// Copy the database consistently, even while the agent runs
     Backup(BackupArgs),
-    /// Health for a monitoring system (Nagios plugin); --closing: may the till be closed?
+    /// Report health (Nagios plugin); --closing: can the till be closed?
     Check(CheckArgs),
-    /// Look at the installation: each thing is well, or what to do
+    /// Check the installation and suggest fixes
     Doctor,
-    /// Figures for a monitoring system, as Prometheus reads them
+    /// Print metrics in Prometheus text format
     Metrics,
-    /// Those that need a person, newest first
+    /// List failures that need a person, newest first
     Critical,
-    /// What was tried and done: of a failure, an entity, or since a time
+    /// Show the attempts and operator actions of a failure or period
     History(HistoryArgs),
-    /// How many of what kind, and what became of them
+    /// Count failures by type and outcome
     Stats(StatsArgs),
-    /// Put a failure right: its payload, or what it is about
+    /// Edit a failure's payload, entity or action
     Edit(EditArgs),
     /// Send failures again now
     Retry(RetryArgs),
-    /// Stop failures from being sent until they are released
+    /// Put failures on hold until they are released
     Hold(BulkArgs),
-    /// Send what was held when its turn comes
+    /// Release failures that are on hold
     Release(BulkArgs),
-    /// Give failures up for good; they are archived
+    /// Discard failures permanently (they are archived)
     Discard(DiscardArgs),
-    /// Have old failures that need a person leave for the archive, now instead of within the hour
+    /// Archive expired critical failures now
     Cleanup(CleanupArgs),
-    /// Try now what is pending; passes no gate
+    /// Attempt all pending failures now; overrides no pause or limit
     #[command(visible_alias = "send-now")]
     Flush(UpstreamArgs),
     /// Stop sending, to one upstream or all
     Pause(UpstreamArgs),
-    /// End a pause and try at once
+    /// End a pause and send again at once
     Resume(UpstreamArgs),
     /// Write failures that are not delivered as JSON lines
     Export(ExportArgs),
@@ -153,9 +203,9 @@ pub enum Command {
     Completions(super::manual::CompletionsArgs),
     /// Write the manual pages into a directory
     Man(super::manual::ManArgs),
-    /// Take over a changed configuration without a restart
+    /// Apply a changed configuration without a restart
     Reload(ReloadArgs),
-    /// Look at the configuration
+    /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
 }
@@ -199,20 +249,23 @@ pub struct RecordArgs {
     pub action: Option<String>,
     /// What went wrong; may be left out with --now
     #[arg(long, value_name = "TEXT")]
-    pub error: Option<String>,
-    /// The status that the application's own try got; 0 for no answer
+    pub error: Option<OsString>,
+    /// HTTP status of the application's own attempt; 0 if there was no response
     #[arg(long, value_name = "N")]
     pub http_status: Option<u16>,
     /// What was to be sent; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub payload_file: Option<PathBuf>,
+    /// What the file holds [default: json if it is JSON, text if it is UTF-8]
+    #[arg(long, value_name = "TYPE", requires = "payload_file")]
+    pub payload_type: Option<PayloadType>,
     /// Idempotency key: the same key again is the same failure
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Failures with the same one are delivered in order
+    /// Failures with the same order key are delivered in order
     #[arg(long, value_name = "KEY")]
     pub order_key: Option<String>,
-    /// Send it now, there was no try yet
+    /// Send it now; there was no attempt yet
     #[arg(long)]
     pub now: bool,
 }
@@ -232,10 +285,13 @@ pub struct TryArgs {
     /// What is to be sent; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub payload_file: Option<PathBuf>,
+    /// What the file holds [default: json if it is JSON, text if it is UTF-8]
+    #[arg(long, value_name = "TYPE", requires = "payload_file")]
+    pub payload_type: Option<PayloadType>,
     /// Idempotency key; default: a new id
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Really send it, and tell the answer and what it would mean
+    /// Send the request and show how the response would be classified
     #[arg(long)]
     pub send: bool,
     /// Print the request as a curl command
@@ -243,12 +299,29 @@ pub struct TryArgs {
     pub curl: bool,
 }
 
-/// Which failures are meant.
+/// Selects failures.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Filters {
     /// pending, held or critical
     #[arg(long, value_name = "STATUS")]
     pub status: Option<String>,
+    /// What they are, and where they go.
+    #[command(flatten)]
+    pub which: Which,
+    /// Class of the last counted attempt
+    #[arg(long, value_name = "CLASS")]
+    pub error_class: Option<String>,
+    /// Recorded at or after this time
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Recorded before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+}
+
+/// Selects failures, live or delivered, by what they are and where they go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
     /// Entity type
     #[arg(long = "type", value_name = "TYPE")]
     pub entity_type: Option<String>,
@@ -261,30 +334,21 @@ pub struct Filters {
     /// Upstream
     #[arg(long, value_name = "NAME")]
     pub upstream: Option<String>,
-    /// Class of the last counted try
-    #[arg(long, value_name = "CLASS")]
-    pub error_class: Option<String>,
-    /// Recorded then or later
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Recorded before
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
 }
 
 /// `list`
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Which.
+    /// Selects the failures.
     #[command(flatten)]
     pub filters: Filters,
     /// Order key, where one was given
     #[arg(long, value_name = "KEY")]
     pub order_key: Option<String>,
-    /// At most so many
+    /// Maximum number of failures
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Go on behind the last page
+    /// Continue after the last page
     #[arg(long, value_name = "CURSOR")]
     pub after: Option<String>,
     /// asc: oldest first, desc: newest first
@@ -298,7 +362,7 @@ pub struct ListArgs {
 /// `show`
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Number, id, its beginning, or an entity id with one live failure
+    /// Number, id, its beginning, or an entity id with one live failure; `id:7` is the id 7
     pub id: String,
     /// With its payload
     #[arg(long)]
@@ -308,7 +372,7 @@ pub struct ShowArgs {
 /// `retry`
 #[derive(Debug, Args)]
 pub struct RetryArgs {
-    /// Which, who and why.
+    /// Selection, operator and reason.
     #[command(flatten)]
     pub bulk: BulkArgs,
     /// With a fresh budget of retries
@@ -316,18 +380,18 @@ pub struct RetryArgs {
     pub reset: bool,
 }
 
-/// What every operation on many failures takes.
+/// Arguments of every operation on many failures.
 #[derive(Debug, Args)]
 pub struct BulkArgs {
-    /// Numbers or ids; `-` reads them from standard input
+    /// Numbers, ids or their beginnings; `id:7` is the id 7; `-` reads them from standard input
     pub ids: Vec<String>,
-    /// Which, instead of ids.
+    /// Filters, instead of ids.
     #[command(flatten)]
     pub filters: Filters,
     /// All of them
     #[arg(long)]
     pub all: bool,
-    /// Only say how many
+    /// Only show how many failures match
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask
@@ -378,5 +442,30 @@ mod tests {
             let (read, whole) = (said(Cli::read(&typed)), said(Cli::try_parse_from(&typed)));
             assert_eq!(format!("{read:?}"), format!("{whole:?}"), "{line:?}");
         }
+    }
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let command = Cli::command();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        grouped.sort_unstable();
+        let mut all: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+    }
+
+    #[test]
+    fn own_options_come_before_the_global_ones_in_80_columns() {
+        let mut command = grouped_help().term_width(80);
+        let help = command.render_help().to_string();
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(
+            help.find("\nRepair:").expect("a group") < help.find("\nGlobal options:").expect("a heading"),
+            "{help}"
+        );
+        let list = command.find_subcommand_mut("list").expect("a command");
+        list.build();
+        let help = list.render_help().to_string();
+        assert!(help.find("--status").expect("its own") < help.find("--json").unwrap_or(usize::MAX), "{help}");
     }
 }

@@ -1,20 +1,23 @@
-//! `check`: the agent's health for a monitoring system, as a Nagios plugin: one line with performance
-//! data, and 0, 1, 2 or 3 (ok, warning, critical, unknown). `--closing` asks for the cashier instead,
-//! whether the till may be closed.
+//! `check`: the agent's health for a monitoring system, as a Nagios plugin: one line with performance data, and 0, 1, 2
+//! or 3 (ok, warning, critical, unknown). `--closing` is for the cashier and checks whether the till may be closed.
 //!
-//! Whatever keeps it from knowing is 3, with the reason on the same line: wrong usage, a wrong
-//! configuration, an agent that is not there or does not answer. It never looks into the store
-//! itself, because a store whose agent is dead is not well.
+//! If the health is unknown, the status is 3, with the reason on the same line: wrong usage or configuration, an agent
+//! that is not running or does not answer. It never reads the store itself, because a store whose agent is dead is not
+//! healthy.
 
 use super::args::{Cli, Global};
-use super::client::{Client, Door};
-use super::render::harmless;
+use super::client::{Client, NoAgent};
+use super::render::sanitize;
 use super::session::Session;
-use super::{Failure, closing};
+use super::{Failure, check_closing, words};
 use crate::config::value;
+use crate::figures::snapshot::Removed;
 use crate::io::clock::wall;
-use crate::limits::{CHECK_PATIENCE, Limits};
+use crate::limits::Limits;
 use crate::moment::WallTime;
+use crate::text::{check as text, session as replies};
+use crate::wire::request::Socket;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -27,7 +30,7 @@ pub struct CheckArgs {
     /// Is it safe to close the till? Sends what waits first
     #[arg(long)]
     pub closing: bool,
-    /// With --closing: watch for so long until all is sent
+    /// With --closing: wait up to this long until all is sent
     #[arg(long, value_name = "TIME", requires = "closing", value_parser = value::duration, default_value = "2s")]
     pub wait: Duration,
 }
@@ -41,7 +44,7 @@ const UNKNOWN: u8 = 3;
 /// Runs the command.
 pub fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     let status = Session::new(global)
-        .and_then(|session| if args.closing { closing::run(&session, args.wait) } else { health(&session) });
+        .and_then(|session| if args.closing { check_closing::run(&session, args.wait) } else { health(&session) });
     match status {
         Ok(OK) => Ok(()),
         Ok(status) => Err(Failure::Said(status)),
@@ -50,7 +53,8 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-fn unknown(why: &str, as_json: bool) -> Result<(), Failure> {
+/// Says that the health is not known, and why.
+pub(super) fn unknown(why: &str, as_json: bool) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     if as_json {
         writeln!(out, "{}", json!({"ok": false, "error": {"code": "unknown", "message": why}}))?;
@@ -60,22 +64,49 @@ fn unknown(why: &str, as_json: bool) -> Result<(), Failure> {
     Err(Failure::Said(UNKNOWN))
 }
 
-/// A wrong command line. For `check` that is unknown too: 2 would say that something is critical.
-/// What clap has to say otherwise goes where clap puts it, with its status.
+/// Handles a wrong command line. For `check` this means unknown, because 2 would mean critical. Otherwise clap prints
+/// its message and sets the status.
 pub fn wrong_usage(error: &clap::Error, words: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    let words = words.map(|word| word.to_string_lossy().into_owned());
-    if error.use_stderr() && is_check(words) {
-        let text = error.to_string();
-        return unknown(text.lines().next().unwrap_or_default().trim_start_matches("error: "), false);
+    let typed: Vec<OsString> = words.collect();
+    if error.use_stderr() && is_check(typed.iter().map(|word| word.to_string_lossy().into_owned())) {
+        let message = error.to_string();
+        return unknown(message.lines().next().unwrap_or_default().trim_start_matches("error: "), false);
     }
-    error.print()?;
+    let unreadable = typed.iter().position(|word| word.to_str().is_none());
+    let said = match (error.kind(), unreadable) {
+        (ErrorKind::InvalidUtf8, Some(at)) => Some(not_utf8(&typed, at)),
+        _ => None,
+    };
+    let whole = said.clone().unwrap_or_else(|| error.to_string());
+    if error.use_stderr() && typed.iter().any(|word| word == "--json") {
+        let message = whole.trim_start_matches("error: ").lines().next().unwrap_or_default();
+        writeln!(io::stdout(), "{}", json!({"ok": false, "error": {"code": "bad_request", "message": message}}))?;
+    }
+    match said {
+        Some(said) => writeln!(io::stderr(), "resyncd: {said}")?,
+        None => error.print()?,
+    }
     match error.exit_code() {
         0 => Ok(()),
         status => Err(Failure::Said(u8::try_from(status).unwrap_or(2))),
     }
 }
 
-/// Is `check` the command? Words that belong to an option before it are none.
+/// Names, ids and reasons must be UTF-8; only an error and a file name may contain other bytes.
+fn not_utf8(typed: &[OsString], at: usize) -> String {
+    let shown = typed[at].to_string_lossy();
+    let option = at.checked_sub(1).and_then(|before| typed[before].to_str()).filter(|word| word.starts_with("--"));
+    let what = match (option, shown.split_once('=')) {
+        (_, Some((option, value))) if option.starts_with("--") => format!("the value {value:?} of {option}"),
+        (Some(option), _) => format!("the value {shown:?} of {option}"),
+        _ => format!("{shown:?}"),
+    };
+    format!(
+        "{what} is not UTF-8. Set the program or the terminal that calls resyncd to UTF-8; only --error may have other bytes"
+    )
+}
+
+/// Returns whether `check` is the command. Values of options before it do not count.
 fn is_check(mut words: impl Iterator<Item = String>) -> bool {
     let options = Cli::command();
     let takes_value = |word: &str| {
@@ -92,26 +123,26 @@ fn is_check(mut words: impl Iterator<Item = String>) -> bool {
     false
 }
 
-/// A connection to whichever socket this user may use, and whether it is the admin's.
-pub(super) fn connect(session: &Session) -> Result<(Client, Door), Failure> {
+/// Connects to the socket that this user may use; also returns which one that is.
+pub(super) fn connect(session: &Session) -> Result<(Client, Socket), Failure> {
     let agent = &session.config.agent;
-    let (client, door) = match Client::connect(&agent.admin_socket, Door::Admin) {
-        Ok(client) => (client, Door::Admin),
-        Err(_) => (Client::connect(&agent.socket, Door::App)?, Door::App),
-    };
-    client.patience(CHECK_PATIENCE)?;
-    Ok((client, door))
+    Ok(match Client::connect(&agent.admin_socket, Socket::Admin) {
+        Ok(client) => (client, Socket::Admin),
+        // Waiting for one socket that does not answer is enough.
+        Err(silent @ NoAgent::Silent(_)) => return Err(silent.into()),
+        Err(_) => (Client::connect(&agent.socket, Socket::App)?, Socket::App),
+    })
 }
 
-/// A request's reply, which has to be a good one.
+/// Sends a request; an error reply is an error.
 pub(super) fn call(client: &mut Client, request: &Value) -> Result<Value, Failure> {
     let line = client.call(request)?;
-    let reply: Value = serde_json::from_slice(&line)
-        .map_err(|error| Failure::Failed(format!("the agent's answer is no JSON: {error}")))?;
+    let reply: Value =
+        serde_json::from_slice(&line).map_err(|error| Failure::Failed(text::no_json(&error.to_string())))?;
     if reply["ok"] == true {
         return Ok(reply);
     }
-    Err(Failure::Failed(harmless(reply["error"]["message"].as_str().unwrap_or("it gave no reason"))))
+    Err(Failure::Failed(reply["error"]["message"].as_str().map_or_else(|| replies::no_reason().to_owned(), sanitize)))
 }
 
 fn health(session: &Session) -> Result<u8, Failure> {
@@ -121,7 +152,7 @@ fn health(session: &Session) -> Result<u8, Failure> {
         Some("ok") => (OK, "OK"),
         Some("degraded") => (WARNING, "WARNING"),
         Some("critical") => (CRITICAL, "CRITICAL"),
-        other => return Err(Failure::Failed(format!("the agent's state {other:?} means nothing to this version"))),
+        other => return Err(Failure::Failed(text::unknown_state(other.unwrap_or_default()))),
     };
     let mut out = io::stdout().lock();
     if session.json {
@@ -133,23 +164,31 @@ fn health(session: &Session) -> Result<u8, Failure> {
     Ok(status)
 }
 
+/// The part of `health` about undelivered failures that were removed.
+pub(super) fn removed_in(health: &Value) -> Option<Removed> {
+    serde_json::from_value(health["removed"].clone()).ok()
+}
+
 fn in_words(health: &Value) -> String {
     let reasons: Vec<&str> = health["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match (&reasons[..], health["pending"].as_u64().unwrap_or_default()) {
-        ([], 0) => "all sent".to_owned(),
-        ([], pending) => format!("{pending} waiting, on their way"),
-        (reasons, pending) => format!("{}; {pending} waiting", plain(&reasons.join("; "))),
+        ([], 0) => match removed_in(health) {
+            None => text::all_sent().to_owned(),
+            Some(removed) => text::all_sent_but(&words::archived(&removed)),
+        },
+        ([], pending) => text::on_their_way(pending),
+        (reasons, pending) => text::reasons(&plain(&reasons.join("; ")), pending),
     }
 }
 
-/// On one line, and without the bar behind which the performance data begins.
+/// Puts the text on one line, without the bar that would start the performance data.
 fn plain(text: &str) -> String {
-    harmless(text).replace('|', "/")
+    sanitize(text).replace('|', "/")
 }
 
-/// `'label'=value[UOM];warn;crit;min;max`, the thresholds where health has them too.
+/// `'label'=value[UOM];warn;crit;min;max`, with thresholds where health has them too.
 fn figures(health: &Value, limits: &Limits, now: WallTime) -> Vec<String> {
-    /// From here on a clock is called wrong (`spec/03`, `clock_wrong`).
+    /// Seconds from which a clock counts as wrong.
     const WRONG_CLOCK_S: u64 = 300;
     let number = |name: &str| health[name].as_u64();
     let counted = |name: &str, thresholds: &str| number(name).map(|n| format!("'{name}'={n};{thresholds};0"));

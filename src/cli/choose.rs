@@ -1,44 +1,47 @@
-//! Which failures a person means: names, numbers from standard input, filters, all; and whether that
-//! is really meant.
+//! Selects failures for an operation: by name, by numbers from standard input, by filters, or all; and confirms the
+//! selection.
 
 use super::Failure;
 use super::args::{BulkArgs, Filters};
-use super::render::{count, text};
+use super::render::text;
 use super::session::{Session, claimed};
 use super::times::{Edge, instant};
-use crate::limits::MAX_IDS;
+use super::words::state_name;
+use crate::limits::{MAX_IDS, cut};
+use crate::text::choose as words;
 use serde_json::{Map, Value, json};
-use std::fmt::Write as _;
+use std::collections::HashSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// How many of those that match are shown before somebody is asked.
+/// Number of matching failures that are shown before the confirmation.
 const SHOWN: u64 = 5;
 
-/// What an operation on many failures is about.
+/// Failures of a long list of names whose upstream is looked up.
+const MAX_LOOKED_AT: usize = 20;
+
+/// The failures of an operation.
 #[derive(Debug)]
 pub enum Choice {
-    /// These, by their whole ids.
+    /// Failures by their complete ids.
     Named(Vec<String>),
-    /// All that match; the empty filter is all.
+    /// All that match; an empty filter matches all.
     Matching(Map<String, Value>),
 }
 
 impl Choice {
-    /// What the command line says; `instead` is the command for an upstream, should one be named.
+    /// Reads the command line; an error about a named upstream suggests the command `instead`.
     pub fn of(session: &Session, args: &BulkArgs, instead: &str) -> Result<Self, Failure> {
         let filter = filter(&args.filters)?;
         match (args.ids.is_empty(), filter.is_empty(), args.all) {
             (false, true, false) => named(session, &args.ids, instead).map(Self::Named),
             (true, false, false) => Ok(Self::Matching(filter)),
             (true, true, true) => Ok(Self::Matching(Map::new())),
-            (true, true, false) => {
-                Err(Failure::Usage("say which: ids, or filters such as --status critical, or --all".into()))
-            }
-            _ => Err(Failure::Usage("say which in one way: ids, or filters, or --all".into())),
+            (true, true, false) => Err(Failure::Usage(words::say_which().into())),
+            _ => Err(Failure::Usage(words::in_one_way().into())),
         }
     }
 
-    /// The same in parts, each of which a request may name.
+    /// The selection in parts, each small enough for one request.
     #[must_use]
     pub fn parts(&self) -> Vec<Self> {
         match self {
@@ -47,7 +50,7 @@ impl Choice {
         }
     }
 
-    /// The part of a request that says it.
+    /// Adds the selection to a request.
     pub fn put_into(&self, request: &mut Map<String, Value>) {
         match self {
             Self::Named(ids) => drop(request.insert("ids".into(), json!(ids))),
@@ -56,8 +59,29 @@ impl Choice {
         }
     }
 
-    /// How many they are, and some of them.
-    pub fn shown(&self, session: &Session) -> Result<String, Failure> {
+    /// The only selected failure as an operator knows it: `RETURN r-17 CREATE, no. 26`. `None` if there may be more
+    /// than one.
+    pub fn object(&self, session: &Session) -> Option<String> {
+        let Self::Named(ids) = self else { return None };
+        let [id] = &ids[..] else { return None };
+        let failure = session.quietly(&json!({"op": "get", "id": id})).ok()?.value["failure"].take();
+        let [kind, entity, action] = ["entity_type", "entity_id", "action"].map(|name| text(&failure, name));
+        Some(words::object(&kind, &entity, &action, &failure["seq"]))
+    }
+
+    /// The upstreams of those that are named; `None` where a filter names them.
+    pub fn upstreams(&self, session: &Session) -> Option<Vec<String>> {
+        let Self::Named(ids) = self else { return None };
+        let upstream = |id: &String| {
+            let found = session.quietly(&json!({"op": "get", "id": id})).ok()?.value;
+            found["failure"]["upstream"].as_str().map(str::to_owned)
+        };
+        // Where many are named, their upstreams are the same few.
+        Some(ids.iter().take(MAX_LOOKED_AT).filter_map(upstream).collect())
+    }
+
+    /// The number of selected failures, and a text with that number and some of them.
+    pub fn shown(&self, session: &Session) -> Result<(u64, String), Failure> {
         let (total, some) = match self {
             Self::Named(ids) => {
                 let looked = ids
@@ -75,36 +99,46 @@ impl Choice {
                 (reply["total"].as_u64().unwrap_or_default(), some)
             }
         };
-        let mut shown =
-            format!("{} {}\n", count(total), if total == 1 { "failure matches." } else { "failures match." });
+        let mut shown = words::matches(total) + "\n";
         for failure in &some {
-            shown.push_str(&session.screen.fit(&one_line(failure)));
+            let [kind, entity, action, state, error] =
+                ["entity_type", "entity_id", "action", "state", "error"].map(|name| text(failure, name));
+            let state = state_name(&state);
+            let line = format!("  {}  {kind} {entity} {action}  {state}  {error}", failure["seq"]);
+            shown.push_str(&session.screen.fit(&line));
             shown.push('\n');
         }
         if total > some.len() as u64 {
-            // Writing to a String cannot fail.
-            let _ = writeln!(shown, "  and {} more", count(total - some.len() as u64));
+            shown = shown + "  " + &words::and_more(total - some.len() as u64) + "\n";
         }
-        Ok(shown)
+        Ok((total, shown))
     }
 }
 
-/// A failure in a line.
+/// A failure as one line.
 #[must_use]
 pub fn one_line(failure: &Value) -> String {
     let [id, kind, entity, action, state, error] =
         ["id", "entity_type", "entity_id", "action", "state", "error"].map(|name| text(failure, name));
-    format!("  {}  {id}  {kind} {entity} {action}  {state}  {error}", failure["seq"])
+    format!("  {}  {id}  {kind} {entity} {action}  {}  {error}", failure["seq"], state_name(&state))
 }
 
-/// Filters as the protocol names them.
+/// Converts filters to the protocol's names.
 pub fn filter(filters: &Filters) -> Result<Map<String, Value>, Failure> {
+    let gone = |status: &&str| matches!(*status, "delivered" | "sent" | "discarded" | "archived" | "removed");
+    match filters.status.as_deref().filter(gone) {
+        Some(status @ ("delivered" | "sent")) => {
+            return Err(Failure::Usage(words::delivered_are_gone(status)));
+        }
+        Some(status) => return Err(Failure::Usage(words::removed_are_gone(status))),
+        None => {}
+    }
     let named = [
         ("status", &filters.status),
-        ("entity_type", &filters.entity_type),
-        ("entity_id", &filters.entity),
-        ("action", &filters.action),
-        ("upstream", &filters.upstream),
+        ("entity_type", &filters.which.entity_type),
+        ("entity_id", &filters.which.entity),
+        ("action", &filters.which.action),
+        ("upstream", &filters.which.upstream),
         ("error_class", &filters.error_class),
     ];
     let mut all: Map<String, Value> =
@@ -117,38 +151,61 @@ pub fn filter(filters: &Filters) -> Result<Map<String, Value>, Failure> {
     Ok(all)
 }
 
-/// The ids as they were given, or line by line from standard input; each looked up.
+/// The name of a failure.
+enum Named {
+    /// As an operator types it.
+    Typed(String),
+    /// A complete id, from a line of JSON.
+    Id(String),
+}
+
+/// Resolves ids from the command line, or line by line from standard input.
 fn named(session: &Session, given: &[String], instead: &str) -> Result<Vec<String>, Failure> {
-    let names: Vec<String> = if given == ["-"] {
+    let names: Vec<Named> = if given == ["-"] {
         let lines = io::stdin().lock().lines().collect::<Result<Vec<_>, _>>()?;
-        lines.iter().map(|line| name_in(line)).filter(|name| !name.is_empty()).collect()
+        let said = lines.iter().filter(|line| !line.trim().is_empty());
+        said.map(|line| name_in(line)).collect::<Result<_, _>>()?
     } else {
-        given.to_vec()
+        given.iter().cloned().map(Named::Typed).collect()
     };
     if names.is_empty() {
-        return Err(Failure::Usage("no id came on standard input".into()));
-    }
-    let upstream = |name: &&String| session.config.upstreams.iter().any(|upstream| upstream.name == **name);
-    if let Some(name) = names.iter().find(upstream) {
-        return Err(Failure::Usage(format!("{name} is an upstream; you want: resyncd {instead} {name}")));
+        return Err(Failure::Usage(words::no_id_on_standard_input().into()));
     }
     let mut ids = Vec::with_capacity(names.len());
+    let mut seen = HashSet::new();
     for name in &names {
-        let id = session.resolve(name)?;
-        if !ids.contains(&id) {
+        let id = match name {
+            Named::Typed(name) if session.config.upstreams.iter().any(|upstream| upstream.name == *name) => {
+                return Err(Failure::Usage(words::is_an_upstream(name, instead)));
+            }
+            Named::Typed(name) => session.live(name)?,
+            Named::Id(id) => session.with_id(id)?,
+        };
+        if seen.insert(id.clone()) {
             ids.push(id);
         }
     }
     Ok(ids)
 }
 
-/// A line is a name, or a failure as `list --json` prints it.
-fn name_in(line: &str) -> String {
-    let id = serde_json::from_str::<Value>(line).ok().and_then(|value| Some(value.get("id")?.as_str()?.to_owned()));
-    id.unwrap_or_else(|| line.trim().to_owned())
+/// Parses a line: a name as an operator types it, or a failure as `list --json` prints it. The `id` of the latter is
+/// always an exact id.
+fn name_in(line: &str) -> Result<Named, Failure> {
+    let line = line.trim();
+    if !line.starts_with('{') {
+        return Ok(Named::Typed(line.to_owned()));
+    }
+    let read = serde_json::from_str::<Value>(line);
+    let id = match read.as_ref().map(|value| &value["id"]) {
+        Ok(Value::String(id)) => Some(id.clone()),
+        Ok(Value::Number(id)) => Some(id.to_string()),
+        _ => None,
+    };
+    let wrong = || Failure::Usage(words::not_a_failure(&cut(line, 100)));
+    id.map(Named::Id).ok_or_else(wrong)
 }
 
-/// Who and why, for the audit.
+/// Adds operator and reason for the audit.
 pub fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&str>) {
     if let Some(reason) = reason {
         request.insert("reason".into(), json!(reason));
@@ -158,19 +215,17 @@ pub fn sign(request: &mut Map<String, Value>, reason: Option<&str>, by: Option<&
     }
 }
 
-/// Asks, unless that was answered with `--yes`; without a terminal nobody can answer.
+/// Asks for confirmation, unless `--yes` was given; fails without a terminal.
 pub fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "{what} Nobody is there to confirm it: add --yes, or --dry-run to look first"
-        )));
+        return Err(Failure::Usage(words::cannot_ask(what)));
     }
-    eprint!("{what} Go on? [y/N] ");
+    eprint!("{}", words::go_on(what));
     io::stderr().flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::Failed("nothing was changed".into())) }
+    if words::confirms(line.trim()) { Ok(()) } else { Err(Failure::Failed(words::not_confirmed().into())) }
 }

@@ -1,20 +1,21 @@
-//! `cleanup`: the rules of retention, now instead of within the hour. Without the daemon it is done on
-//! the store itself, under its lock.
+//! `cleanup`: runs retention now instead of within the hour. Without the daemon it works on the store itself, under its
+//! lock.
 
 use super::args::Global;
 use super::choose::{confirm, sign};
-use super::client::{Client, Door, NoAgent};
+use super::client::{Client, NoAgent};
 use super::operate::answer;
-use super::render::count;
 use super::session::Session;
-use super::{Failure, direct};
+use super::{Failure, offline};
+use crate::text::cleanup as text;
+use crate::wire::request::Socket;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 /// `cleanup`
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
-    /// Only say how many would leave
+    /// Only show how many would be removed
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask
@@ -37,26 +38,24 @@ pub fn run(global: &Global, args: &CleanupArgs) -> Result<(), Failure> {
     sign(&mut request, args.reason.as_deref(), args.by.as_deref());
     let look = order(&session, &request)?;
     let old = look["matched"].as_u64().unwrap_or_default();
-    let number = count(old);
     if args.dry_run {
-        return answer(&session, &look, &format!("{number} are old enough; nothing was changed."));
+        return answer(&session, &look, &text::would(old));
     }
     if old > 0 {
-        confirm(args.yes, &format!("{number} old failures that need a person: given up, and kept in the archive."))?;
+        confirm(args.yes, &text::will(old))?;
     }
     request.insert("dry_run".into(), json!(false));
     let done = order(&session, &request)?;
-    let number = count(done["changed"].as_u64().unwrap_or_default());
-    answer(&session, &done, &format!("{number} old failures have left for the archive; old history is forgotten."))
+    answer(&session, &done, &text::done(done["changed"].as_u64().unwrap_or_default()))
 }
 
-/// Through the agent, or without one on the store.
+/// Sends the request to the agent, or without one runs it on the store.
 fn order(session: &Session, request: &Map<String, Value>) -> Result<Value, Failure> {
     let request = Value::Object(request.clone());
-    match Client::connect(&session.config.agent.admin_socket, Door::Admin) {
-        Ok(mut client) => Ok(Session::judge(client.call(&request)?, session.json)?.value),
-        Err(NoAgent::NotRunning(told)) if direct::exists(&session.config) => {
-            match direct::order(&session.config, request.to_string().as_bytes())? {
+    match Client::connect(&session.config.agent.admin_socket, Socket::Admin) {
+        Ok(mut client) => Ok(Session::judge(client.call_long(request.to_string().as_bytes())?, session.json)?.value),
+        Err(NoAgent::NotRunning(told)) if offline::exists(&session.config) => {
+            match offline::order(&session.config, request.to_string().as_bytes())? {
                 Some(line) => Ok(Session::judge(line, session.json)?.value),
                 None => Err(Failure::Unreachable(told)),
             }

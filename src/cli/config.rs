@@ -2,53 +2,99 @@
 
 use super::Failure;
 use super::args::{Global, RunArgs};
-use super::render::harmless;
-use super::setup;
-use crate::config::shown::{Setting, settings};
+use super::load_config;
+use super::named_files::{Reader, examine};
+use super::render::sanitize;
+use crate::config::effective::{Setting, settings};
 use crate::config::{Config, EXAMPLE, Origins, Overrides};
-use clap::Subcommand;
+use crate::io::system::is_in_memory;
+use crate::limits::Limits;
+use crate::text::config as text;
+use crate::text::numbers::size;
+use clap::{Args, Subcommand};
 use serde_json::json;
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// `config`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong with it, without starting
-    Check,
+    /// Say what is wrong with it and with the files that it names
+    Check(CheckArgs),
     /// Print every value in force and where it came from, secrets masked
     Show(RunArgs),
     /// Print a configuration file that explains every key and sets the defaults
     Example,
 }
 
-/// See the file's head.
+/// `config check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Check the text alone, for a machine that does not have the files it names
+    #[arg(long)]
+    pub syntax: bool,
+}
+
+/// Runs the command.
 pub fn run(global: &Global, command: &ConfigCommand) -> Result<(), Failure> {
     match command {
-        ConfigCommand::Check => check(global),
+        ConfigCommand::Check(args) => check(global, args),
         ConfigCommand::Show(args) => show(global, args),
         ConfigCommand::Example => Ok(io::stdout().lock().write_all(EXAMPLE.as_bytes())?),
     }
 }
 
-fn check(global: &Global) -> Result<(), Failure> {
-    let config = setup::config(global, &RunArgs::default())?;
+fn check(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
+    let (config, _) = load_config::config_and_origins(global, &RunArgs::default())?;
+    let mut notes = load_config::ignored(global);
+    if !args.syntax {
+        let found = examine(&config, Reader::of(&config).as_ref())?;
+        let mut faults: Vec<String> =
+            found.faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+        faults.extend(contradictions(&config));
+        if !faults.is_empty() {
+            notes.extend(faults);
+            return Err(Failure::Failed(notes.join("\n")));
+        }
+        if !found.passed_on.is_empty() {
+            notes.push(text::passed_on(&found.passed_on.join(", ")));
+        }
+    }
+    // Standard error may be closed; there is nowhere left to say so.
+    notes.iter().for_each(|note| drop(writeln!(io::stderr(), "resyncd: {}", sanitize(note))));
     if !global.quiet {
         let mut out = io::stdout().lock();
-        writeln!(out, "The configuration is right.")?;
+        writeln!(out, "{}", text::valid())?;
         match (&config.upstreams[..], config.routes.len()) {
-            ([], _) => writeln!(out, "No upstream is configured: failures are recorded, nothing is delivered.")?,
-            ([one], 0) => writeln!(out, "Everything is delivered to {}, {}.", one.name, one.url)?,
-            (several, routes) => writeln!(out, "Upstreams: {}. Routes: {routes}.", several.len())?,
+            ([], _) => writeln!(out, "{}", text::no_upstream())?,
+            ([one], 0) => writeln!(out, "{}", text::one_upstream(&one.name, &one.url))?,
+            (several, routes) => writeln!(out, "{}", text::upstreams_and_routes(several.len(), routes))?,
         }
     }
     Ok(())
 }
 
-/// As a file that could be read again, but for what is masked; with `--json` one line a key.
+/// Values that are right each, and cannot work together or in their place.
+pub(super) fn contradictions(config: &Config) -> Vec<String> {
+    let Limits { max_line, max_payload, .. } = &config.limits;
+    let mut found = Vec::new();
+    if max_payload > max_line {
+        let [payload, line] = [max_payload, max_line].map(|bytes| size(*bytes as u64));
+        found.push(text::payload_above_line(&payload, &line));
+    }
+    let dir = &config.agent.state_dir;
+    // What is below the directory for temporary files is meant to be lost.
+    if is_in_memory(dir) && !dir.starts_with(env::temp_dir()) {
+        found.push(text::state_in_memory(dir.display()));
+    }
+    found
+}
+
+/// Prints a file that could be read again, except for masked values; with `--json` one line per key.
 fn show(global: &Global, args: &RunArgs) -> Result<(), Failure> {
-    let (config, origins) = setup::config_and_origins(global, args)?;
-    let overrides = setup::overrides(global, args);
+    let (config, origins) = load_config::config_and_origins(global, args)?;
+    let overrides = load_config::overrides(global, args);
     let mut out = io::stdout().lock();
     if global.json {
         for Setting { path, value, origin, .. } in &settings(&config, &origins, &overrides) {
@@ -59,7 +105,7 @@ fn show(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     Ok(out.write_all(as_file(&config, &origins, &overrides).as_bytes())?)
 }
 
-/// See [`show`].
+/// The text of [`show`].
 pub(super) fn as_file(config: &Config, origins: &Origins, overrides: &Overrides) -> String {
     let mut file = String::new();
     let mut table = None;
@@ -69,14 +115,14 @@ pub(super) fn as_file(config: &Config, origins: &Origins, overrides: &Overrides)
         // Writing to a String cannot fail.
         if table != Some(now) {
             let gap = if table.is_some() { "\n" } else { "" };
-            let _ = writeln!(file, "{gap}{}", harmless(header));
+            let _ = writeln!(file, "{gap}{}", sanitize(header));
             table = Some(now);
         }
         let said = match value {
             Some(value) => format!("{key} = {value}"),
             None => format!("#{key} ="),
         };
-        let _ = writeln!(file, "{:<60} # {}", harmless(&said), harmless(origin));
+        let _ = writeln!(file, "{:<60} # {}", sanitize(&said), sanitize(origin));
     }
     file
 }

@@ -1,13 +1,14 @@
-//! What differs between two texts, line by line, for people. JSON is laid out first, with every number
-//! and string as it stands, so that a one-line payload shows what changed in it.
+//! The line-by-line difference of two texts, for display. JSON is indented first, with every number and string
+//! unchanged, so that the changes in a one-line payload are visible.
 
-use super::render::harmless;
+use super::render::sanitize;
+use crate::text::edit as text;
 use serde::de::IgnoredAny;
 use std::fmt::Write as _;
 
-/// Lines around a change that are shown.
+/// Number of lines shown around a change.
 const AROUND: usize = 2;
-/// Lines of two texts that are compared one by one; longer ones are shown as taken out and put in.
+/// Maximum product of line counts that is compared line by line; larger texts are shown as removed and added.
 const MOST_COMPARED: usize = 4_000_000;
 
 /// A line of a comparison.
@@ -18,7 +19,7 @@ enum Line<'a> {
     New(&'a str),
 }
 
-/// The lines that differ, `-` and `+`, with some around them.
+/// The lines that differ, with `-` and `+`, and some around them.
 #[must_use]
 pub(super) fn difference(old: &str, new: &str) -> String {
     let laid_out = (indented(old), indented(new));
@@ -45,18 +46,18 @@ pub(super) fn difference(old: &str, new: &str) -> String {
             Line::New(text) => ('+', text),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(shown, "{sign} {}", harmless(text));
+        let _ = writeln!(shown, "{sign} {}", sanitize(text));
     }
     if left_out && !shown.is_empty() {
         shown.push_str("  …\n");
     }
     if shown.is_empty() && old != new {
-        shown.push_str("  (only line ends or blanks differ)\n");
+        let _ = writeln!(shown, "  {}", text::only_blanks());
     }
     shown
 }
 
-/// The longest common subsequence, between what both begin and end with.
+/// The longest common subsequence, after the common beginning and end.
 fn compared<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
     let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_rest, new_rest) = (&old[start..], &new[start..]);
@@ -101,13 +102,13 @@ fn between<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
     lines
 }
 
-/// JSON, a name or an element a line; every literal as it stands. `None` when it is no JSON.
+/// Indents JSON with one name or element per line; literals are unchanged. `None` if the text is not valid JSON.
 #[must_use]
 pub(super) fn indented(text: &str) -> Option<String> {
     laid_out(text, true)
 }
 
-/// JSON without the blanks that say nothing. `None` when it is no JSON.
+/// Removes insignificant whitespace from JSON. `None` if the text is not valid JSON.
 #[must_use]
 pub(super) fn compact(text: &str) -> Option<String> {
     laid_out(text, false)

@@ -1,12 +1,14 @@
-//! `edit`: one failure is put right. What changes is shown before it is done.
+//! `edit`: corrects one failure. The changes are shown before they are made.
 
 use super::args::Global;
 use super::choose::{confirm, sign};
 use super::diff::{compact, difference, indented};
-use super::record::payload;
-use super::render::{harmless, text};
+use super::payload::{Payload, PayloadType};
+use super::render::{sanitize, text};
 use super::session::Session;
-use super::{Failure, editor};
+use super::{Failure, editor, payload};
+use crate::record::PayloadKind;
+use crate::text::{choose, edit as words};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -21,6 +23,9 @@ pub struct EditArgs {
     /// The new payload; `-` is standard input. Without any change $EDITOR opens the old one
     #[arg(long, value_name = "FILE")]
     pub payload_file: Option<PathBuf>,
+    /// What the file holds [default: json if it is JSON, text if it is UTF-8]
+    #[arg(long, value_name = "TYPE", requires = "payload_file")]
+    pub payload_type: Option<PayloadType>,
     /// Another entity type
     #[arg(long, value_name = "TYPE")]
     pub set_type: Option<String>,
@@ -30,7 +35,7 @@ pub struct EditArgs {
     /// Another action
     #[arg(long, value_name = "ACTION")]
     pub set_action: Option<String>,
-    /// Send it under a new key, though an earlier try may have arrived
+    /// Use a new key, although an earlier attempt may have arrived
     #[arg(long)]
     pub new_key: bool,
     /// Only show what would change
@@ -50,25 +55,23 @@ pub struct EditArgs {
 /// Runs the command.
 pub fn run(global: &Global, args: &EditArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
-    let id = session.resolve(&args.id)?;
+    let id = session.live(&args.id)?;
     let failure = session.ask(&json!({"op": "get", "id": id}))?.value["failure"].clone();
     let new = new_payload(args, &failure)?;
-    let shown = told_changes(args, &failure, new.as_deref());
+    let shown = told_changes(args, &failure, new.as_ref());
     if shown.is_empty() && !args.new_key {
-        return Err(Failure::Failed(format!(
-            "nothing is different. To send it again as it is: resyncd retry {}",
-            failure["seq"]
-        )));
+        return Err(Failure::Failed(words::no_difference(&failure["seq"])));
     }
     if args.dry_run {
-        writeln!(io::stdout().lock(), "{shown}Nothing was changed.")?;
+        writeln!(io::stdout().lock(), "{shown}{}", choose::nothing_changed())?;
         return Ok(());
     }
-    if !args.yes {
-        eprint!("{shown}");
+    if !session.quiet {
+        // Standard error may be closed; there is nowhere left to show it.
+        let _ = write!(io::stderr(), "{shown}");
     }
-    confirm(args.yes, &format!("Failure {} is changed so, and due now.", failure["seq"]))?;
-    let reply = session.order_line(&request(args, &id, &failure, new.as_deref()))?;
+    confirm(args.yes, &words::will(&failure["seq"]))?;
+    let reply = session.order(&request(args, &id, new.as_ref()))?;
     let mut out = io::stdout().lock();
     if session.json {
         writeln!(out, "{}", reply.value)?;
@@ -78,25 +81,37 @@ pub fn run(global: &Global, args: &EditArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The payload that was given or typed; `None` when it stays as it is.
-fn new_payload(args: &EditArgs, failure: &Value) -> Result<Option<String>, Failure> {
-    let old = failure["payload"].as_str();
+/// The payload given or typed; `None` if it stays unchanged.
+fn new_payload(args: &EditArgs, failure: &Value) -> Result<Option<Payload>, Failure> {
+    let old = payload::of(failure);
     let others = args.set_type.is_some() || args.set_entity.is_some() || args.set_action.is_some() || args.new_key;
     let new = match &args.payload_file {
-        Some(file) => payload(file)?,
+        Some(file) => payload::read(file, args.payload_type)?,
         None if others => return Ok(None),
-        None => typed(failure, old.unwrap_or_default())?,
+        None => typed(failure, old.as_ref())?,
     };
-    Ok(Some(new).filter(|new| old != Some(new.as_str())))
+    let was = old.as_ref().map(|(_, kind)| *kind);
+    if was == Some(PayloadKind::Json) && new.1 != PayloadKind::Json && args.payload_type.is_none() {
+        return Err(Failure::Usage(words::no_longer_json().to_owned()));
+    }
+    Ok(Some(new).filter(|new| old.as_ref() != Some(new)))
 }
 
-/// What a person makes of the old payload in an editor. JSON is laid out for them, and goes back as it
-/// was laid out before.
-fn typed(failure: &Value, old: &str) -> Result<String, Failure> {
+/// Opens the old payload in an editor. JSON is indented for it, and keeps its previous format when it is stored.
+fn typed(failure: &Value, old: Option<&Payload>) -> Result<Payload, Failure> {
+    let (old, kind) = old.map_or(("", PayloadKind::Text), |(kept, kind)| (kept.as_str(), *kind));
+    if kind == PayloadKind::Bytes {
+        return Err(Failure::Usage(words::is_bytes().to_owned()));
+    }
+    let new = |text: String| (text, kind);
+    typed_text(failure, old).map(new)
+}
+
+fn typed_text(failure: &Value, old: &str) -> Result<String, Failure> {
     let laid_out = indented(old).filter(|_| !old.trim_end().contains('\n'));
     let name = format!("resyncd-{}.{}", failure["seq"], if indented(old).is_some() { "json" } else { "txt" });
     let mut new = editor::edit(&name, laid_out.as_deref().unwrap_or(old))?;
-    // Editors end the last line; the payload did not.
+    // Editors add a final newline; the payload had none.
     if !old.ends_with('\n') && new.ends_with('\n') {
         new.pop();
     }
@@ -111,32 +126,43 @@ fn typed(failure: &Value, old: &str) -> Result<String, Failure> {
             None => new,
         });
     };
-    Err(Failure::Failed(format!("what you wrote is no JSON any more ({error}); nothing was changed")))
+    Err(Failure::Failed(words::broken_json(error)))
 }
 
-/// What would change, line by line.
-fn told_changes(args: &EditArgs, failure: &Value, new: Option<&str>) -> String {
+/// The changes, line by line.
+fn told_changes(args: &EditArgs, failure: &Value, new: Option<&Payload>) -> String {
     let mut shown = String::new();
     let fields = [("entity_type", &args.set_type), ("entity_id", &args.set_entity), ("action", &args.set_action)];
     for (name, wanted) in fields {
         let old = text(failure, name);
         if let Some(wanted) = wanted.as_ref().filter(|wanted| failure[name] != wanted.as_str()) {
             // Writing to a String cannot fail.
-            let _ = writeln!(shown, "- {name}: {old}\n+ {name}: {}", harmless(wanted));
+            let _ = writeln!(shown, "- {name}: {old}\n+ {name}: {}", sanitize(wanted));
         }
     }
-    if let Some(new) = new {
-        shown.push_str(&difference(failure["payload"].as_str().unwrap_or_default(), new));
-        if failure["payload"].as_str().and_then(indented).is_some() && indented(new).is_none() {
-            shown.push_str("Note: the old payload is JSON, the new one is not.\n");
+    if let Some((new, kind)) = new {
+        let (old, was) = payload::of(failure).unwrap_or((String::new(), *kind));
+        if [*kind, was].contains(&PayloadKind::Bytes) {
+            let _ = write!(shown, "- payload: {}\n+ payload: {}\n", summary(&old, was), summary(new, *kind));
+        } else {
+            shown.push_str(&difference(&old, new));
+        }
+        if was != *kind {
+            let _ = writeln!(shown, "{}", words::other_kind(was.as_str(), kind.as_str()));
         }
     }
     shown
 }
 
-/// The request line. A payload that came as JSON stays JSON, byte for byte; so the line is put together
-/// by hand.
-fn request(args: &EditArgs, id: &str, failure: &Value, new: Option<&str>) -> Vec<u8> {
+/// Summarises binary content by its length and first bytes.
+fn summary(kept: &str, kind: PayloadKind) -> String {
+    let bytes = kind.bytes_of(kept);
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+    words::bytes(bytes.len() as u64, &sanitize(&start))
+}
+
+/// The request of the edit.
+fn request(args: &EditArgs, id: &str, new: Option<&Payload>) -> Value {
     let mut request = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -149,43 +175,20 @@ fn request(args: &EditArgs, id: &str, failure: &Value, new: Option<&str>) -> Vec
     put("entity_id", args.set_entity.clone().map(Value::from));
     put("action", args.set_action.clone().map(Value::from));
     put("new_key", args.new_key.then_some(Value::Bool(true)));
-    let json = |text: &&str| {
-        failure["payload_kind"] == "json" && !text.trim_start().starts_with('"') && compact(text).is_some()
-    };
-    let raw = new.filter(json).filter(|text| !text.contains('\n') && text.trim() == *text && *text != "null");
-    if raw.is_none() {
-        put("payload", new.map(Value::from));
+    if let Some(new) = new {
+        payload::put_into(&mut request, new);
     }
     sign(&mut request, Some(&args.reason), args.by.as_deref());
-    let mut line = Value::Object(request).to_string();
-    if let Some(raw) = raw {
-        line.pop();
-        let _ = write!(line, ",\"payload\":{raw}}}");
-    }
-    line.into_bytes()
+    Value::Object(request)
 }
 
-/// What became of it, and what happens next.
+/// The result, and what happens next.
 fn told(reply: &Value, failure: &Value) -> String {
     let (seq, was) = (&reply["seq"], &failure["seq"]);
-    let mut said = format!("Failure {was} is changed.");
-    if seq != was {
-        let _ = write!(said, " It is number {seq} now, behind all that were recorded before.");
-    }
-    let _ = match reply["status"].as_str() {
-        Some("held") => write!(said, " It stays held; when it may be sent: resyncd release {seq}"),
-        Some("critical") => write!(said, " No route of the configuration is for it, so it still needs a person."),
-        _ => write!(said, " It is due now, and goes when its turn comes."),
-    };
+    let renumbered = (seq != was).then(|| words::renumbered(seq));
+    let next = words::next(reply["status"].as_str().unwrap_or_default(), seq);
+    let said: Vec<String> = [words::done(was)].into_iter().chain(renumbered).chain([next]).collect();
     let key = text(reply, "idempotency_key");
-    let _ = if reply["key_kept"] == true {
-        write!(
-            said,
-            "\nAn earlier try may have arrived, so it keeps its key {key}: an upstream that has it already will not post it twice.\n\
-             If it surely has not arrived: resyncd edit {seq} --new-key --reason …"
-        )
-    } else {
-        write!(said, "\nIt goes out under a new key: {key}")
-    };
-    said
+    let key = if reply["key_kept"] == true { words::same_key(&key, seq) } else { words::new_key(&key) };
+    format!("{}\n{key}", said.join(" "))
 }

@@ -1,14 +1,14 @@
-//! `export`: live failures as JSON lines, in the order of their numbers, for a backup, another
-//! terminal, or a program.
+//! `export`: live failures as JSON lines, in the order of their numbers, for a backup, another terminal, or a program.
 //!
-//! It asks page by page and writes each as it comes, so it needs the same memory for ten failures
-//! and for a million, and holds up nobody. What is recorded meanwhile comes last.
+//! It reads page by page and writes each as it comes, so its memory does not depend on the number of failures, and it
+//! blocks no other client. Failures recorded meanwhile come last.
 
 use super::Failure;
 use super::args::{Filters, Global};
 use super::choose::filter;
 use super::session::Session;
 use crate::limits::MAX_PAGE;
+use crate::text::record as text;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,7 +18,7 @@ use std::io::{self, BufWriter, Write};
 /// `export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Which; without any: all.
+    /// Selects the failures; without filters, all.
     #[command(flatten)]
     pub filters: Filters,
     /// Order key, where one was given
@@ -26,7 +26,7 @@ pub struct ExportArgs {
     pub order_key: Option<String>,
 }
 
-/// A page of `list`, each failure as the agent wrote it.
+/// A page of `list`, with each failure's text unchanged.
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow)]
@@ -48,8 +48,8 @@ pub fn run(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     loop {
         let reply = session.ask(&Value::Object(request.clone()))?.line;
-        let page: Page = serde_json::from_slice(&reply)
-            .map_err(|error| Failure::Failed(format!("the agent's page cannot be read: {error}")))?;
+        let page: Page =
+            serde_json::from_slice(&reply).map_err(|error| Failure::Failed(text::unreadable_page(error)))?;
         for failure in page.failures {
             writeln!(out, "{}", failure.get())?;
         }

@@ -1,26 +1,30 @@
 //! `list` and `critical`: failures that are not delivered.
 
-use super::Failure;
 use super::args::{Filters, Global, ListArgs};
+use super::check::removed_in;
 use super::choose::filter;
-use super::render::{count, harmless, span};
+use super::render::{Tone, sanitize, span};
 use super::session::Session;
+use super::status::upstreams_that_stop;
+use super::{Failure, deeds, words};
 use crate::figures::snapshot::{self, Failures};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::text::{Count, list as text};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
-/// So many are `critical`'s (`spec/01`).
+/// Held failures of a page whose audit is looked up.
+const MOST_EXPLAINED: usize = 20;
+
+/// Number of failures that `critical` lists.
 const MOST_CRITICAL: usize = 20;
 
 /// `list`
 pub fn run(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
     if args.payload && !session.json {
-        return Err(Failure::Usage(
-            "--payload goes with --json; to read the payload of one failure: resyncd show ID --payload".into(),
-        ));
+        return Err(Failure::Usage(text::payload_needs_json().into()));
     }
     let mut request = filter(&args.filters)?;
     let mut put = |name: &str, value: Option<Value>| {
@@ -33,7 +37,7 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     put("after", args.after.clone().map(Value::from));
     put("order", args.order.clone().map(Value::from));
     put("payload", args.payload.then_some(Value::Bool(true)));
-    print(&session, request, "No failures match. Everything of that kind has been sent.")
+    print(&session, request, None)
 }
 
 /// `critical`
@@ -42,10 +46,10 @@ pub fn critical(global: &Global) -> Result<(), Failure> {
     let mut request = filter(&Filters { status: Some("critical".into()), ..Filters::default() })?;
     request.insert("order".into(), json!("desc"));
     request.insert("limit".into(), json!(MOST_CRITICAL));
-    print(&session, request, "Nothing needs a person.")
+    print(&session, request, Some(text::nothing_needs_a_person()))
 }
 
-fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Result<(), Failure> {
+fn print(session: &Session, mut request: Map<String, Value>, none: Option<&str>) -> Result<(), Failure> {
     request.insert("op".into(), json!("list"));
     let reply = session.ask(&Value::Object(request))?.value;
     let mut out = io::stdout().lock();
@@ -55,36 +59,67 @@ fn print(session: &Session, mut request: Map<String, Value>, none: &str) -> Resu
     }
     let Failures { failures, total, next } = Failures::read(reply).map_err(Failure::Failed)?;
     if failures.is_empty() {
-        writeln!(out, "{none}")?;
+        let nothing = none.map_or_else(|| nothing_matches(session), |none| Ok(none.to_owned()))?;
+        writeln!(out, "{nothing}")?;
         return Ok(());
     }
     let now = wall();
-    let rows: Vec<Vec<String>> = failures.iter().map(|failure| row(failure, now)).collect();
-    session.screen.table(&mut out, &HEADING, &rows)?;
+    let mut rows: Vec<Vec<String>> = failures.iter().map(|failure| row(failure, now)).collect();
+    let held = failures.iter().zip(&mut rows).filter(|(failure, _)| failure.status == "held");
+    for (failure, row) in held.take(MOST_EXPLAINED) {
+        if let (Some(by), Some(error)) = (deeds::hold(session, &failure.id), row.last_mut()) {
+            *error = text::on_hold(&by, error);
+        }
+    }
+    let tones = failures.iter().map(|failure| match failure.status.as_str() {
+        "critical" => Tone::Bad,
+        "held" => Tone::Warning,
+        _ => Tone::Plain,
+    });
+    let rows: Vec<(Tone, &[String])> = tones.zip(rows.iter().map(Vec::as_slice)).collect();
+    session.screen.toned_table(&mut out, &text::headings(), &expendable(), &rows)?;
     if let Some(next) = next {
-        writeln!(out, "{} of {}. Go on with: --after {next}", failures.len(), count(total.unwrap_or_default()))?;
+        let [shown, total] = [failures.len() as u64, total.unwrap_or_default()].map(Count);
+        writeln!(out, "{}", text::more(shown, total, &next))?;
+    }
+    if failures.iter().any(|failure| failure.status == "pending") {
+        let stopped =
+            upstreams_that_stop(session, &|name| failures.iter().any(|one| one.upstream.as_deref() == Some(name)));
+        stopped.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }
     Ok(())
 }
 
-/// What stands above the columns of [`row`].
-pub(super) const HEADING: [&str; 8] = ["NR", "ENTITY", "ACTION", "STATE", "RETRIES", "AGE", "NEXT", "ERROR"];
+/// Without live failures, some may still have been removed undelivered.
+fn nothing_matches(session: &Session) -> Result<String, Failure> {
+    let health = session.ask(&json!({"op": "health"}))?.value;
+    Ok(match removed_in(&health) {
+        None => text::nothing_matches().to_owned(),
+        Some(removed) => text::nothing_matches_but(&words::archived(&removed)),
+    })
+}
 
-/// A failure's cells.
+/// Columns that a narrow screen does without; `show` has them.
+pub(super) fn expendable() -> [&'static str; 2] {
+    let [_, _, _, _, retries, age, ..] = text::headings();
+    [age, retries]
+}
+
+/// A failure's cells, in the columns of the catalogue's headings.
 pub(super) fn row(failure: &snapshot::Failure, now: WallTime) -> Vec<String> {
     let next = match (failure.state.as_str(), failure.next_retry_at) {
-        ("scheduled", Some(at)) => format!("in {}", span(at.since(now))),
-        ("scheduled", None) => "with the line".to_owned(),
+        ("scheduled", Some(at)) => text::in_span(&span(at.since(now))),
+        ("scheduled", None) => text::on_reconnection().to_owned(),
         _ => "-".to_owned(),
     };
     vec![
         failure.seq.to_string(),
-        harmless(&format!("{} {}", failure.entity_type, failure.entity_id)),
-        harmless(&failure.action),
-        harmless(&failure.state),
+        sanitize(&format!("{} {}", failure.entity_type, failure.entity_id)),
+        sanitize(&failure.action),
+        sanitize(words::state_name(&failure.state)),
         failure.retry_count.to_string(),
         failure.created_at.map_or_else(String::new, |at| span(now.since(at))),
         next,
-        harmless(&failure.error),
+        sanitize(&failure.error),
     ]
 }

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and manuals know of the command line, made from it.
+//! `completions` and `man`: shell completions and manual pages, generated from the command line.
 
 use super::Failure;
 use super::args::Cli;
@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// The manual's section for what administrators run.
+/// The manual's section for administration commands.
 const SECTION: &str = "8";
 
 /// `completions`
@@ -23,7 +23,7 @@ pub struct CompletionsArgs {
 /// `man`
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Where the pages go; it is made when it is missing
+    /// Target directory; created if it is missing
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 }

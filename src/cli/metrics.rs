@@ -6,7 +6,7 @@ use super::session::Session;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// Runs the command. Without the agent there is what the table says; counters begin with an agent.
+/// Runs the command. Without the agent it prints the figures of the table; counters exist only in an agent.
 pub fn run(global: &Global) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let reply = session.ask(&json!({"op": "metrics"}))?;

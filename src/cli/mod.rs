@@ -1,37 +1,46 @@
-//! Floor 7: the command line. One file a command; [`run`] chooses.
+//! The command-line layer. One file per command; [`run`] dispatches.
 //!
-//! Answers go to standard output, everything else to standard error. [`client`] speaks to the
-//! agent; where there is none, reads and `record` open the store themselves ([`direct`]).
+//! Answers go to standard output, everything else to standard error. [`client`] talks to the agent; without one,
+//! queries and `record` open the store themselves ([`offline`]).
 
+mod advice;
 pub mod alerts;
+mod archived;
 pub mod args;
 pub mod backup;
 pub mod check;
+mod check_closing;
 pub mod choose;
 pub mod cleanup;
 pub mod client;
-mod closing;
 pub mod config;
+mod deeds;
 pub mod demo;
 mod diff;
-pub mod direct;
 pub mod discard;
 pub mod doctor;
 pub mod edit;
 mod editor;
 pub mod export;
+mod gone;
 pub mod history;
 pub mod import;
+mod language;
 pub mod list;
+pub mod load_config;
 pub mod manual;
 pub mod metrics;
+mod named_files;
+pub mod offline;
 pub mod operate;
+pub mod payload;
 pub mod record;
 pub mod reload;
 pub mod render;
+pub mod replay;
 pub mod report;
+pub mod rows;
 pub mod session;
-pub mod setup;
 pub mod show;
 pub mod statistics;
 pub mod status;
@@ -39,6 +48,7 @@ pub mod stream;
 pub mod times;
 pub mod top;
 pub mod trial;
+mod unreachable;
 pub mod words;
 
 use crate::io::system;
@@ -47,22 +57,22 @@ use operate::Many;
 use std::fmt;
 use std::io::Write;
 
-/// Why a command did not do what was asked, and with which status it ends (`spec/04`).
+/// Why a command failed, and its exit status.
 #[derive(Debug)]
 pub enum Failure {
     /// 1: it failed; the reason, and what to try next.
     Failed(String),
-    /// 1: there is no such failure or upstream.
+    /// 1: no failure or upstream has this name.
     NotFound(String),
-    /// 1: the agent did not take the request as it was.
+    /// 1: the agent rejected the request.
     Rejected(String),
     /// 2: wrong usage or configuration.
     Usage(String),
     /// 3: the agent cannot be reached.
     Unreachable(String),
-    /// Any status: the answer was given, and this is its exit status.
+    /// Any status: the answer was printed, and this is its exit status.
     Said(u8),
-    /// Whoever read our output has gone: nothing to say, and no fault.
+    /// The reader of our output has closed it, which is not an error.
     ClosedPipe,
 }
 
@@ -105,13 +115,19 @@ impl From<std::io::Error> for Failure {
 /// Runs a command.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let global = &cli.global;
+    match (language::of_command(global), &cli.command) {
+        (Ok(language), _) => language.set(),
+        (Err(wrong), Some(Command::Check(_))) => return check::unknown(&wrong.to_string(), global.json),
+        (Err(wrong), _) => return Err(wrong),
+    }
     system::hide_memory();
     match &cli.command {
         None => status::brief(global),
-        Some(Command::Run(args)) => setup::daemon(global, args),
+        Some(Command::Run(args)) => load_config::daemon(global, args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Record(args)) => record::run(global, args),
         Some(Command::Import(args)) => import::run(global, args),
+        Some(Command::Replay(args)) => replay::run(global, args),
         Some(Command::Completions(args)) => manual::completions(args),
         Some(Command::Man(args)) => manual::pages(args),
         Some(Command::Try(args)) => trial::run(global, args),
@@ -143,8 +159,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// Says on standard error why a command ended as it did. With `--json` an error of the agent was
-/// printed as its reply already, and the words follow here all the same.
+/// Prints a command's error on standard error. With `--json` an error of the agent was printed as its reply already,
+/// and its message follows here as well.
 pub fn report(failure: &Failure) {
     let text = failure.to_string();
     if !text.is_empty() {

@@ -1,20 +1,25 @@
-//! `retry`, `hold`, `release`, `discard`, `flush`, `pause`, `resume`: what people do, with who and why.
+//! `retry`, `hold`, `release`, `discard`, `flush`, `pause`, `resume`: operator actions, audited with user and reason.
 
 use super::Failure;
 use super::args::{BulkArgs, Global, UpstreamArgs};
 use super::choose::{Choice, confirm, sign};
-use super::render::{count, harmless};
+use super::render::{clock, sanitize};
 use super::session::Session;
+use super::status::upstreams_that_stop;
 use crate::ids::FailureName;
+use crate::io::clock::wall;
+use crate::moment::WallTime;
+use crate::text::session::changed_before;
+use crate::text::{Count, choose, operate as words};
 use serde_json::{Map, Value, json};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-/// An operation on many failures, and how it is told.
+/// An operation on many failures, with its messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Many {
     /// `retry`
     Retry {
-        /// With a fresh budget.
+        /// Whether the retry count is reset.
         reset: bool,
     },
     /// `hold`
@@ -23,7 +28,7 @@ pub enum Many {
     Release,
     /// `discard`
     Discard {
-        /// Those behind go out without it.
+        /// Whether followers are sent without it.
         let_followers: bool,
     },
 }
@@ -38,7 +43,7 @@ impl Many {
         }
     }
 
-    /// What is done to an upstream instead.
+    /// The corresponding operation on an upstream.
     fn for_an_upstream(self) -> &'static str {
         match self {
             Self::Retry { .. } => "flush",
@@ -47,7 +52,7 @@ impl Many {
         }
     }
 
-    /// The request, without whom it is about.
+    /// The request, without the selection.
     fn request(self, reason: Option<&str>, by: Option<&str>) -> Map<String, Value> {
         let mut request = Map::new();
         request.insert("op".into(), json!(self.op()));
@@ -61,26 +66,15 @@ impl Many {
         request
     }
 
-    /// What came of it.
-    fn said(self, reply: &Value) -> String {
-        let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
-        let skipped = match reply["skipped"].as_u64() {
-            None | Some(0) => String::new(),
-            Some(_) => {
-                format!(" {} left alone (in flight, or in a state that does not allow it).", tally("skipped"))
+    /// The result in words; `object` names a single failure.
+    fn said(self, object: Option<&str>, reply: &Value) -> String {
+        let tally = |name: &str| reply[name].as_u64().unwrap_or_default();
+        match (object, tally("changed"), tally("skipped")) {
+            (Some(object), 1, _) => words::done(self.op(), object),
+            (_, changed, skipped) => {
+                let said = words::all_done(self.op(), Count(changed), Count(tally("matched")));
+                if skipped == 0 { said } else { said + " " + &words::skipped(skipped) }
             }
-        };
-        let followers = super::discard::followers(reply);
-        format!("{} of {} {}.{skipped}{followers}", tally("changed"), tally("matched"), self.done())
-    }
-
-    /// What happens to them.
-    fn done(self) -> &'static str {
-        match self {
-            Self::Retry { .. } => "sent again when their turn comes",
-            Self::Hold => "held; undo: resyncd release",
-            Self::Release => "released; sent when their turn comes",
-            Self::Discard { .. } => "given up for good, and kept in the archive",
         }
     }
 }
@@ -93,30 +87,78 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     if args.dry_run {
         request.insert("dry_run".into(), json!(true));
         let matched = in_parts(&session, &request, &choice)?;
-        let shown = choice.shown(&session)?;
-        return answer(&session, &matched, &format!("{shown}Nothing was changed."));
+        let (_, shown) = choice.shown(&session)?;
+        return answer(&session, &matched, &(shown + choose::nothing_changed()));
     }
-    if let (Choice::Matching(_), false) = (&choice, args.yes) {
-        let shown = choice.shown(&session)?;
-        confirm(false, &format!("{shown}They are {}.", what.done()))?;
+    let object = choice.object(&session);
+    // Named failures were chosen deliberately; only discarding them needs confirmation, because it is final.
+    let asks = match &choice {
+        Choice::Matching(_) => true,
+        Choice::Named(_) => matches!(what, Many::Discard { .. }) && io::stdin().is_terminal(),
+    };
+    if asks && !args.yes {
+        match (choice.shown(&session)?, &object) {
+            ((0, _), _) => {}
+            (_, Some(object)) => confirm(false, &words::discard_it(object))?,
+            ((_, shown), None) => confirm(false, &words::question(what.op(), &shown))?,
+        }
     }
-    let reply = in_parts(&session, &request, &choice)?;
-    answer(&session, &reply, &what.said(&reply))
+    let reply = in_parts(&session, &request, &choice).map_err(|failure| instead(&session, what, &choice, failure))?;
+    if reply["matched"] == 0 {
+        return answer(&session, &reply, words::none_matches());
+    }
+    let followers = super::discard::followers(&session, &reply);
+    let mut said = what.said(object.as_deref(), &reply) + &followers;
+    if matches!(what, Many::Retry { .. } | Many::Release) && !session.json && !session.quiet {
+        let upstreams = choice.upstreams(&session);
+        stopped(&session, &mut said, &|name| upstreams.as_ref().is_none_or(|all| all.iter().any(|one| one == name)));
+    }
+    answer(&session, &reply, &said)
 }
 
-/// The same on one failure, by its id; what came of it, in words.
+/// Adds why nothing is sent to these upstreams now, and what to do.
+fn stopped(session: &Session, said: &mut String, among: &dyn Fn(&str) -> bool) {
+    for line in upstreams_that_stop(session, among) {
+        said.push('\n');
+        said.push_str(&line);
+    }
+}
+
+/// What a person should ask for instead: a failure that waits behind a held one cannot be released itself.
+fn instead(session: &Session, what: Many, choice: &Choice, failure: Failure) -> Failure {
+    let (Many::Release | Many::Retry { .. }, Choice::Named(ids), Failure::Failed(told)) = (what, choice, &failure)
+    else {
+        return failure;
+    };
+    let [id] = &ids[..] else { return failure };
+    let get = |id: &Value| {
+        let mut reply = session.quietly(&json!({"op": "get", "id": id})).ok()?.value;
+        Some(reply["failure"].take())
+    };
+    let Some(head) = get(&json!(id)).and_then(|meant| get(&meant["blocked_by"])) else { return failure };
+    Failure::Failed(words::behind(head["status"].as_str().unwrap_or_default(), told, &head["seq"]))
+}
+
+/// Runs the operation on one failure, by its id; returns the result in words.
 pub(super) fn one(session: &Session, what: Many, id: &str, reason: Option<&str>) -> Result<String, Failure> {
     let choice = Choice::Named(vec![id.to_owned()]);
-    Ok(what.said(&in_parts(session, &what.request(reason, None), &choice)?))
+    let object = choice.object(session);
+    let reply = in_parts(session, &what.request(reason, None), &choice)?;
+    Ok(what.said(object.as_deref(), &reply) + &super::discard::followers(session, &reply))
 }
 
-/// As many at once as a request may name; the reply is what all of them come to.
+/// Sends as many failures at once as a request may name; returns the sum of the replies.
 fn in_parts(session: &Session, request: &Map<String, Value>, choice: &Choice) -> Result<Value, Failure> {
     let mut whole = Value::Null;
     for part in choice.parts() {
         let mut request = request.clone();
         part.put_into(&mut request);
-        let reply = session.order(&Value::Object(request))?.value;
+        let before = whole["changed"].as_u64().filter(|changed| *changed > 0);
+        let reply = session.order(&Value::Object(request)).map_err(|failure| match (failure, before) {
+            (Failure::Failed(text), Some(before)) => Failure::Failed(changed_before(before, &text)),
+            (failure, _) => failure,
+        })?;
+        let reply = reply.value;
         match (&mut whole, reply) {
             (Value::Object(whole), Value::Object(reply)) => reply.into_iter().for_each(|(name, more)| {
                 let sum = match (whole.get(&name), more) {
@@ -138,13 +180,26 @@ fn in_parts(session: &Session, request: &Map<String, Value>, choice: &Choice) ->
 pub fn flush(global: &Global, args: &UpstreamArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
     if let Some(name) = a_failure(&session, args) {
-        return Err(Failure::Usage(format!(
-            "flush takes an upstream. To send one failure again: resyncd retry {name}"
-        )));
+        return Err(Failure::Usage(words::flush_is_for_upstreams(name)));
     }
     let reply = upstream_order(&session, "flush", args)?;
-    let tally = |name: &str| count(reply[name].as_u64().unwrap_or_default());
-    answer(&session, &reply, &format!("{} pending, {} of them made due now.", tally("matched"), tally("changed")))
+    let tally = |name: &str| Count(reply[name].as_u64().unwrap_or_default());
+    let mut said = words::flushed(tally("matched"), tally("changed"));
+    let asked = &reply["asked_to_wait"];
+    if let Some(failures) = asked["failures"].as_u64() {
+        said = said + " " + &words::left_waiting(failures, &retry_after(asked));
+    }
+    if reply["matched"] != 0 && !session.json && !session.quiet {
+        stopped(&session, &mut said, &|name| args.upstream.as_deref().is_none_or(|only| only == name));
+    }
+    answer(&session, &reply, &said)
+}
+
+/// `hq asked for that until 14:05:00 (HTTP 429: slow down)`
+pub(super) fn retry_after(asked: &Value) -> String {
+    let text = |name: &str| asked[name].as_str().map(sanitize).unwrap_or_default();
+    let until = asked["until"].as_str().and_then(WallTime::parse).map(|at| clock(at, wall())).unwrap_or_default();
+    words::retry_after(&text("upstream"), &until, &text("words"))
 }
 
 /// `pause` and `resume`
@@ -152,15 +207,25 @@ pub fn gate(global: &Global, args: &UpstreamArgs, op: &str) -> Result<(), Failur
     let session = Session::new(global)?;
     if let Some(name) = a_failure(&session, args) {
         let right = if op == "pause" { "hold" } else { "release" };
-        return Err(Failure::Usage(format!("{op} takes an upstream. For one failure: resyncd {right} {name}")));
+        return Err(Failure::Usage(words::gate_is_for_upstreams(op, right, name)));
     }
+    let before = session.quietly(&json!({"op": "health"})).map(|reply| reply.value).unwrap_or_default();
+    let was_paused = |name: &str| {
+        let mut all = before["upstreams"].as_array().into_iter().flatten();
+        all.any(|one| one["name"] == name && one["state"] == "paused")
+    };
     let reply = upstream_order(&session, op, args)?;
     let names: Vec<String> =
-        reply["upstreams"].as_array().into_iter().flatten().filter_map(Value::as_str).map(harmless).collect();
+        reply["upstreams"].as_array().into_iter().flatten().filter_map(Value::as_str).map(sanitize).collect();
     let said = match (op, names.is_empty()) {
-        (_, true) => "No upstream is configured.".to_owned(),
-        ("pause", _) => format!("Paused: {}. Recording goes on. Undo: resyncd resume", names.join(", ")),
-        _ => format!("Resumed: {}.", names.join(", ")),
+        (_, true) => words::no_upstream().to_owned(),
+        ("pause", _) => words::paused(&names.join(", ")),
+        _ => {
+            let (paused, others): (Vec<String>, Vec<String>) = names.iter().cloned().partition(|name| was_paused(name));
+            let resumed = (!paused.is_empty()).then(|| words::resumed(&paused.join(", ")));
+            let tried = (!others.is_empty()).then(|| words::not_paused(&others.join(", ")));
+            resumed.into_iter().chain(tried).collect::<Vec<_>>().join(" ")
+        }
     };
     answer(&session, &reply, &said)
 }
@@ -175,12 +240,12 @@ fn upstream_order(session: &Session, op: &str, args: &UpstreamArgs) -> Result<Va
     Ok(session.order(&Value::Object(request))?.value)
 }
 
-/// A failure that was named where an upstream belongs.
+/// Returns a failure's name that was given instead of an upstream's.
 fn a_failure<'a>(session: &Session, args: &'a UpstreamArgs) -> Option<&'a str> {
     let name = args.upstream.as_deref()?;
     let configured = session.config.upstreams.iter().any(|upstream| upstream.name == name);
-    let is_number = || matches!(FailureName::parse(name), FailureName::Number(_));
-    let is_live = || session.quietly(&json!({"op": "get", "id": name})).is_ok();
+    let is_number = || FailureName::typed(name).or_else(|| FailureName::numbered(name)).is_some();
+    let is_live = || session.quietly(&json!({"op": "get", "id": name, "prefix": true})).is_ok();
     (!configured && (is_number() || is_live())).then_some(name)
 }
 

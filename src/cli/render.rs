@@ -1,41 +1,43 @@
-//! How answers look: tables that fit the terminal, times as local time and age, foreign text made
-//! harmless.
+//! Formats answers: tables that fit the terminal, times as local time and age, foreign text without control characters.
 
 use super::args::{ColorWhen, Global};
 use crate::moment::WallTime;
+pub use crate::text::numbers::span;
+use crate::text::{Count, times};
 use serde_json::Value;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
-use time::UtcOffset;
+use time::{OffsetDateTime, UtcOffset};
 use unicode_width::UnicodeWidthChar;
 
-/// Where answers go, and how.
+/// The output and its capabilities.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
-    /// Columns.
+    /// Columns of the terminal.
     width: usize,
     colors: bool,
+    /// Lines that the last column of a table may take. What goes into a pipe has one line a row.
+    lines: usize,
 }
 
-/// What a colour says. Nothing is said by colour alone.
+/// The meaning of a colour. Colour alone never carries information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As it is.
+    /// Normal text.
     Plain,
     /// A heading.
     Strong,
-    /// All is well.
+    /// Everything is fine.
     Good,
-    /// Somebody should look.
+    /// Needs attention.
     Warning,
-    /// Somebody has to act.
+    /// Requires action.
     Bad,
 }
 
 impl Tone {
-    /// What a terminal calls it.
+    /// The terminal's colour code.
     pub(super) fn code(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
@@ -47,15 +49,19 @@ impl Tone {
     }
 }
 
-/// Columns where no terminal and no `$COLUMNS` say how many: what a log, a mail or a ticket shows without breaking.
+/// Columns without a terminal or `$COLUMNS`: what a log, a mail or a ticket shows without breaking lines.
 const PIPED: usize = 120;
-/// No column is made narrower than this.
+/// Minimum width of a column.
 const NARROWEST: usize = 8;
+/// The last column says most; it is made narrower than this only when the others cannot be.
+const NARROWEST_LAST: usize = 24;
+/// Maximum number of lines of a cell; an error may have thousands of characters.
+const MAX_WRAPPED: usize = 4;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
 impl Screen {
-    /// Standard output as it is.
+    /// Detects the properties of standard output.
     #[must_use]
     pub fn new(global: &Global) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -67,20 +73,23 @@ impl Screen {
         let size = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
         let asked = || env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let width = if terminal { size() } else { asked() };
-        Self { width: width.filter(|columns| *columns > 0).unwrap_or(PIPED), colors }
+        let width = width.filter(|columns| *columns > 0);
+        let lines = if width.is_some() { MAX_WRAPPED } else { 1 };
+        Self { width: width.unwrap_or(PIPED), colors, lines }
     }
 
-    /// Lines of so many columns, for what paints them itself.
-    pub(super) fn unpainted(width: usize) -> Self {
-        Self { width, colors: false }
+    /// A screen of `width` columns for a caller that paints the lines itself. The last column of a table takes at most
+    /// `lines` lines.
+    pub(super) fn unpainted(width: usize, lines: usize) -> Self {
+        Self { width, colors: false, lines: lines.clamp(1, MAX_WRAPPED) }
     }
 
-    /// May it be painted?
+    /// Returns whether colours are used.
     pub(super) fn colors(self) -> bool {
         self.colors
     }
 
-    /// A text in its tone.
+    /// Colours a text.
     #[must_use]
     pub fn paint(self, tone: Tone, text: &str) -> String {
         match tone.code() {
@@ -89,48 +98,159 @@ impl Screen {
         }
     }
 
-    /// A table that fits: columns as wide as they need to be; where that is too wide, the widest ones
-    /// are cut.
+    /// A table that fits: columns as wide as they need to be; see [`laid_out`](Self::laid_out).
     pub fn table(self, out: &mut impl Write, heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let mut widths: Vec<usize> = heading.iter().map(|text| columns(text)).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(columns(cell));
+        let rows: Vec<(Tone, &[String])> = rows.iter().map(|row| (Tone::Plain, &row[..])).collect();
+        self.toned_table(out, heading, &[], &rows)
+    }
+
+    /// The same with a tone for each row, and with columns that may be left out where the table is too wide.
+    pub fn toned_table(
+        self,
+        out: &mut impl Write,
+        heading: &[&str],
+        expendable: &[&str],
+        rows: &[(Tone, &[String])],
+    ) -> io::Result<()> {
+        let cells: Vec<&[String]> = rows.iter().map(|(_, row)| *row).collect();
+        let tones = std::iter::once(Tone::Strong).chain(rows.iter().map(|(tone, _)| *tone));
+        for (tone, lines) in tones.zip(self.laid_out(heading, expendable, &cells)) {
+            for line in lines {
+                writeln!(out, "{}", self.paint(tone, &line))?;
             }
         }
-        self.narrow(&mut widths);
-        let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
-        writeln!(out, "{}", self.paint(Tone::Strong, &self.row(&heading, &widths)))?;
-        rows.iter().try_for_each(|row| writeln!(out, "{}", self.row(row, &widths)))
+        Ok(())
     }
 
-    /// Takes from the widest column until all fit, or none can be narrower.
+    /// The lines of the heading and of each row. Where the table is too wide, columns in which no row has anything are
+    /// left out, then the expendable ones, in their order, for as long as others would be cut. The last column gets the
+    /// width that is left, and wraps; where that does not suffice, the widest of the others are cut.
+    pub(super) fn laid_out(self, heading: &[&str], expendable: &[&str], rows: &[&[String]]) -> Vec<Vec<String>> {
+        let heading_row: Vec<String> = heading.iter().map(ToString::to_string).collect();
+        let all: Vec<&[String]> = std::iter::once(&heading_row[..]).chain(rows.iter().copied()).collect();
+        let widest = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| columns(cell)).max();
+        let mut shown: Vec<usize> = (0..heading.len()).collect();
+        let widths = |shown: &[usize]| shown.iter().map(|column| widest(*column).unwrap_or(0)).collect::<Vec<_>>();
+        if !self.holds(&widths(&shown)) {
+            let says_something = |column: usize| {
+                rows.iter().any(|row| row.get(column).is_some_and(|cell| !matches!(cell.as_str(), "" | "-")))
+            };
+            let last = heading.len().saturating_sub(1);
+            shown.retain(|column| *column == 0 || *column == last || says_something(*column));
+        }
+        for name in expendable {
+            if self.holds_with_a_narrow_last(&widths(&shown)) {
+                break;
+            }
+            shown.retain(|column| heading[*column] != *name);
+        }
+        let mut widths = widths(&shown);
+        self.narrow(&mut widths);
+        let cells = |row: &[String]| {
+            shown.iter().map(|column| row.get(*column).cloned().unwrap_or_default()).collect::<Vec<_>>()
+        };
+        all.iter().map(|row| self.row(&cells(row), &widths)).collect()
+    }
+
+    fn room(self, number: usize) -> usize {
+        self.width.saturating_sub(GAP * number.saturating_sub(1))
+    }
+
+    fn holds(self, widths: &[usize]) -> bool {
+        widths.iter().sum::<usize>() <= self.room(widths.len())
+    }
+
+    /// Do the columns fit, if only the last one is made narrower?
+    fn holds_with_a_narrow_last(self, widths: &[usize]) -> bool {
+        let Some((last, others)) = widths.split_last() else { return true };
+        others.iter().sum::<usize>() + (*last).min(NARROWEST_LAST) <= self.room(widths.len())
+    }
+
+    /// Takes from the last column, then from the widest of the others until all fit, or none can be narrower; and then
+    /// from the last one again.
     fn narrow(self, widths: &mut [usize]) {
-        let room = self.width.saturating_sub(GAP * widths.len().saturating_sub(1));
-        while widths.iter().sum::<usize>() > room {
-            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else { return };
-            *widest -= 1;
+        let room = self.room(widths.len());
+        let Some((last, others)) = widths.split_last_mut() else { return };
+        let left = room.saturating_sub(others.iter().sum());
+        *last = (*last).min(left.max(NARROWEST_LAST));
+        while others.iter().sum::<usize>() + *last > room {
+            match others.iter_mut().max().filter(|widest| **widest > NARROWEST) {
+                Some(widest) => *widest -= 1,
+                None if *last > NARROWEST => *last -= 1,
+                None => return,
+            }
         }
     }
 
-    fn row(self, cells: &[String], widths: &[usize]) -> String {
+    /// The lines of a row.
+    fn row(self, cells: &[String], widths: &[usize]) -> Vec<String> {
         let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            let cell = shortened(cell, *width);
+        let mut rest = Vec::new();
+        for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let cell = if self.lines > 1 && n + 1 == widths.len() {
+                let indent = columns(&line);
+                let mut pieces = wrapped(cell, *width, self.lines).into_iter();
+                let first = pieces.next().unwrap_or_default();
+                rest.extend(pieces.map(|piece| " ".repeat(indent) + &piece));
+                first
+            } else {
+                shortened(cell, *width)
+            };
             line.push_str(&cell);
             line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(columns(&cell))));
         }
-        self.fit(line.trim_end())
+        let mut lines = vec![self.fit(line.trim_end())];
+        lines.append(&mut rest);
+        lines
     }
 
-    /// A line, cut where the screen ends.
+    /// A line, truncated at the screen's edge.
     #[must_use]
     pub fn fit(self, line: &str) -> String {
         shortened(line, self.width)
     }
 }
 
-/// A text of at most so many columns; a cut one says so.
+/// A text in lines of at most `room` columns, broken between words where that is possible. What takes more than `most`
+/// lines is cut, and says so.
+fn wrapped(text: &str, room: usize, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word = word;
+        loop {
+            let line = lines.last_mut().expect("there is a first line, and none is taken away");
+            let gap = usize::from(!line.is_empty());
+            if columns(line) + gap + columns(word) <= room {
+                line.extend(std::iter::repeat_n(' ', gap));
+                line.push_str(word);
+                break;
+            }
+            if line.is_empty() {
+                let mut used = 0;
+                let fits = |&(_, c): &(usize, char)| {
+                    used += width(c);
+                    used <= room
+                };
+                let end = word.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
+                let end = if end == 0 { word.chars().next().map_or(0, char::len_utf8) } else { end };
+                line.push_str(&word[..end]);
+                word = &word[end..];
+                if word.is_empty() {
+                    break;
+                }
+            }
+            lines.push(String::new());
+        }
+    }
+    if lines.len() > most {
+        lines.truncate(most);
+        let last = lines.last_mut().expect("some are left");
+        *last = shortened(&format!("{last}…"), room);
+    }
+    lines
+}
+
+/// Truncates a text to `room` columns, with a mark.
 fn shortened(text: &str, room: usize) -> String {
     if columns(text) <= room {
         return text.to_owned();
@@ -143,20 +263,20 @@ fn shortened(text: &str, room: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// Columns that a character takes: a Chinese one two, an accent that stands upon another one none.
+/// Columns of a character: two for a Chinese one, none for a combining accent.
 pub(super) fn width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// Columns that a text takes.
+/// Columns of a text.
 pub(super) fn columns(text: &str) -> usize {
     text.chars().map(width).sum()
 }
 
-/// A text of a reply, made harmless; nothing where there is none.
+/// A text of a reply, sanitised; empty if it is missing.
 #[must_use]
 pub fn text(value: &Value, name: &str) -> String {
-    harmless(value[name].as_str().unwrap_or_default())
+    sanitize(value[name].as_str().unwrap_or_default())
 }
 
 /// A time of a reply.
@@ -165,10 +285,10 @@ pub fn time(value: &Value, name: &str) -> Option<WallTime> {
     value[name].as_str().and_then(WallTime::parse)
 }
 
-/// Foreign text on one line that commands no terminal: control characters, line and paragraph
-/// separators, and what turns the direction of writing, are shown as their code.
+/// Sanitises foreign text and puts it on one line: control characters, line and paragraph separators, and characters
+/// that change the writing direction, are shown as their code.
 #[must_use]
-pub fn harmless(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         let hostile = c.is_control()
@@ -185,51 +305,44 @@ pub fn harmless(text: &str) -> String {
     safe
 }
 
-/// `48 min`, `3 h`, `2 d`
-#[must_use]
-pub fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..5400 => format!("{} min", seconds / 60),
-        5400..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// `06:12:34, 48 min ago`; with the date when it is not today's.
+/// `06:12:34, 48 min ago`; with the date if it is not today.
 #[must_use]
 pub fn ago(at: WallTime, now: WallTime) -> String {
     if at > now {
-        return format!("{}, in {}", clock(at, now), span(at.since(now)));
+        return times::future(&clock(at, now), &span(at.since(now)));
     }
-    format!("{}, {} ago", clock(at, now), span(now.since(at)))
+    times::past(&clock(at, now), &span(now.since(at)))
 }
 
-/// The local time of day, with the date when it is not today's.
+/// A time by the local clock with the offset valid then: in July that of July.
+#[must_use]
+pub fn local(at: WallTime) -> OffsetDateTime {
+    let at = at.calendar();
+    at.to_offset(UtcOffset::local_offset_at(at).unwrap_or(UtcOffset::UTC))
+}
+
+/// The local date.
+#[must_use]
+pub fn date(at: WallTime) -> String {
+    let at = local(at);
+    format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
+}
+
+/// The local time of day, with the date if it is not today.
 #[must_use]
 pub fn clock(at: WallTime, now: WallTime) -> String {
-    let offset = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-    let (then, today) = (at.calendar().to_offset(offset), now.calendar().to_offset(offset));
+    let (then, today) = (local(at), local(now));
     let time = format!("{:02}:{:02}:{:02}", then.hour(), then.minute(), then.second());
     if then.date() == today.date() {
         return time;
     }
-    format!("{:04}-{:02}-{:02} {time}", then.year(), u8::from(then.month()), then.day())
+    format!("{} {time}", date(at))
 }
 
-/// `1,234,567`
+/// `1,234,567`; in Spanish `1.234.567`.
 #[must_use]
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    Count(number).to_string()
 }
 
 #[cfg(test)]
@@ -238,21 +351,13 @@ mod tests {
 
     #[test]
     fn foreign_text_commands_nothing() {
-        assert_eq!(harmless("a\x1b[2Jb\nc\u{202e}d\u{2028}"), "a\\u{1b}[2Jb c\\u{202e}d\\u{2028}");
-        assert_eq!(harmless("añ — 日本"), "añ — 日本");
-    }
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(span(Duration::from_secs(59)), "59 s");
-        assert_eq!(span(Duration::from_secs(48 * 60)), "48 min");
-        assert_eq!(span(Duration::from_secs(7200)), "2 h");
+        assert_eq!(sanitize("a\x1b[2Jb\nc\u{202e}d\u{2028}"), "a\\u{1b}[2Jb c\\u{202e}d\\u{2028}");
+        assert_eq!(sanitize("añ — 日本"), "añ — 日本");
     }
 
     #[test]
     fn tables_fit_the_terminal() {
-        let screen = Screen { width: 12, colors: false };
+        let screen = Screen::unpainted(12, 1);
         let mut out = Vec::new();
         let rows = [vec!["1".to_owned(), "a long error text".to_owned()]];
         screen.table(&mut out, &["NR", "ERROR"], &rows).expect("a Vec takes all");
@@ -264,21 +369,65 @@ mod tests {
         let mut out = Vec::new();
         let rows =
             [["日本", "x"], ["n\u{303}o", "x"], ["a日本語日本語", "x"]].map(|row| row.map(str::to_owned).to_vec());
-        Screen::unpainted(11).table(&mut out, &["A", "B"], &rows).expect("a Vec takes all");
+        Screen::unpainted(11, 1).table(&mut out, &["A", "B"], &rows).expect("a Vec takes all");
         let expected = "A         B\n日本      x\nn\u{303}o        x\na日本語…  x\n";
         assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
     }
 
     #[test]
     fn the_widest_columns_are_cut_and_the_others_stay() {
-        let screen = Screen { width: 40, colors: false };
+        let screen = Screen::unpainted(40, 1);
         let mut out = Vec::new();
         let row = ["1042", "SALE an-entity-id-that-is-much-too-long", "CREATE", "an error text that is longer"];
         let rows = [row.map(str::to_owned).to_vec()];
         screen.table(&mut out, &["NR", "ENTITY", "ACTION", "ERROR"], &rows).expect("a Vec takes all");
         let table = String::from_utf8(out).expect("UTF-8");
         assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
-        assert!(table.contains("1042  SALE an-ent…  CREATE  an error te…"), "{table}");
+        assert!(table.contains("1042  SALE an…  CREATE  an error text t…"), "{table}");
         screen.table(&mut Vec::new(), &["A"; 30], &[vec!["x".repeat(50); 30]]).expect("it ends");
+    }
+
+    #[test]
+    fn on_a_screen_the_last_column_wraps_and_nothing_of_it_is_cut() {
+        let screen = Screen::unpainted(48, MAX_WRAPPED);
+        let error = "HTTP 422: unknown SKU 4711 in line 3, and a-word-that-is-longer-than-the-column-is-wide";
+        let rows =
+            [vec!["1".into(), "RETURN r-17".into(), error.into()], vec!["2".into(), "SALE s".into(), "x".into()]];
+        let mut out = Vec::new();
+        screen.table(&mut out, &["NR", "ENTITY", "ERROR"], &rows).expect("a Vec takes all");
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.lines().all(|line| columns(line) <= 48), "{text}");
+        let told: String = text.lines().skip(1).take(4).map(|line| line.get(17..).unwrap_or_default()).collect();
+        assert_eq!(told.replace(' ', ""), error.replace(' ', ""), "{text}");
+        assert!(text.lines().last().is_some_and(|line| line.starts_with("2   SALE s")), "{text}");
+        assert_eq!(wrapped(&"x".repeat(1000), 24, MAX_WRAPPED).len(), MAX_WRAPPED);
+    }
+
+    #[test]
+    fn what_says_nothing_gives_way_before_what_matters_is_cut() {
+        let heading = ["NR", "ENTITY", "RETRIES", "AGE", "NEXT", "ERROR"];
+        let text = |width: usize, next: &str| {
+            let row = ["7", "RETURN r-2026-001", "1", "5 min", next, "HTTP 422: unknown SKU 4711 in line 3"];
+            let row = row.map(str::to_owned);
+            Screen::unpainted(width, 1).laid_out(&heading, &["AGE", "RETRIES"], &[&row]).concat()
+        };
+        assert_eq!(
+            text(100, "-"),
+            [
+                "NR  ENTITY             RETRIES  AGE    NEXT  ERROR",
+                "7   RETURN r-2026-001  1        5 min  -     HTTP 422: unknown SKU 4711 in line 3"
+            ],
+            "there is room for all"
+        );
+        assert_eq!(
+            text(80, "-")[1],
+            "7   RETURN r-2026-001  1        5 min  HTTP 422: unknown SKU 4711 in line 3",
+            "a column without any content is left out first"
+        );
+        assert_eq!(
+            text(72, "in 12 min")[1],
+            "7   RETURN r-2026-001  1        in 12 min  HTTP 422: unknown SKU 4711 i…",
+            "then the expendable ones"
+        );
     }
 }

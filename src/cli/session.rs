@@ -1,144 +1,139 @@
-//! How a command gets its answers: from the agent, or without one from the store itself.
+//! Sends a command's requests to the agent, or without one answers them from the store.
 
 use super::args::{Global, RunArgs};
 use super::choose::one_line;
-use super::client::{Client, Door, NoAgent};
-use super::render::{Screen, harmless};
-use super::{Failure, direct, setup};
+use super::client::{Client, NoAgent};
+use super::render::{Screen, sanitize};
+use super::{Failure, gone, load_config, offline};
 use crate::config::Config;
 use crate::figures::snapshot::{Part, Snapshot};
+use crate::ids::{FailureName, Seq};
+use crate::text::session as text;
+use crate::wire::request::Socket;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{self, Write};
-use std::time::Duration;
 
-/// What every command has at hand.
+/// The context of a command.
 #[derive(Debug)]
 pub struct Session {
     /// The configuration in force.
     pub config: Config,
     /// Standard output.
     pub screen: Screen,
-    /// Answers as the agent gives them.
+    /// Print replies unchanged.
     pub json: bool,
-    /// Only answers and errors.
+    /// Print only answers and errors.
     pub quiet: bool,
-    /// How long an answer may take; `None`: as long as it takes.
-    pub patience: Option<Duration>,
-    /// Where questions go.
+    /// The connection for queries.
     asking: RefCell<Option<Client>>,
 }
 
-/// A reply of the agent, parsed, and as it came.
+/// A reply of the agent, parsed and unchanged.
 #[derive(Debug)]
 pub struct Reply {
-    /// Parsed.
+    /// The parsed reply.
     pub value: Value,
-    /// As it came.
+    /// The unchanged line.
     pub line: Vec<u8>,
 }
 
 impl Session {
-    /// Reads the configuration. A wrong one may be good enough to ask the running agent, in which an
-    /// earlier one is in force; standard error says so.
+    /// Reads the configuration. An invalid one may suffice to query a running agent, which uses an earlier one;
+    /// standard error says so.
     pub fn new(global: &Global) -> Result<Self, Failure> {
         let wrong = match Self::strict(global) {
             Err(Failure::Usage(wrong)) => wrong,
             other => return other,
         };
         let there = |config: &Config| {
-            let tried = [(&config.agent.admin_socket, Door::Admin), (&config.agent.socket, Door::App)];
-            tried.iter().any(|(path, door)| !matches!(Client::connect(path, *door), Err(NoAgent::NotRunning(_))))
+            let tried = [(&config.agent.admin_socket, Socket::Admin), (&config.agent.socket, Socket::App)];
+            tried
+                .iter()
+                .any(|(path, socket)| matches!(Client::connect(path, *socket), Ok(_) | Err(NoAgent::Forbidden(_))))
         };
-        let Some(config) = setup::readable(global).filter(there) else {
+        let Some(config) = load_config::readable(global).filter(there) else {
             return Err(Failure::Usage(wrong));
         };
-        let said = "the configuration is wrong (see: resyncd config check); the agent goes on with an earlier one";
         // Standard error may be closed; there is nowhere left to say so.
-        let _ = writeln!(io::stderr(), "resyncd: {said}");
+        let _ = writeln!(io::stderr(), "resyncd: {}", text::invalid_configuration());
         Ok(Self::with(config, global))
     }
 
-    /// Reads the configuration, which has to be right.
+    /// Reads the configuration, which must be valid.
     pub fn strict(global: &Global) -> Result<Self, Failure> {
-        let config = setup::config(global, &RunArgs::default())?;
+        let config = load_config::config(global, &RunArgs::default())?;
         Ok(Self::with(config, global))
     }
 
     fn with(config: Config, global: &Global) -> Self {
-        Self {
-            config,
-            screen: Screen::new(global),
-            json: global.json,
-            quiet: global.quiet,
-            patience: None,
-            asking: RefCell::new(None),
-        }
+        Self { config, screen: Screen::new(global), json: global.json, quiet: global.quiet, asking: RefCell::new(None) }
     }
 
     fn connect(&self) -> Result<Client, NoAgent> {
-        let client = Client::connect(&self.config.agent.admin_socket, Door::Admin)?;
-        match self.patience.map(|time| client.patience(time)) {
-            Some(Err(failure)) => Err(NoAgent::NotRunning(failure.to_string())),
-            _ => Ok(client),
-        }
+        Client::connect(&self.config.agent.admin_socket, Socket::Admin)
     }
 
-    /// Asks for a part of a snapshot.
+    /// Queries a part of a snapshot.
     pub(super) fn fill(&self, snapshot: &mut Snapshot, part: Part, question: &Value) -> Result<(), Failure> {
         let reply = self.quietly(question)?.value;
-        // Did the agent itself answer, and not the store in its place?
+        // Whether the agent answered, and not the store in its place.
         snapshot.running = self.asking.borrow().is_some();
         snapshot.take(part, reply).map_err(Failure::Failed)
     }
 
-    /// Asks what only reads; without an agent the store is opened.
+    /// Sends a read-only query; without an agent the store is read.
     pub fn ask(&self, request: &Value) -> Result<Reply, Failure> {
         Self::judge(self.answer(request)?, self.json)
     }
 
-    /// As [`ask`](Self::ask), where a no is not the last word.
+    /// Like [`ask`](Self::ask), for callers that handle an error themselves.
     pub fn quietly(&self, request: &Value) -> Result<Reply, Failure> {
         Self::judge(self.answer(request)?, false)
     }
 
-    /// A reply line. Questions share a connection, for a name takes one each.
+    /// Sends a query and returns its reply line. Queries share a connection, because resolving each name takes one.
     fn answer(&self, request: &Value) -> Result<Vec<u8>, Failure> {
         let mut asking = self.asking.borrow_mut();
         if asking.is_none() {
             match self.connect() {
                 Ok(client) => *asking = Some(client),
-                Err(NoAgent::NotRunning(told)) if direct::exists(&self.config) => {
-                    let line = direct::ask(&self.config, request.to_string().as_bytes())?;
+                Err(NoAgent::NotRunning(told)) if offline::exists(&self.config) => {
+                    let line = offline::ask(&self.config, request.to_string().as_bytes())?;
+                    return line.ok_or(Failure::Unreachable(told));
+                }
+                Err(NoAgent::Silent(told)) if offline::exists(&self.config) => {
+                    // Standard error may be closed; there is nowhere left to say so.
+                    let _ = writeln!(io::stderr(), "resyncd: {told}\nresyncd: {}", text::from_the_database());
+                    let line = offline::ask(&self.config, request.to_string().as_bytes()).ok().flatten();
                     return line.ok_or(Failure::Unreachable(told));
                 }
                 Err(no) => return Err(no.into()),
             }
         }
-        let line = asking.as_mut().expect("there is one, or we have returned").call(request);
+        let request = request.to_string();
+        let line = asking.as_mut().expect("there is one, or we have returned").call_long(request.as_bytes());
         if line.is_err() {
             *asking = None;
         }
         line
     }
 
-    /// Asks what changes something; only the agent does that.
+    /// Sends a request that changes data; only the agent accepts it.
     pub fn order(&self, request: &Value) -> Result<Reply, Failure> {
         self.order_line(request.to_string().as_bytes())
     }
 
-    /// The same with the request's own text. On a connection of its own, for a person may have thought
-    /// for long since the last question.
+    /// Like [`order`](Self::order), with the request's own text. It uses a new connection, because a confirmation may
+    /// have taken long since the last query.
     pub fn order_line(&self, line: &[u8]) -> Result<Reply, Failure> {
         let mut client = self.connect()?;
-        client.send(line)?;
-        Self::judge(client.receive()?, self.json)
+        Self::judge(client.call_long(line)?, self.json)
     }
 
-    /// An error reply becomes the command's failure; with `--json` it is printed first.
+    /// Converts an error reply to the command's failure; with `--json` it is printed first.
     pub(super) fn judge(line: Vec<u8>, json: bool) -> Result<Reply, Failure> {
-        let value: Value = serde_json::from_slice(&line)
-            .map_err(|error| Failure::Failed(format!("the agent's answer is no JSON: {error}")))?;
+        let value: Value = serde_json::from_slice(&line).map_err(|error| Failure::Failed(text::not_json(error)))?;
         if value["ok"] == true {
             return Ok(Reply { value, line });
         }
@@ -150,49 +145,138 @@ impl Session {
             }
         }
         let error = &value["error"];
-        let text = harmless(error["message"].as_str().unwrap_or("it gave no reason"));
+        let mut told = sanitize(error["message"].as_str().unwrap_or(text::no_reason()));
+        if let Some(changed) = error["changed"].as_u64().filter(|changed| *changed > 0) {
+            told = text::changed_before(changed, &told);
+        }
         match error["code"].as_str() {
-            Some("not_found") => Err(Failure::NotFound(text)),
-            Some("bad_request" | "bad_json" | "unknown_op") => Err(Failure::Rejected(text)),
-            _ => Err(Failure::Failed(text)),
+            Some("not_found") => Err(Failure::NotFound(told)),
+            Some("bad_request" | "bad_json" | "unknown_op") => Err(Failure::Rejected(told)),
+            _ => Err(Failure::Failed(told)),
         }
     }
 
-    /// The whole id of the one failure that a person means.
+    /// The complete id of the live failure that an operator names.
     pub fn resolve(&self, name: &str) -> Result<String, Failure> {
-        match self.quietly(&json!({"op": "get", "id": name})) {
-            Ok(reply) => Ok(reply.value["failure"]["id"].as_str().unwrap_or_default().to_owned()),
+        if let Some(seq) = FailureName::typed(name) {
+            return match self.numbered(name, seq)? {
+                Some(failure) => Ok(id_of(&failure)),
+                None => Err(self.not_a_number_of_any(name)),
+            };
+        }
+        match self.quietly(&get(&meanings(name)[0])) {
+            Ok(reply) => Ok(id_of(&reply.value["failure"])),
             Err(Failure::Rejected(told)) => Err(self.begun(name, told)),
-            Err(Failure::NotFound(told)) => {
-                let found = self.ask(&json!({"op": "list", "entity_id": name, "limit": MOST_NAMED}))?;
-                match found.value["failures"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                    [] => Err(Failure::NotFound(format!("{told}, and no entity of this id has one"))),
-                    [one] => Ok(one["id"].as_str().unwrap_or_default().to_owned()),
-                    several => Err(ambiguous(&format!("{name} has several live failures"), several)),
-                }
-            }
+            Err(Failure::NotFound(_)) if is_exact(name) => Err(Failure::NotFound(text::none_live(&sanitize(name)))),
+            Err(Failure::NotFound(_)) => match &self.of_entity(name)?[..] {
+                [] => Err(Failure::NotFound(text::none_live_nor_entity(&sanitize(name)))),
+                [one] => Ok(id_of(one)),
+                several => Err(Failure::Failed(text::several_of_entity(&sanitize(name), &lines(several)))),
+            },
             Err(other) => Err(other),
         }
     }
 
-    /// A name that begins several ids: which they are.
+    /// As [`resolve`](Self::resolve), where a failure is to be changed: of one that has left it says when and how, and how
+    /// it is sent again.
+    pub fn live(&self, name: &str) -> Result<String, Failure> {
+        self.resolve(name).map_err(|failure| match failure {
+            Failure::NotFound(told) => Failure::NotFound(gone::told(self, name, told)),
+            other => other,
+        })
+    }
+
+    /// The complete id of the live failure whose id is exactly this text.
+    pub fn with_id(&self, id: &str) -> Result<String, Failure> {
+        match self.ask(&get(&json!({"id": id}))) {
+            Err(Failure::NotFound(_)) => Err(Failure::NotFound(text::none_live(&sanitize(id)))),
+            found => Ok(id_of(&found?.value["failure"])),
+        }
+    }
+
+    /// The live failure with the number that an operator typed. Imported ids may be digits too: if a live failure has
+    /// exactly that id, the name is ambiguous, and both are listed.
+    pub fn numbered(&self, typed: &str, seq: Seq) -> Result<Option<Value>, Failure> {
+        let live = |meaning: &Value| match self.quietly(&get(meaning)) {
+            Ok(mut reply) => Ok(Some(reply.value["failure"].take())),
+            Err(Failure::NotFound(_)) => Ok(None),
+            Err(other) => Err(other),
+        };
+        let by_number = live(&json!({"id": seq}))?;
+        let by_id = live(&json!({"id": typed}))?;
+        match (&by_number, by_id) {
+            (_, None) => Ok(by_number),
+            (Some(one), Some(other)) if one["id"] == other["id"] => Ok(by_number),
+            (_, Some(other)) => {
+                let both: Vec<Value> = by_number.into_iter().chain([other]).collect();
+                Err(Failure::Failed(text::number_or_id(typed, &lines(&both))))
+            }
+        }
+    }
+
+    /// The error for a number that no live failure has. An entity may have it as its id, but acting on that one could
+    /// be a mistake: the failure with this number may just have been delivered.
+    fn not_a_number_of_any(&self, typed: &str) -> Failure {
+        match self.of_entity(typed) {
+            Ok(failures) if !failures.is_empty() => Failure::NotFound(text::is_an_entity(typed, &lines(&failures))),
+            _ => Failure::NotFound(text::none_live(typed)),
+        }
+    }
+
+    /// The live failures of an entity id, up to a limit.
+    fn of_entity(&self, name: &str) -> Result<Vec<Value>, Failure> {
+        let mut found = self.ask(&json!({"op": "list", "entity_id": name, "limit": MOST_NAMED}))?;
+        Ok(found.value["failures"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// The error for a prefix of several ids, with these ids.
     fn begun(&self, name: &str, told: String) -> Failure {
         let Some((_, ids)) = told.split_once("several ids: ") else { return Failure::Rejected(told) };
         let looked = ids.split(' ').filter_map(|id| self.quietly(&json!({"op": "get", "id": id})).ok());
         let several: Vec<Value> = looked.map(|reply| reply.value["failure"].clone()).collect();
-        ambiguous(&format!("{name} is the beginning of several ids"), &several)
+        Failure::Failed(text::several_ids(name, &lines(&several)))
     }
 }
 
-/// So many are listed when a name means several.
+/// Maximum number of failures listed for an ambiguous name.
 const MOST_NAMED: usize = 10;
 
-fn ambiguous(what: &str, several: &[Value]) -> Failure {
-    let lines: Vec<String> = several.iter().map(one_line).collect();
-    Failure::Failed(format!("{what}, name one:\n{}", lines.join("\n")))
+/// The possible meanings of a failure's name, as fields of a request; the first that identifies a failure is used.
+pub(super) fn meanings(name: &str) -> Vec<Value> {
+    if FailureName::numbered(name).is_some() {
+        vec![json!({"id": name})]
+    } else if let Some(id) = name.strip_prefix(EXACTLY) {
+        vec![json!({"id": id})]
+    } else if let Some(seq) = FailureName::typed(name) {
+        vec![json!({"id": seq}), json!({"id": name})]
+    } else {
+        vec![json!({"id": name, "prefix": true})]
+    }
 }
 
-/// Whom the command acts for, by its own word or sudo's: claimed, not proven.
+/// Prefix of an id that could be mistaken for another kind of name.
+const EXACTLY: &str = "id:";
+
+fn is_exact(name: &str) -> bool {
+    name.starts_with(EXACTLY) || FailureName::numbered(name).is_some()
+}
+
+fn get(meaning: &Value) -> Value {
+    let mut request = meaning.clone();
+    request["op"] = json!("get");
+    request
+}
+
+fn id_of(failure: &Value) -> String {
+    failure["id"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A line for each failure.
+fn lines(failures: &[Value]) -> String {
+    failures.iter().map(one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// The person whom the command acts for, from `--by` or sudo: claimed, not proven.
 #[must_use]
 pub fn claimed(by: Option<&str>) -> Option<String> {
     by.map(str::to_owned).or_else(|| std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty()))

@@ -1,20 +1,24 @@
-//! `show`: one failure, why it is where it is, what blocks it, what happens next, and all tries.
+//! `show`: one failure, why it is in its state, what blocks it, what happens next, and all attempts.
 
 use super::args::{Global, ShowArgs};
 use super::history::table;
-use super::render::{Tone, ago, harmless, text, time};
-use super::session::Session;
+use super::render::{Tone, ago, sanitize, text as field, time};
+use super::session::{Session, meanings};
 use super::status::upstream;
-use super::{Failure, words};
+use super::{Failure, advice, deeds, words};
 use crate::figures::snapshot::{Part, Snapshot};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::store::importing::AWAITS_REPLAY;
+use crate::text::{show as text, why};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// So many entries of its history are shown, the newest; there may be thousands after an outage.
+/// Number of history entries shown, the newest; there may be thousands after an outage.
 const LAST_ENTRIES: usize = 20;
-/// So many of those that wait behind it are looked at.
+/// Columns of the label before a line.
+const LABEL: usize = 11;
+/// Maximum number of followers that are read.
 const FOLLOWERS: usize = 50;
 
 /// Runs the command.
@@ -22,10 +26,14 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let id = match session.resolve(&args.id) {
         Ok(id) => id,
-        // It may have left, or have another number since it was edited; its history is kept.
+        // It may have been removed, or renumbered by an edit; its history is kept.
         Err(Failure::NotFound(told)) => {
-            let Ok(known) = session.quietly(&history(&args.id, 1)) else { return Err(Failure::Failed(told)) };
-            let id = text(&known.value["entries"][0], "failure_id");
+            let known = meanings(&args.id).into_iter().find_map(|meaning| session.quietly(&history(meaning, 1)).ok());
+            let known = known.map(|known| known.value["entries"][0].clone());
+            // Or it is the id of an entity: its last failure is meant.
+            let last = || super::gone::of(&session, &args.id)?.into_iter().next();
+            let Some(known) = known.or_else(last) else { return Err(Failure::Failed(told)) };
+            let id = field(&known, "failure_id");
             if session.quietly(&json!({"op": "get", "id": id})).is_err() {
                 return gone(&session, &mut io::stdout().lock(), &id);
             }
@@ -40,23 +48,26 @@ pub fn run(global: &Global, args: &ShowArgs) -> Result<(), Failure> {
         let mut shown = failure.clone();
         if let (false, Some(fields)) = (args.payload, shown.as_object_mut()) {
             fields.remove("payload");
+            fields.remove("payload_base64");
             fields.remove("response");
         }
         return Ok(writeln!(out, "{}", json!({"failure": shown, "history": whole_history(&session, &id)?}))?);
     }
     live(&session, &mut out, failure)?;
     if args.payload {
-        let payload = failure["payload"].as_str().unwrap_or("(none)");
-        writeln!(out, "\nPayload:\n{}", payload.lines().map(harmless).collect::<Vec<_>>().join("\n"))?;
+        let is_bytes = failure["payload_kind"] == "bytes";
+        let payload = failure["payload_base64"].as_str().or(failure["payload"].as_str()).unwrap_or(text::none());
+        let heading = if is_bytes { text::payload_bytes() } else { text::payload() };
+        writeln!(out, "\n{heading}:\n{}", payload.lines().map(sanitize).collect::<Vec<_>>().join("\n"))?;
         if let Some(response) = failure["response"].as_str() {
-            let lines = response.lines().map(harmless).collect::<Vec<_>>();
-            writeln!(out, "\nThe last answer:\n{}", lines.join("\n"))?;
+            let lines = response.lines().map(sanitize).collect::<Vec<_>>();
+            writeln!(out, "\n{}:\n{}", text::last_response(), lines.join("\n"))?;
         }
     }
     Ok(())
 }
 
-/// All that is told of a failure by its id, live or gone.
+/// Shows a failure by its id, live or removed.
 pub(super) fn page(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
     match session.quietly(&json!({"op": "get", "id": id})) {
         Ok(found) => live(session, out, &found.value["failure"]),
@@ -68,21 +79,24 @@ pub(super) fn page(session: &Session, out: &mut impl Write, id: &str) -> Result<
 fn live(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
     tell(session, out, failure)?;
     behind(session, out, failure)?;
-    tries(session, out, &text(failure, "id"))
+    attempts(session, out, &field(failure, "id"), failure["retry_count"].as_u64().unwrap_or_default())
 }
 
-/// The question for the newest entries of a failure.
-fn history(id: &str, limit: usize) -> Value {
-    json!({"op": "history", "id": id, "order": "desc", "limit": limit})
+/// The query for a failure's newest history entries; `named` contains the fields that identify it.
+fn history(mut named: Value, limit: usize) -> Value {
+    named["op"] = json!("history");
+    named["order"] = json!("desc");
+    named["limit"] = json!(limit);
+    named
 }
 
-/// All entries of a failure, oldest first.
+/// All history entries of a failure, oldest first.
 fn whole_history(session: &Session, id: &str) -> Result<Vec<Value>, Failure> {
     let (mut entries, mut request) = (Vec::new(), json!({"op": "history", "id": id}));
     loop {
         let mut page = match session.quietly(&request) {
             Ok(page) => page.value,
-            // Nothing was tried or done yet.
+            // It has no attempt or action yet.
             Err(Failure::NotFound(_)) => return Ok(entries),
             Err(other) => return Err(other),
         };
@@ -94,72 +108,107 @@ fn whole_history(session: &Session, id: &str) -> Result<Vec<Value>, Failure> {
     }
 }
 
+/// A line with its label; an empty label continues the line before.
+fn line(out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "{label:<LABEL$}{value}")
+}
+
+fn title(session: &Session, failure: &Value, id: &str) -> String {
+    let name = ["entity_type", "entity_id", "action"].map(|part| field(failure, part)).join(" ");
+    text::title(&session.screen.paint(Tone::Strong, &name), &failure["seq"].to_string(), id)
+}
+
 fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<()> {
-    let (now, state) = (wall(), text(failure, "state"));
-    let title = format!("{} {} {}", text(failure, "entity_type"), text(failure, "entity_id"), text(failure, "action"));
+    let (now, state) = (wall(), field(failure, "state"));
     let tone = if state == "critical" { Tone::Bad } else { Tone::Plain };
-    writeln!(out, "{}   no. {}   {}", session.screen.paint(Tone::Strong, &title), failure["seq"], text(failure, "id"))?;
-    writeln!(out, "{}: it {}.", session.screen.paint(tone, &state), words::state(&state))?;
+    writeln!(out, "{}", title(session, failure, &field(failure, "id")))?;
+    let part = failure["error_class"] == AWAITS_REPLAY && state == "held";
+    let stopped = (state == "held" && !part).then(|| deeds::hold(session, &field(failure, "id"))).flatten();
+    let meaning = match stopped {
+        None if part => text::part_of_a_replay().to_owned(),
+        Some(by) => text::put_on_hold(&by),
+        None => words::state(&state).to_owned(),
+    };
+    writeln!(out, "{}: {meaning}.", session.screen.paint(tone, words::state_name(&state)))?;
     if let Some(at) = time(failure, "created_at") {
-        writeln!(out, "Recorded   {} on {}", ago(at, now), text(failure, "terminal_id"))?;
+        line(out, text::label("recorded"), &text::recorded(&ago(at, now), &field(failure, "terminal_id")))?;
     }
-    writeln!(out, "Error      {}", text(failure, "error"))?;
-    writeln!(out, "Retries    {} counted", failure["retry_count"])?;
-    if let Some(upstream) = failure["upstream"].as_str() {
-        writeln!(out, "Upstream   {}", harmless(upstream))?;
-    } else if failure["error_class"] == "no_route" {
-        writeln!(out, "Upstream   none: no route of the configuration is for it")?;
-    } else {
-        writeln!(out, "Upstream   none is configured; it is kept until there is one")?;
-    }
+    line(out, text::label("error"), &field(failure, "error"))?;
+    line(out, text::label("retries"), &text::retries(failure["retry_count"].as_u64().unwrap_or_default()))?;
+    let upstream = match failure["upstream"].as_str() {
+        Some(upstream) => sanitize(upstream),
+        None if failure["error_class"] == "no_route" => text::no_route().to_owned(),
+        None => text::no_upstream().to_owned(),
+    };
+    line(out, text::label("upstream"), &upstream)?;
     let key = failure["idempotency_key"].as_str().or(failure["id"].as_str()).unwrap_or_default();
-    writeln!(out, "Key        {}", harmless(key))?;
+    line(out, text::label("key"), &sanitize(key))?;
     if let Some(order) = failure["order_key"].as_str() {
-        writeln!(out, "Order key  {}", harmless(order))?;
+        line(out, text::label("order_key"), &sanitize(order))?;
     }
     next(session, out, failure, &state, now)
 }
 
-/// How an upstream stands, in words; its name where nobody can say.
-fn standing(session: &Session, name: &str) -> String {
+/// How its upstream stands, in words, and when the failure is sent.
+fn when_due(session: &Session, name: &str) -> String {
     let (mut snapshot, now) = (Snapshot::default(), wall());
-    // Where the answer fails there is no upstream in it.
+    // If the query fails, the snapshot contains no upstream.
     let _ = session.fill(&mut snapshot, Part::Health, &Part::Health.question(now));
-    let all = &snapshot.health.upstreams;
-    all.iter().find(|one| one.name == name).map_or_else(|| harmless(name), |one| upstream(one, true, now))
+    deeds::name_pauses(&mut snapshot.health, &mut |request| session.quietly(request).ok().map(|reply| reply.value));
+    let shown = sanitize(name);
+    if !snapshot.running {
+        return text::when_started().to_owned();
+    }
+    let Some(one) = snapshot.health.upstreams.iter().find(|one| one.name == name) else {
+        return text::when_accepting(&shown);
+    };
+    let state = match one.state.as_str() {
+        "offline" if advice::needs_a_person(one, now) => "blocked",
+        "failing" => "blocked",
+        state => state,
+    };
+    text::when(state, &shown, &upstream(one, true, now))
 }
 
 fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, now: WallTime) -> io::Result<()> {
-    match state {
-        "critical" if failure["error_class"] == "no_route" => {
-            writeln!(
-                out,
-                "Next       add a route for it to the configuration and restart the agent; it goes by itself then"
-            )
-        }
+    let seq = failure["seq"].to_string();
+    let what = match state {
+        "critical" if failure["error_class"] == "no_route" => text::add_a_route().to_owned(),
         "critical" => {
             let step = words::next_step(failure["error_class"].as_str());
-            writeln!(out, "Next       {step} resyncd retry {}", failure["seq"])?;
-            writeln!(out, "           Or put it right here: resyncd edit {} --reason …", failure["seq"])
+            line(out, text::label("next"), &format!("{step} resyncd retry {seq}"))?;
+            return line(out, "", &text::or_edit(&seq));
         }
         "blocked" => {
-            let head = text(failure, "blocked_by");
-            writeln!(out, "Next       it goes when {head} has left: resyncd show {head}")
+            let head = session.quietly(&json!({"op": "get", "id": failure["blocked_by"]}));
+            match head.map(|reply| reply.value["failure"].clone()) {
+                Ok(head) => text::after(head["status"].as_str().unwrap_or_default(), &head["seq"].to_string()),
+                Err(_) => text::after_the_one_before().to_owned(),
+            }
         }
-        "scheduled" => match time(failure, "next_retry_at") {
-            Some(at) => writeln!(out, "Next       {}, or when the line comes back after an outage", ago(at, now)),
-            None => writeln!(out, "Next       as soon as the upstream answers a probe"),
+        "scheduled" if !failure["retry_after"].is_null() => {
+            text::asked_to_wait(&super::operate::retry_after(&failure["retry_after"]), &seq)
+        }
+        "scheduled" => {
+            let upstream = || failure["upstream"].as_str().map_or_else(|| why::the_upstream().to_owned(), sanitize);
+            let at = time(failure, "next_retry_at").map(|at| text::at_a_time(&ago(at, now)));
+            at.unwrap_or_else(|| text::when_answering(&upstream()))
+        }
+        "held" if failure["error_class"] == AWAITS_REPLAY => {
+            line(out, text::label("next"), text::when_the_replay_continues())?;
+            return line(out, "", &text::to_release_alone(&seq));
+        }
+        "held" => text::to_release(&seq),
+        "due" => match failure["upstream"].as_str() {
+            Some(name) => when_due(session, name),
+            None => text::when_configured().to_owned(),
         },
-        "held" => writeln!(out, "Next       when it may be sent: resyncd release {}", failure["seq"]),
-        "due" => {
-            let upstream = failure["upstream"].as_str().map_or_else(String::new, |name| standing(session, name));
-            writeln!(out, "Next       now, as soon as the upstream lets it. {upstream}")
-        }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    line(out, text::label("next"), &what)
 }
 
-/// What waits until this one has left.
+/// The failures that wait for this one.
 fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
     let mut request = json!({"op": "list", "after": failure["seq"].to_string(), "limit": FOLLOWERS});
     let same: &[&str] = if failure["order_key"].is_null() { &["entity_type", "entity_id"] } else { &["order_key"] };
@@ -170,61 +219,87 @@ fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<()
     let waits = |other: &&Value| other["blocked_by"] == failure["id"];
     let blocked: Vec<&Value> = later["failures"].as_array().into_iter().flatten().filter(waits).collect();
     let numbers: Vec<String> = blocked.iter().take(10).map(|other| other["seq"].to_string()).collect();
-    match (blocked.len(), later["next"].is_null()) {
-        (0, _) => {}
-        (count, true) if count == numbers.len() => writeln!(out, "Blocks     {}", numbers.join(", "))?,
-        (count, true) => writeln!(out, "Blocks     {}, … ({count} in all)", numbers.join(", "))?,
-        (count, false) => writeln!(out, "Blocks     {}, … ({count} or more)", numbers.join(", "))?,
-    }
-    Ok(())
+    let shown = numbers.join(", ");
+    let told = match (blocked.len(), later["next"].is_null()) {
+        (0, _) => return Ok(()),
+        (count, true) if count == numbers.len() => shown,
+        (count, true) => text::in_all(&shown, count),
+        (count, false) => text::or_more(&shown, count),
+    };
+    Ok(line(out, text::label("blocks"), &told)?)
 }
 
-fn tries(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
-    let mut page = match session.quietly(&history(id, LAST_ENTRIES)) {
+/// The newest entries of the history; `retries`: how many of its retries are used.
+fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64) -> Result<(), Failure> {
+    let mut page = match session.quietly(&history(json!({"id": id}), LAST_ENTRIES)) {
         Ok(page) => page.value,
         Err(Failure::NotFound(_)) => Value::Null,
         Err(other) => return Err(other),
     };
     let mut entries = page["entries"].as_array_mut().map(std::mem::take).unwrap_or_default();
     entries.reverse();
+    // The agent itself puts on hold only what was being sent when it ended, of which no attempt is stored.
+    let cut_off = |entry: &Value| entry["operation"] == "hold" && entry["actor_uid"].is_null();
     if !entries.iter().any(|entry| entry["kind"] == "attempt") {
-        writeln!(out, "\nIt has not been tried yet.")?;
+        let told = match (entries.iter().any(cut_off), retries) {
+            (true, _) => text::cut_off(),
+            (false, 0) => text::not_attempted(),
+            (false, _) => text::attempted_elsewhere(),
+        };
+        writeln!(out, "\n{told}")?;
     }
     if entries.is_empty() {
         return Ok(());
     }
     writeln!(out)?;
     if !page["next"].is_null() {
-        writeln!(out, "The last {LAST_ENTRIES}; all: resyncd history {id}")?;
+        let number = entries[0]["seq"].as_i64().map_or_else(|| id.to_owned(), |seq| seq.to_string());
+        writeln!(out, "{}", text::last_entries(LAST_ENTRIES, &number))?;
     }
     table(session, out, &entries, false)?;
-    let last = entries.iter().rev().find(|entry| entry["kind"] == "attempt");
-    match last.and_then(|entry| entry["why"].as_str()).map(words::why) {
-        Some(why) if !why.is_empty() => Ok(writeln!(out, "\nThe last try: {why}.")?),
-        _ => Ok(()),
+    let Some(last) = entries.iter().rev().find(|entry| entry["kind"] == "attempt") else { return Ok(()) };
+    let upstream = Some(field(last, "upstream")).filter(|name| !name.is_empty());
+    let upstream = upstream.unwrap_or_else(|| why::the_upstream().to_owned());
+    let told = match last["why"].as_str() {
+        _ if last["provisional"] == true => why::provisional(&upstream),
+        Some(code) => why::last_attempt(code, &upstream),
+        None => String::new(),
+    };
+    if told.is_empty() {
+        return Ok(());
     }
+    Ok(writeln!(out, "\n{told}")?)
 }
 
-/// A failure that has left: its history tells how.
+/// Shows a removed failure from its history, or from the archive of deliveries.
 fn gone(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure> {
     if session.json {
-        let history = whole_history(session, id)?;
+        let newest_first = whole_history(session, id)?.into_iter().rev().collect();
+        let mut history = super::gone::with_delivery(session, id, newest_first);
+        history.reverse();
         return Ok(writeln!(out, "{}", json!({"failure": Value::Null, "history": history}))?);
     }
-    let page = session.ask(&history(id, LAST_ENTRIES))?.value;
-    let entries = page["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if let Some(last) = entries.iter().find(|entry| !entry["entity_type"].is_null()) {
-        let title = format!("{} {} {}", text(last, "entity_type"), text(last, "entity_id"), text(last, "action"));
-        writeln!(out, "{}   no. {}   {id}", session.screen.paint(Tone::Strong, &title), last["seq"])?;
+    let (entries, why) = match session.quietly(&history(json!({"id": id}), LAST_ENTRIES)) {
+        Ok(mut page) => (page.value["entries"].as_array_mut().map(std::mem::take).unwrap_or_default(), None),
+        Err(Failure::NotFound(why)) => (Vec::new(), Some(why)),
+        Err(other) => return Err(other),
+    };
+    let entries = super::gone::with_delivery(session, id, entries);
+    if let (true, Some(why)) = (entries.is_empty(), why) {
+        return Err(Failure::NotFound(why));
     }
-    let when = |entry: &Value| time(entry, "at").map_or_else(String::new, |at| format!(": {}", ago(at, wall())));
-    let left = entries.iter().find_map(|entry| match (entry["class"].as_str(), entry["operation"].as_str()) {
-        (Some("delivered"), _) => Some(format!("delivered to {}{}", text(entry, "upstream"), when(entry))),
-        (_, Some("discard")) => Some(format!("discarded by a person{}", when(entry))),
-        (_, Some("cleanup")) => Some(format!("taken away by the clean-up{}", when(entry))),
-        _ => None,
-    });
-    let left = left.unwrap_or_else(|| "is not live any more".to_owned());
+    if let Some(last) = entries.iter().find(|entry| !entry["entity_type"].is_null()) {
+        writeln!(out, "{}", title(session, last, id))?;
+    }
+    let left = super::gone::how(&entries);
+    let left = left.unwrap_or_else(|| text::no_longer_waiting().to_owned());
     writeln!(out, "{}.", session.screen.paint(Tone::Good, &left))?;
-    tries(session, out, id)
+    if let Some(advice) = super::gone::replay(session, &entries) {
+        writeln!(out, "{advice}")?;
+    }
+    if let Some(archived) = entries.iter().find(|entry| entry["archived"] == true) {
+        let count = archived["attempt"].as_u64().unwrap_or_default();
+        return Ok(writeln!(out, "\n{}", text::attempts_forgotten(count))?);
+    }
+    attempts(session, out, id, 0)
 }

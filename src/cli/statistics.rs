@@ -1,4 +1,4 @@
-//! `stats`: how many of what kind, and what became of them.
+//! `stats`: the numbers of failures by type, action and outcome.
 
 use super::Failure;
 use super::args::Global;
@@ -6,6 +6,8 @@ use super::render::{ago, count, text, time};
 use super::session::Session;
 use super::times::{Edge, instant};
 use crate::io::clock::wall;
+use crate::text::numbers::decimal;
+use crate::text::statistics as words;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -35,26 +37,28 @@ pub fn run(global: &Global, args: &StatsArgs) -> Result<(), Failure> {
     }
     let number = |value: &Value, name: &str| count(value[name].as_u64().unwrap_or_default());
     if let Some(since) = time(&reply, "since") {
-        writeln!(out, "Since {}:", ago(since, wall()))?;
+        writeln!(out, "{}", words::since(&ago(since, wall())))?;
     }
-    for name in ["recorded", "delivered", "discarded", "cleaned"] {
-        writeln!(out, "{name:<11}{}", number(&reply, name))?;
+    let outcomes = words::outcomes();
+    let width = outcomes.iter().map(|outcome| outcome.chars().count()).max().unwrap_or_default() + 2;
+    for (outcome, name) in outcomes.iter().zip(["recorded", "delivered", "discarded", "cleaned"]) {
+        writeln!(out, "{outcome:<width$}{}", number(&reply, name))?;
     }
     writeln!(out)?;
     if groups.is_empty() {
-        writeln!(out, "Nothing that was recorded since then is still here.")?;
+        writeln!(out, "{}", words::none_left())?;
         return Ok(());
     }
-    writeln!(out, "Still here, of what was recorded since then:")?;
+    writeln!(out, "{}", words::still_here())?;
     let row = |group: &Value| {
         vec![
             text(group, "entity_type"),
             text(group, "action"),
             number(group, "total_failures"),
-            format!("{:.1}", group["avg_retries"].as_f64().unwrap_or_default()),
+            decimal(group["avg_retries"].as_f64().unwrap_or_default(), 1),
             number(group, "max_retries"),
         ]
     };
     let rows: Vec<_> = groups.iter().map(row).collect();
-    Ok(session.screen.table(&mut out, &["TYPE", "ACTION", "FAILURES", "RETRIES (MEAN)", "(MOST)"], &rows)?)
+    Ok(session.screen.table(&mut out, &words::headings(), &rows)?)
 }

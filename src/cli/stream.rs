@@ -1,26 +1,28 @@
-//! Many request lines to the agent and as many reply lines back, also where there is no agent.
+//! Sends many request lines to the agent, or without one to the store, and returns as many reply lines.
 
-use super::client::{Client, Door, NoAgent};
+use super::client::{Client, Ending, NoAgent};
 use super::session::Session;
-use super::{Failure, direct};
+use super::{Failure, offline};
 use crate::io::clock::since_boot;
-use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE};
+use crate::limits::{LOCK_RETRY_INTERVAL, LOCK_TIMEOUT};
+use crate::text::{Count, record as text};
+use crate::wire::fields::{Fields, legible};
 use crate::wire::request::Socket;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::thread;
 
-/// Requests from lines, as many at once as are there, one reply line each, in order; a refused one
-/// ends nothing. `request` makes a line a request; `tell` is given each reply and writes what is to be
-/// said of it. The error counts those that were refused.
+/// Reads request lines, sends as many at once as are available, and gets one reply line each, in order; a rejection
+/// does not end the stream. `request` converts a line to a request; `tell` gets each reply and prints its result. The
+/// error contains the number of rejections.
 pub fn stream(
     session: &Session,
-    door: Door,
+    socket: Socket,
     input: &mut dyn Read,
     request: impl Fn(&[u8]) -> Vec<u8>,
     mut tell: impl FnMut(&mut dyn Write, &[u8]) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let mut input = BufReader::with_capacity(1 << 20, input);
-    let mut courier = Courier::new(session, door);
+    let mut courier = RequestStream::new(session, socket);
     let progress = !session.quiet && io::stderr().is_terminal() && !io::stdout().is_terminal();
     let (mut done, mut refused) = (0_u64, 0_u64);
     loop {
@@ -36,18 +38,22 @@ pub fn stream(
         }
         out.flush()?;
         if progress {
-            eprint!("\r{done} lines, {refused} refused");
+            eprint!("\r{}", text::progress(Count(done), Count(refused)));
         }
     }
     if progress && done > 0 {
         eprintln!();
     }
-    if refused > 0 { Err(Failure::Failed(format!("{refused} of {done} lines were refused"))) } else { Ok(()) }
+    match (courier.lost, refused) {
+        (Some(why), _) => Err(why),
+        (None, 0) => Ok(()),
+        (None, refused) => Err(Failure::Failed(text::some_refused(Count(done), Count(refused)))),
+    }
 }
 
-/// The next line, and those behind it that have come already.
+/// The next line, and all further lines that are available already.
 fn batch(input: &mut BufReader<impl Read>, request: &dyn Fn(&[u8]) -> Vec<u8>) -> Result<Vec<Vec<u8>>, Failure> {
-    /// As many as the agent takes from one client in a round.
+    /// Number of requests that the agent reads from one client in a round.
     const MOST: usize = 256;
     let mut lines = Vec::new();
     while lines.is_empty() || (lines.len() < MOST && input.buffer().contains(&b'\n')) {
@@ -63,66 +69,143 @@ fn batch(input: &mut BufReader<impl Read>, request: &dyn Fn(&[u8]) -> Vec<u8>) -
     Ok(lines)
 }
 
-/// Hands requests over through the agent, or without one to the store itself.
+/// Sends requests to the agent, or without one runs them on the store.
 #[derive(Debug)]
-pub struct Courier<'s> {
+pub struct RequestStream<'s> {
     session: &'s Session,
-    door: Door,
+    socket: Socket,
     client: Option<Client>,
+    /// How the last connection ended.
+    ending: Option<Ending>,
+    /// Why the agent did not answer.
+    pub lost: Option<Failure>,
 }
 
-impl<'s> Courier<'s> {
-    /// Connects when there is something to hand over.
+impl<'s> RequestStream<'s> {
+    /// Connects only when there is something to send.
     #[must_use]
-    pub fn new(session: &'s Session, door: Door) -> Self {
-        Self { session, door, client: None }
+    pub fn new(session: &'s Session, socket: Socket) -> Self {
+        Self { session, socket, client: None, ending: None, lost: None }
     }
 
-    /// One reply line for each request line.
+    /// Returns one reply line for each request line. When the agent closes the connection before all are answered, those that
+    /// it has certainly not read, or that may be repeated, are sent once more on a new connection.
     pub fn deliver(&mut self, lines: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Failure> {
+        let mut replies = match self.reach(lines)? {
+            Some(replies) => return Ok(replies),
+            None => self.send(lines),
+        };
+        let left = &lines[replies.len()..];
+        if !left.is_empty() && self.may_repeat(left) {
+            match self.reach(left) {
+                Ok(Some(others)) => {
+                    self.lost = None;
+                    replies.extend(others);
+                }
+                Ok(None) => {
+                    self.lost = None;
+                    replies.extend(self.send(left));
+                }
+                // The replies that came are still told.
+                Err(why) => self.lost = Some(why),
+            }
+        }
+        // A line without a reply may be recorded or not; it gets an error, so that there is one reply for each line.
+        let lost =
+            b"{\"ok\":false,\"error\":{\"code\":\"storage\",\"message\":\"the agent went away before it answered; \
+            send it again with the same idempotency_key\"}}\n";
+        replies.resize(lines.len(), lost.to_vec());
+        Ok(replies)
+    }
+
+    /// Connects; without an agent, runs the lines on the store and returns the replies.
+    fn reach(&mut self, lines: &[Vec<u8>]) -> Result<Option<Vec<Vec<u8>>>, Failure> {
         let begun = since_boot();
         while self.client.is_none() {
             let agent = &self.session.config.agent;
-            let (path, socket) = match self.door {
-                Door::App => (&agent.socket, Socket::App),
-                Door::Admin => (&agent.admin_socket, Socket::Admin),
+            let path = match self.socket {
+                Socket::App => &agent.socket,
+                Socket::Admin => &agent.admin_socket,
             };
-            match Client::connect(path, self.door) {
+            match Client::connect(path, self.socket) {
                 Ok(client) => self.client = Some(client),
-                Err(NoAgent::NotRunning(told)) => match direct::carry_out(&self.session.config, socket, lines)? {
-                    Some(replies) => return Ok(replies),
-                    None if since_boot().saturating_sub(begun) < LOCK_PATIENCE => thread::sleep(LOCK_ASK_AGAIN),
+                Err(NoAgent::NotRunning(told)) if !offline::may_write(&self.session.config) => {
+                    return Err(Failure::Unreachable(told));
+                }
+                Err(NoAgent::NotRunning(told)) => match offline::carry_out(&self.session.config, self.socket, lines)? {
+                    Some(replies) => return Ok(Some(replies)),
+                    None if since_boot().saturating_sub(begun) < LOCK_TIMEOUT => thread::sleep(LOCK_RETRY_INTERVAL),
                     None => return Err(Failure::Unreachable(told)),
                 },
                 Err(no) => return Err(no.into()),
             }
         }
-        Ok(self.send(lines))
+        Ok(None)
     }
 
-    /// Through the connection; what was not answered may be recorded or not, and saying so keeps one
-    /// reply for each line.
+    /// Sends lines over the connection; returns the replies that came.
     fn send(&mut self, lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut replies = Vec::with_capacity(lines.len());
-        if let Some(client) = &mut self.client {
-            let sent = client.send_all(lines);
-            while replies.len() < lines.len() {
-                match client.receive() {
-                    Ok(mut reply) => {
-                        reply.push(b'\n');
-                        replies.push(reply);
-                    }
-                    Err(_) => break,
+        let Some(client) = &mut self.client else { return replies };
+        let mut went = client.send_all(lines);
+        // Replies sent before the connection broke can still be read.
+        while replies.len() < lines.len() {
+            match client.receive() {
+                Ok(mut reply) => {
+                    reply.push(b'\n');
+                    replies.push(reply);
+                }
+                Err(why) => {
+                    went = went.and(Err(why));
+                    break;
                 }
             }
-            if sent.is_err() || replies.len() < lines.len() {
-                self.client = None;
-            }
         }
-        let lost =
-            b"{\"ok\":false,\"error\":{\"code\":\"storage\",\"message\":\"the agent went away before it answered; \
-            send it again with the same idempotency_key\"}}\n";
-        replies.resize(lines.len(), lost.to_vec());
+        if let Err(why) = went {
+            self.ending = client.ending();
+            self.client = None;
+            self.lost = Some(why);
+        }
         replies
+    }
+
+    /// May these lines, whose connection has ended, be sent once more?
+    fn may_repeat(&self, lines: &[Vec<u8>]) -> bool {
+        match self.ending {
+            None => false,
+            // Of several lines, the first ones may have been read.
+            Some(Ending::Unread) if lines.len() == 1 => true,
+            Some(_) => lines.iter().all(|line| is_repeatable(line)),
+        }
+    }
+}
+
+/// Does a request change nothing when it is carried out for the second time?
+fn is_repeatable(line: &[u8]) -> bool {
+    let line = legible(line);
+    let Ok(mut fields) = Fields::parse(&line) else { return true };
+    match fields.text("op") {
+        Ok(Some(op)) if op == "record" => fields.raw("idempotency_key").is_some(),
+        Ok(Some(op)) => matches!(&*op, "import" | "replay" | "hello" | "get" | "unsent" | "health"),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_repeatable;
+
+    #[test]
+    fn a_record_is_repeated_only_under_its_key() {
+        for (line, may) in [
+            (r#"{"op":"record","idempotency_key":"k","entity_id":"1"}"#, true),
+            (r#"{"op":"record","entity_id":"1"}"#, false),
+            (r#"{"op":"record","idempotency_key":null}"#, false),
+            (r#"{"op":"replay","rows":[]}"#, true),
+            (r#"{"op":"discard","ids":["1"]}"#, false),
+            ("{broken", true),
+        ] {
+            assert_eq!(is_repeatable(line.as_bytes()), may, "{line}");
+        }
     }
 }

@@ -1,30 +1,33 @@
-//! `try`: what would be sent for such a failure, and with `--send` what the upstream answers and how
-//! that is understood. Stores nothing. The integrator's tool.
+//! `try`, for integrators: shows the request that would be sent for a failure, and with `--send` the upstream's
+//! response and its classification. Stores nothing.
 
-use super::Failure;
 use super::args::{Global, TryArgs};
-use super::record::payload;
-use super::render::{Tone, harmless};
+use super::render::{Tone, sanitize};
 use super::session::Session;
+use super::{Failure, payload};
 use crate::config::{Route, Upstream, route};
 use crate::ids::{IdSource, Seq};
 use crate::io::clock::wall;
 use crate::io::{sender, system};
 use crate::moment::AgentTime;
+use crate::policy::answer_rules::{AttemptSummary, Reading};
+use crate::policy::body::Body;
 use crate::policy::class::{Class, Ending, Target, Verdict, classify};
-use crate::policy::reading::Reading;
-use crate::record::{self, PayloadKind, Status};
+use crate::record::{self, Content, Status};
+use crate::text::trial as text;
 use crate::wire::delivery::{BodyPart, HeaderValue, HttpRequest, request};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(global: &Global, args: &TryArgs) -> Result<(), Failure> {
     let session = Session::strict(global)?;
     let failure = imagined(&session, args)?;
     let (upstream, route) = way(&session, &failure)?;
-    let built = request(&failure, upstream, route)
-        .map_err(|why| Failure::Failed(format!("refused before it is sent: {why}")))?;
+    let built = request(&failure, upstream, route).map_err(|why| Failure::Failed(text::unbuildable(&why)))?;
     let mut out = io::stdout().lock();
     if args.curl {
         writeln!(out, "{}", curl(&built))?;
@@ -43,24 +46,27 @@ pub fn run(global: &Global, args: &TryArgs) -> Result<(), Failure> {
     if session.json {
         let status = if let Ending::Answered(answer) = &ending { Some(answer.status) } else { None };
         let class = verdict.class.as_str();
-        writeln!(
-            out,
-            "{}",
-            json!({"upstream": upstream.name, "http_status": status, "class": class, "error": verdict.error})
-        )?;
+        let heard = heard(&ending, &reading);
+        let unread: Vec<_> = heard.unread.iter().map(|one| json!({"rule": one.rule + 1, "why": one.why})).collect();
+        let said = json!({
+            "upstream": upstream.name, "http_status": status, "class": class, "error": verdict.error,
+            "rule": heard.rule.map(|n| n + 1), "rules_not_evaluated": unread,
+        });
+        writeln!(out, "{said}")?;
     } else {
         tell_answer(&session, &mut out, &ending, &verdict)?;
+        tell_rules(&mut out, &ending, &reading)?;
     }
     match verdict.class {
         Class::Delivered => Ok(()),
-        class => Err(Failure::Failed(format!("it would not be delivered: {}", class.as_str()))),
+        class => Err(Failure::Failed(text::delivery_failed(class.as_str()))),
     }
 }
 
 /// A failure as it would be recorded now.
 fn imagined(session: &Session, args: &TryArgs) -> Result<record::Failure, Failure> {
     let now = wall();
-    let payload = args.payload_file.as_deref().map(payload).transpose()?;
+    let payload = args.payload_file.as_deref().map(|file| payload::read(file, args.payload_type)).transpose()?;
     Ok(record::Failure {
         id: IdSource::new(system::seed()?).next(now),
         seq: Seq(0),
@@ -68,7 +74,7 @@ fn imagined(session: &Session, args: &TryArgs) -> Result<record::Failure, Failur
         entity_id: args.entity.clone(),
         action: args.action.clone(),
         error: String::new(),
-        payload: payload.map(|text| (text, PayloadKind::Text)),
+        payload,
         retry_count: 0,
         last_retry_at: None,
         created_at: now.sql(),
@@ -77,6 +83,7 @@ fn imagined(session: &Session, args: &TryArgs) -> Result<record::Failure, Failur
         next_retry_at: None,
         due_at: None,
         recorded_at: AgentTime::ZERO,
+        content: Content::Sound,
         upstream: None,
         order_key: None,
         idempotency_key: args.key.clone(),
@@ -90,7 +97,7 @@ fn imagined(session: &Session, args: &TryArgs) -> Result<record::Failure, Failur
         uncounted: true,
         attempts: 0,
         unsure: false,
-        dossier: None,
+        retry_state: None,
     })
 }
 
@@ -101,13 +108,9 @@ fn way<'s>(session: &'s Session, failure: &record::Failure) -> Result<(&'s Upstr
     let upstream = match (route, config.routes.is_empty()) {
         (Some(route), _) => config.upstreams.iter().find(|upstream| upstream.name == route.upstream),
         (None, true) => config.upstreams.first(),
-        (None, false) => {
-            return Err(Failure::Failed(format!(
-                "no route is for {kind} {action}: it would be kept, and need a person"
-            )));
-        }
+        (None, false) => return Err(Failure::Failed(text::no_route(kind, action))),
     };
-    let none = || Failure::Failed("no upstream is configured: it would be kept until there is one".to_owned());
+    let none = || Failure::Failed(text::no_upstream().to_owned());
     Ok((upstream.ok_or_else(none)?, route))
 }
 
@@ -118,32 +121,30 @@ fn tell_request(
     route: Option<&Route>,
     built: &HttpRequest,
 ) -> io::Result<()> {
-    let by = match route {
-        None => "no routes: the envelope",
-        Some(_) => "by the first route that matches",
-    };
-    writeln!(out, "To {}, {by}:\n", upstream.name)?;
+    let to = if route.is_none() { text::to_as_envelope } else { text::to_by_route };
+    writeln!(out, "{}\n", to(&upstream.name))?;
     writeln!(out, "{}", session.screen.paint(Tone::Strong, &format!("{} {}", built.method, built.url)))?;
     for (name, value) in &built.headers {
         writeln!(out, "{name}: {}", shown(value))?;
     }
     if upstream.credentials.login.is_some() {
-        writeln!(out, "(and what the login brings)")?;
+        writeln!(out, "{}", text::login_adds())?;
     }
-    writeln!(out, "\n{}", body(built).lines().map(harmless).collect::<Vec<_>>().join("\n"))
+    writeln!(out, "\n{}", body(built).lines().map(sanitize).collect::<Vec<_>>().join("\n"))
 }
 
-/// A secret is named by its file and not shown.
+/// A secret is shown as the name of its file.
 fn shown(value: &HeaderValue) -> String {
+    let secret = |file: &Path| text::secret_of(&file.display().to_string());
     match value {
-        HeaderValue::Text(text) => harmless(text),
-        HeaderValue::File(file) => format!("*** from {}", file.display()),
-        HeaderValue::Bearer(file) => format!("Bearer *** from {}", file.display()),
-        HeaderValue::Basic(file) => format!("Basic *** from {}", file.display()),
+        HeaderValue::Text(plain) => sanitize(plain),
+        HeaderValue::File(file) => secret(file),
+        HeaderValue::Bearer(file) => format!("Bearer {}", secret(file)),
+        HeaderValue::Basic(file) => format!("Basic {}", secret(file)),
     }
 }
 
-/// The body as text; a secret is named.
+/// The body as text, with the names of secrets.
 fn body(built: &HttpRequest) -> String {
     let part = |part: &BodyPart| match part {
         BodyPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -152,13 +153,13 @@ fn body(built: &HttpRequest) -> String {
     built.body.iter().map(part).collect()
 }
 
-/// The same for curl; where a secret belongs, the shell reads its file.
+/// The request for curl; the shell reads secrets from their files.
 fn curl(built: &HttpRequest) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
     let mut line = format!("curl -i -X {} {}", built.method, quoted(&built.url));
     for (name, value) in &built.headers {
         let header = match value {
-            HeaderValue::Text(text) => quoted(&format!("{name}: {text}")),
+            HeaderValue::Text(plain) => quoted(&format!("{name}: {plain}")),
             HeaderValue::File(file) => format!("\"{name}: $(cat {})\"", file.display()),
             HeaderValue::Bearer(file) => format!("\"{name}: Bearer $(cat {})\"", file.display()),
             HeaderValue::Basic(file) => format!("\"{name}: Basic $(base64 -w0 < {})\"", file.display()),
@@ -166,6 +167,11 @@ fn curl(built: &HttpRequest) -> String {
         line = format!("{line} \\\n  -H {header}");
     }
     let body = body(built);
+    if let [BodyPart::Bytes(bytes)] = &built.body[..]
+        && std::str::from_utf8(bytes).is_err()
+    {
+        return format!("echo {} | base64 -d | {line} \\\n  --data-binary @-", BASE64_STANDARD.encode(bytes));
+    }
     if body.is_empty() { line } else { format!("{line} \\\n  --data-binary {}", quoted(&body)) }
 }
 
@@ -173,32 +179,48 @@ fn tell_answer(session: &Session, out: &mut impl Write, ending: &Ending, verdict
     writeln!(out)?;
     match ending {
         Ending::Answered(answer) => {
-            let kind = answer.content_type.as_deref().map_or_else(String::new, |kind| format!(", {}", harmless(kind)));
-            writeln!(out, "Answer: HTTP {}{kind}, {} bytes of body", answer.status, answer.body.len())?;
+            let kind = answer.content_type.as_deref().map(sanitize);
+            let size = answer.body.len();
+            writeln!(out, "{}", text::response(answer.status, kind.as_deref(), size, answer.cut_off))?;
+            if let Some(target) = answer.redirect_target() {
+                writeln!(out, "{}", text::redirects_to(&sanitize(&target)))?;
+            }
         }
-        Ending::NotSent(..) => writeln!(out, "Nothing was sent.")?,
-        Ending::Broken(..) => writeln!(out, "It was sent, and no answer came.")?,
-        Ending::Unbuildable(_) => {}
+        Ending::NotSent(..) | Ending::LoginError(_) => writeln!(out, "{}", text::nothing_sent())?,
+        Ending::Broken(..) => writeln!(out, "{}", text::no_response())?,
+        Ending::InvalidRequest(_) => {}
     }
     let tone = if verdict.class == Class::Delivered { Tone::Good } else { Tone::Bad };
     let class = session.screen.paint(tone, verdict.class.as_str());
-    writeln!(out, "Class:  {class}: {}", meaning(verdict.class))?;
+    writeln!(out, "{}", text::class(&class, text::meaning(verdict.class)))?;
     if verdict.class != Class::Delivered {
-        writeln!(out, "Why:    {}", harmless(&verdict.error))?;
+        writeln!(out, "{}", text::why(&sanitize(&verdict.error)))?;
     }
     Ok(())
 }
 
-fn meaning(class: Class) -> &'static str {
-    match class {
-        Class::Delivered => "it would leave",
-        Class::Unreachable => "the line's fault; it would cost no retry",
-        Class::Throttled | Class::Busy => {
-            "the upstream's load; it would cost no retry, unless others get through and this one never"
-        }
-        Class::Unsure => "it may have arrived; it would be sent again under the same key",
-        Class::Misconfigured => "the way to the upstream is set up wrongly; nothing would be sent until that is mended",
-        Class::Refused => "it would need a person at once",
-        Class::Failed => "it would cost a retry",
+/// The result of the answer rules.
+fn heard(ending: &Ending, reading: &Reading) -> AttemptSummary {
+    match ending {
+        Ending::Answered(answer) => reading.hear(&Body::of(answer)),
+        _ => AttemptSummary::default(),
     }
+}
+
+/// Prints which answer rule matched, and which could not be evaluated.
+fn tell_rules(out: &mut impl Write, ending: &Ending, reading: &Reading) -> io::Result<()> {
+    let rules = &reading.upstream.answers;
+    if rules.is_empty() || !matches!(ending, Ending::Answered(_)) {
+        return Ok(());
+    }
+    let heard = heard(ending, reading);
+    let said = match heard.rule {
+        Some(n) => text::rule_matched(n + 1, rules.len(), rules[n].is.as_str()),
+        None => text::no_rule_matched(rules.len()),
+    };
+    writeln!(out, "{said}")?;
+    for unread in &heard.unread {
+        writeln!(out, "{}", text::rule_unread(unread.rule + 1, &sanitize(&unread.why)))?;
+    }
+    Ok(())
 }

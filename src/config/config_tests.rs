@@ -1,9 +1,9 @@
-//! The configuration's layers, and what is said of a wrong one.
+//! The layers of the configuration, and the errors of invalid ones.
 
 use super::*;
 
-fn around() -> Surroundings {
-    Surroundings { host_name: "till-9".into(), home: Some("/home/ana".into()), ..Surroundings::default() }
+fn around() -> Environment {
+    Environment { host_name: "till-9".into(), home: Some("/home/ana".into()), ..Environment::default() }
 }
 
 fn load(text: &str) -> Result<Config, Vec<Problem>> {
@@ -22,9 +22,31 @@ fn nothing_is_required() {
     assert_eq!(config.agent.socket, PathBuf::from("/home/ana/.local/state/resyncd/resyncd.sock"));
     assert_eq!(config.upstreams, []);
     let root =
-        Config::load(None, &Overrides::default(), &Surroundings { root: true, ..around() }).expect("the defaults");
+        Config::load(None, &Overrides::default(), &Environment { root: true, ..around() }).expect("the defaults");
     assert_eq!(root.agent.admin_socket, PathBuf::from("/run/resyncd/admin.sock"));
     assert_eq!(root.agent.state_dir, PathBuf::from("/var/lib/resyncd"));
+}
+
+#[test]
+fn every_user_means_the_installed_agent() {
+    let installed = Environment { installed: true, runtime_dir: Some("/run/user/7".into()), ..around() };
+    let config = Config::load(None, &Overrides::default(), &installed).expect("the defaults");
+    assert_eq!(config.agent.state_dir, PathBuf::from("/var/lib/resyncd"));
+    assert_eq!(config.agent.socket, PathBuf::from("/run/resyncd/resyncd.sock"));
+    assert_eq!(config.agent.admin_socket, PathBuf::from("/run/resyncd/admin.sock"));
+}
+
+#[test]
+fn a_service_lives_where_its_manager_says_whatever_the_file_lacks() {
+    let service = Environment {
+        home: Some("/var/lib/resyncd".into()),
+        service_state: Some("/srv/state".into()),
+        service_runtime: Some("/srv/run".into()),
+        ..around()
+    };
+    let config = Config::load(Some(("f", "[agent]\nlog = \"warn\"\n")), &Overrides::default(), &service);
+    let agent = config.expect("a right file").agent;
+    assert_eq!((agent.state_dir, agent.socket), ("/srv/state".into(), "/srv/run/resyncd.sock".into()));
 }
 
 #[test]
@@ -84,6 +106,18 @@ fn an_unknown_key_is_shown_with_its_place_and_what_was_meant() {
 }
 
 #[test]
+fn a_key_without_its_last_word_and_a_url_without_its_scheme_are_understood() {
+    let told = problems("[upstream.hq]\nurl = \"https://hq.example/\"\ntoken = \"abc\"\n");
+    assert!(told[0].contains("unknown key token in [upstream.hq]; did you mean token_file?"), "{told:?}");
+    let told = problems("[upstream.hq]\nurl = \"https://hq.example/\"\nclient = \"abc\"\n");
+    assert!(told[0].contains("did you mean client_cert or client_key?"), "{told:?}");
+    for url in ["hq.example/sync", "", "hq.example:8080"] {
+        let told = problems(&format!("[upstream.hq]\nurl = {url:?}\n"));
+        assert!(told[0].contains("begins with https://"), "{told:?}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let all = problems(
         "[retry]\nbackoff = [\"5 min\", 7]\njitter = 2\nmax_retries = 0\n[agent]\nsocket = \"relative\"\nlog = 3\n[upstream]\nhq = 1\n[other]\n",
@@ -129,7 +163,7 @@ fn what_is_no_toml_is_shown_with_its_place() {
 fn a_question_with_a_body_needs_a_method_that_has_one() {
     let text = |method: &str| {
         format!(
-            "[upstream.hq]\nurl = \"https://hq.example\"\n[[route]]\n[route.verify]\n{method}path = \"/ask\"\ntemplate = '{{key}}'\nfound = \"/0\"\n"
+            "[upstream.hq]\nurl = \"https://hq.example\"\n[[route]]\n[route.verify]\n{method}path = \"/ask\"\ntemplate = '{{key:string}}'\nfound = \"/0\"\n"
         )
     };
     let told = problems(&text(""));

@@ -1,44 +1,46 @@
-//! The configuration as values: what is in force, checked, with every default filled in.
+//! The configuration as validated values, with every default filled in.
 //!
-//! [`Config::load`] puts the layers together (flag or environment, files, default). The files become
-//! one document in `sources`; it is walked by `read`, [`upstream`], [`route`] and [`sections`] with
-//! the tools of `table`, which say what is wrong with it, all at once and with its place; [`problem`]
-//! is how that looks; [`value`] reads durations, sizes and URLs, [`template`] paths and bodies.
+//! [`Config::load`] merges the layers (flag or environment, files, default). The files become one document in
+//! `document`, which is read by `read`, [`upstream`], [`route`] and [`sections`] with the functions of `table`;
+//! these collect all errors with their locations. [`problem`] formats errors; [`value`] parses durations, sizes and
+//! URLs, [`template`] paths and bodies.
 //!
-//! It reads no file and no environment itself: the text and the surroundings come in, so that the
-//! same function serves the daemon, `config check` and the tests.
+//! It does not read files or the environment itself: both are passed in, so that the same function serves the
+//! daemon, `config check` and the tests.
 
+mod document;
+pub mod effective;
+pub mod filling;
 pub mod problem;
 mod read;
 pub mod route;
 pub mod sections;
-pub mod shown;
-mod sources;
 mod table;
 pub mod template;
 pub mod upstream;
 pub mod value;
 
 use crate::limits::Limits;
+use crate::text::Language;
+pub use document::Origins;
 use problem::{Place, Problem};
 pub use route::Route;
 pub use sections::{Alerts, Heartbeat, Metrics, Retention};
-pub use sources::Origins;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::Document;
 pub use upstream::Upstream;
 
-/// Everything that is configured.
+/// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The section `[agent]`.
     pub agent: Agent,
     /// The section `[retry]`.
     pub retry: Retry,
-    /// `[upstream.NAME]`; none: failures are recorded, nothing is delivered.
+    /// `[upstream.NAME]`; without any, failures are recorded but not delivered.
     pub upstreams: Vec<Upstream>,
-    /// `[[route]]`; none: everything goes to the only upstream, as an envelope.
+    /// `[[route]]`; without any, all failures are sent to the only upstream, as envelopes.
     pub routes: Vec<Route>,
     /// The section `[retention]`.
     pub retention: Retention,
@@ -55,30 +57,32 @@ pub struct Config {
 /// The section `[agent]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
-    /// Stored with each failure and sent with each request.
+    /// Identifies the terminal; stored with each failure and sent with each request.
     pub terminal_id: String,
-    /// The same.
+    /// Identifies the store; used like `terminal_id`.
     pub store_id: Option<String>,
-    /// `error`, `warn`, `info`, `debug` or `trace`, or what `env_logger` understands.
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter of `env_logger`.
     pub log: String,
-    /// Where the database is.
+    /// Directory of the database.
     pub state_dir: PathBuf,
-    /// The socket of local applications.
+    /// The socket for local applications.
     pub socket: PathBuf,
-    /// The socket of root and the agent's user.
+    /// The socket for root and the agent's user.
     pub admin_socket: PathBuf,
+    /// The language of what the agent says on its own; `None`: that of its environment (`auto`).
+    pub language: Option<Language>,
 }
 
-/// The section `[retry]`; what it means is in `policy::backoff`.
+/// The section `[retry]`; applied by `policy::backoff`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// What retry 1, 2, 3 … waits; the last one repeats. 1 to 20 steps of 0 s to 7 days.
+    /// Delay before retry 1, 2, 3 …; the last one repeats. 1 to 20 steps of 0 s to 7 days.
     pub steps: Vec<Duration>,
-    /// Counted tries after which a person has to act, 1 to 1,000,000.
+    /// Counted attempts after which an operator has to act, 1 to 1,000,000.
     pub max_retries: u32,
-    /// Up to this share of a step is added to it, 0 to 1.
+    /// Maximum share of a step that is added at random, 0 to 1.
     pub jitter: f64,
-    /// How many due failures are claimed at a time, 1 to 1000.
+    /// Number of due failures that are claimed at a time, 1 to 1000.
     pub batch: usize,
 }
 
@@ -89,12 +93,12 @@ impl Default for Retry {
     }
 }
 
-/// What defaults follow from.
+/// The environment that defaults depend on.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Environment {
     /// The host's name.
     pub host_name: String,
-    /// Runs as root.
+    /// Whether the process runs as root.
     pub root: bool,
     /// `$HOME`
     pub home: Option<PathBuf>,
@@ -102,9 +106,21 @@ pub struct Surroundings {
     pub state_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`
     pub runtime_dir: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`, which systemd sets for a service.
+    pub service_state: Option<PathBuf>,
+    /// `$RUNTIME_DIRECTORY`, likewise.
+    pub service_runtime: Option<PathBuf>,
+    /// A system-wide agent is installed, and neither a flag nor the environment names other paths: every command of
+    /// every user refers to that agent, so that no failure is recorded in a directory without an agent.
+    pub installed: bool,
 }
 
-/// What flags and environment say; each with what it is called, for messages.
+/// The state directory of a system-wide agent.
+pub const SYSTEM_STATE_DIR: &str = "/var/lib/resyncd";
+/// The directory of its sockets.
+pub const SYSTEM_RUNTIME_DIR: &str = "/run/resyncd";
+
+/// Values of flags and environment variables, each with the name of its source for messages.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--state-dir`, `RESYNCD_STATE_DIR`
@@ -119,40 +135,38 @@ pub struct Overrides {
     pub log: Option<(String, &'static str)>,
 }
 
-/// The name of the upstream that a URL alone defines.
+/// The name of an upstream that is defined by a URL only.
 pub const DEFAULT_UPSTREAM: &str = "default";
-/// The packaged file: it explains every key and sets the defaults.
+/// The packaged file, which explains every key and sets the defaults.
 pub const EXAMPLE: &str = include_str!("../../packaging/resyncd.toml");
-/// The longest path that a socket's address holds (`sun_path` less its end).
+/// `[agent] language`: the language of the agent's environment.
+pub const AUTO: &str = "auto";
+/// Maximum length of a socket's path (`sun_path` without its end).
 pub const MAX_SOCKET_PATH: usize = 107;
 
 impl Config {
-    /// Puts the layers together, of one file or none: its name, for messages, and its text.
-    pub fn load(
-        file: Option<(&str, &str)>,
-        overrides: &Overrides,
-        around: &Surroundings,
-    ) -> Result<Self, Vec<Problem>> {
+    /// Merges the layers, with at most one file, given by its name for messages and its text.
+    pub fn load(file: Option<(&str, &str)>, overrides: &Overrides, around: &Environment) -> Result<Self, Vec<Problem>> {
         Self::load_files(file.as_slice(), overrides, around).map(|(config, _)| config)
     }
 
-    /// Puts the layers together, of several files, the main one first; also which of them sets what.
+    /// Merges the layers, with several files, the main one first; also returns which file sets what.
     pub fn load_files(
         files: &[(&str, &str)],
         overrides: &Overrides,
-        around: &Surroundings,
+        around: &Environment,
     ) -> Result<(Self, Origins), Vec<Problem>> {
         let (config, origins, problems) = Self::read_files(files, overrides, around);
         if problems.is_empty() { Ok((config, origins)) } else { Err(problems) }
     }
 
-    /// The same with whatever is wrong beside it: where a value could not be read its default stands.
-    /// Good enough to find a running agent by, for nothing else.
+    /// The same, with errors returned besides: an unreadable value keeps its default. Only suitable for finding a
+    /// running agent.
     #[must_use]
     pub fn read_files(
         files: &[(&str, &str)],
         overrides: &Overrides,
-        around: &Surroundings,
+        around: &Environment,
     ) -> (Self, Origins, Vec<Problem>) {
         let mut document = Document::parse(files);
         let origins = document.origins();
@@ -164,13 +178,15 @@ impl Config {
 }
 
 impl Agent {
-    /// The defaults of `spec/04`: a packaged root, or a user's own directories.
-    fn default_for(around: &Surroundings, state_dir: Option<PathBuf>) -> Self {
+    /// The directories that systemd names; or the system's, for root and if an agent is installed; or the user's
+    /// own.
+    fn default_for(around: &Environment, state_dir: Option<PathBuf>) -> Self {
         let state_dir = state_dir.unwrap_or_else(|| default_state_dir(around));
-        let sockets = match &around.runtime_dir {
-            _ if around.root => PathBuf::from("/run/resyncd"),
-            Some(runtime) => runtime.join("resyncd"),
-            None => state_dir.clone(),
+        let sockets = match (&around.service_runtime, &around.runtime_dir) {
+            (Some(service), _) => service.clone(),
+            _ if around.root || around.installed => PathBuf::from(SYSTEM_RUNTIME_DIR),
+            (None, Some(runtime)) => runtime.join("resyncd"),
+            (None, None) => state_dir.clone(),
         };
         Self {
             terminal_id: around.host_name.clone(),
@@ -178,14 +194,18 @@ impl Agent {
             log: "info".to_owned(),
             socket: sockets.join("resyncd.sock"),
             admin_socket: sockets.join("admin.sock"),
+            language: None,
             state_dir,
         }
     }
 }
 
-fn default_state_dir(around: &Surroundings) -> PathBuf {
-    if around.root {
-        return PathBuf::from("/var/lib/resyncd");
+fn default_state_dir(around: &Environment) -> PathBuf {
+    if let Some(dir) = &around.service_state {
+        return dir.clone();
+    }
+    if around.root || around.installed {
+        return PathBuf::from(SYSTEM_STATE_DIR);
     }
     let own = around.state_home.clone().or_else(|| Some(around.home.as_ref()?.join(".local/state")));
     own.unwrap_or_else(|| PathBuf::from("/var/lib")).join("resyncd")
@@ -202,7 +222,7 @@ fn apply(config: &mut Config, overrides: &Overrides, document: &mut Document) {
         config.agent.log.clone_from(log);
     }
     if let Some((url, given)) = &overrides.upstream {
-        if let Err(wrong) = value::url(url, false) {
+        if let Err(wrong) = value::base_url(url, false) {
             document.report(Place::Given(given), format!("{url:?}: {wrong}"));
         }
         config.upstreams = vec![Upstream::with_url(DEFAULT_UPSTREAM, url)];

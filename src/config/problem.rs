@@ -1,39 +1,39 @@
-//! What is wrong with a configuration, and where: file, line, column, the offending text, what was
-//! expected, and for a near miss what was meant.
+//! Errors of a configuration with their location: file, line, column, the text concerned, what was expected, and
+//! for a near miss a suggestion.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Where a wrong value came from.
+/// The source of an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Bytes of the file.
+    /// A range of bytes of the file.
     Span(Range<usize>),
-    /// A flag or a variable of the environment.
+    /// A flag or an environment variable.
     Given(&'static str),
-    /// A value in force, wherever it came from.
+    /// An effective value, from any source.
     Key(&'static str),
 }
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `resyncd.toml:3:1`, `--upstream`, `socket`.
     pub place: String,
-    /// What is wrong, what was expected, what was meant.
+    /// What is wrong, what was expected, and a suggestion.
     pub message: String,
-    /// The line of the file, its number, and the columns that are meant (from 0).
+    /// The line of the file with its number, and the columns concerned (from 0).
     pub excerpt: Option<Excerpt>,
 }
 
-/// A line of the file and the part of it that is meant.
+/// A line of the file, and the part of it that is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// The line's text.
+    /// Text of the line.
     pub text: String,
-    /// Characters of it, from 0.
+    /// Range of characters in it, from 0.
     pub columns: Range<usize>,
 }
 
@@ -51,7 +51,7 @@ impl Problem {
 }
 
 impl Excerpt {
-    /// The line that these bytes stand in.
+    /// The line that contains these bytes.
     pub(super) fn of(text: &str, span: Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start.min(text.len()));
         let end = text.floor_char_boundary(span.end.clamp(start, text.len()));

@@ -1,16 +1,18 @@
-//! Walks the file's sections; those of upstreams and of routes are in their own files.
+//! Reads the sections of the file; upstreams and routes have files of their own.
 
 use super::table::{Document, Table};
-use super::{Agent, Config, Retry, Surroundings};
+use super::{AUTO, Agent, Config, Environment, Retry};
 use crate::limits::{CardNumbers, Limits};
+use crate::text::Language;
+use std::iter;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const SECONDS_TO_WEEK: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 86_400);
 
 impl Document<'_> {
-    /// Reads everything.
-    pub(super) fn config(&mut self, around: &Surroundings) -> Config {
+    /// Reads the whole configuration.
+    pub(super) fn config(&mut self, around: &Environment) -> Config {
         let mut root = self.root();
         let [agent, retry, upstream, limits] =
             ["agent", "retry", "upstream", "limits"].map(|key| root.table(key, self));
@@ -33,7 +35,7 @@ impl Document<'_> {
         config
     }
 
-    fn agent(&mut self, section: Option<Table>, around: &Surroundings) -> Agent {
+    fn agent(&mut self, section: Option<Table>, around: &Environment) -> Agent {
         let Some(mut section) = section else { return Agent::default_for(around, None) };
         let state_dir = section.path("state_dir", self);
         let mut agent = Agent::default_for(around, state_dir);
@@ -49,6 +51,11 @@ impl Document<'_> {
         }
         if let Some(socket) = section.path("admin_socket", self) {
             agent.admin_socket = socket;
+        }
+        let languages = Language::NAMED.map(|(name, language)| (name, Some(language)));
+        let choices: Vec<_> = iter::once((AUTO, None)).chain(languages).collect();
+        if let Some(language) = section.choice("language", &choices, self) {
+            agent.language = language;
         }
         section.finish(self);
         agent

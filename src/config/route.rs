@@ -1,4 +1,4 @@
-//! `[[route]]`: which upstream a failure goes to, and as which request. The first match wins.
+//! `[[route]]`: the upstream of a failure, and the form of its request. The first match wins.
 
 use super::problem::Place;
 use super::table::{Document, Table};
@@ -9,37 +9,36 @@ use std::ops::Range;
 /// One route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// This type; `None`: any.
+    /// Entity type to match; `None`: any.
     pub entity_type: Option<String>,
-    /// This action; `None`: any.
+    /// Action to match; `None`: any.
     pub action: Option<String>,
-    /// Where it goes.
+    /// The upstream.
     pub upstream: String,
     /// `POST`, …
     pub method: Method,
     /// Appended to the upstream's URL.
     pub path: Template,
-    /// What is sent.
+    /// The request's body.
     pub body: Body,
-    /// What that is.
+    /// Content type of the body.
     pub content_type: String,
-    /// Headers beside the upstream's.
+    /// Additional headers.
     pub headers: Vec<(String, String)>,
-    /// Statuses that are as good as 2xx.
+    /// Statuses that count like 2xx.
     pub accept_statuses: Vec<u16>,
-    /// What a refusal means.
+    /// What a rejection leads to.
     pub on_refused: OnRefused,
-    /// What follows a try of which it is not sure that it arrived.
+    /// What follows an attempt that may have arrived.
     pub on_unsure: OnUnsure,
-    /// How to ask whether it arrived.
+    /// How to verify whether it arrived.
     pub verify: Option<Verify>,
-    /// May a person change what goes by it?
+    /// Whether an operator may edit failures of this route.
     pub editable: bool,
 }
 
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "their names are RFC 9110's")]
 pub enum Method {
     Get,
     Post,
@@ -57,14 +56,14 @@ impl Method {
         ("DELETE", Self::Delete),
     ];
 
-    /// As it is sent.
+    /// The name that is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(_, method)| *method == self).map_or("POST", |(name, _)| name)
     }
 }
 
-/// What a request's body is.
+/// The body of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// The payload, byte for byte.
@@ -73,47 +72,47 @@ pub enum Body {
     Envelope,
     /// A template.
     Template(Template),
-    /// Nothing.
+    /// No body.
     None,
 }
 
-/// What a refusal means.
+/// What a rejection leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRefused {
-    /// It needs a person.
+    /// It needs an operator.
     #[default]
     Critical,
-    /// It costs a retry like any other answer.
+    /// It uses a retry like any other error.
     Retry,
 }
 
-/// What follows an unsure try.
+/// What follows an unsure attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnsure {
-    /// Send it again under the same key; the upstream must know it.
+    /// Send it again with the same key; the upstream has to detect duplicates.
     #[default]
     Resend,
-    /// Ask first.
+    /// Verify first.
     Verify,
-    /// Wait for a person.
+    /// Wait for an operator.
     Hold,
 }
 
-/// How to ask whether a failure arrived.
+/// How to verify whether a failure arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verify {
-    /// With which method.
+    /// The HTTP method.
     pub method: Method,
     /// Appended to the upstream's URL.
     pub path: Template,
-    /// The question, for an API that is asked with a body; in the route's content type.
+    /// The request's body, for an API that needs one; with the route's content type.
     pub template: Option<Template>,
-    /// It is there when this pointer leads to anything but null.
+    /// The failure has arrived if this pointer leads to anything except null.
     pub found: String,
 }
 
 impl Route {
-    /// Does it take failures of this kind?
+    /// Returns whether it matches failures of this kind.
     #[must_use]
     pub fn matches(&self, entity_type: &str, action: &str) -> bool {
         let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
@@ -121,7 +120,7 @@ impl Route {
     }
 }
 
-/// The route of failures of this kind: the first that takes them.
+/// The route for failures of this kind: the first match.
 #[must_use]
 pub fn first<'r>(routes: &'r [Route], entity_type: &str, action: &str) -> Option<&'r Route> {
     routes.iter().find(|route| route.matches(entity_type, action))
@@ -140,8 +139,9 @@ impl Document<'_> {
 
     fn route(&mut self, mut section: Table, upstreams: &[Upstream]) -> Route {
         let upstream = self.named_upstream(&mut section, upstreams);
-        let path = section.read("path", self, |text| Template::parse(text, TemplatePlace::Path));
-        let body = self.body(&mut section);
+        let path = section.read("path", self, Template::path);
+        let content_type = self.content_type(&mut section);
+        let body = self.body(&mut section, &content_type);
         let refused = [("critical", OnRefused::Critical), ("retry", OnRefused::Retry)];
         let unsure = [("resend", OnUnsure::Resend), ("verify", OnUnsure::Verify), ("hold", OnUnsure::Hold)];
         let any = |text: Option<(String, Range<usize>)>| text.map(|(text, _)| text).filter(|text| text != "*");
@@ -151,15 +151,13 @@ impl Document<'_> {
             upstream: upstream.unwrap_or_default(),
             method: section.choice("method", &Method::ALL, self).unwrap_or(Method::Post),
             path: path.map_or_else(|| Template(Vec::new()), |(path, _)| path),
-            content_type: section
-                .text("content_type", self)
-                .map_or_else(|| "application/json".to_owned(), |(text, _)| text),
             headers: self.headers(&mut section, "headers"),
             accept_statuses: section.statuses("accept_statuses", self),
             on_refused: section.choice("on_refused", &refused, self).unwrap_or_default(),
             on_unsure: section.choice("on_unsure", &unsure, self).unwrap_or_default(),
-            verify: section.table("verify", self).and_then(|verify| self.verify(verify)),
+            verify: section.table("verify", self).and_then(|verify| self.verify(verify, &content_type)),
             editable: section.truth("editable", self).unwrap_or(true),
+            content_type,
             body,
         };
         if route.on_unsure == OnUnsure::Verify && route.verify.is_none() {
@@ -189,8 +187,8 @@ impl Document<'_> {
         }
     }
 
-    fn body(&mut self, section: &mut Table) -> Body {
-        let template = section.read("template", self, |text| Template::parse(text, TemplatePlace::Body));
+    fn body(&mut self, section: &mut Table, content_type: &str) -> Body {
+        let template = section.read("template", self, |text| template(text, content_type));
         match section.text("body", self) {
             None if template.is_some() => {
                 self.report(Place::Key("template"), "template goes with body = \"template\"".to_owned());
@@ -215,14 +213,14 @@ impl Document<'_> {
         }
     }
 
-    fn verify(&mut self, mut section: Table) -> Option<Verify> {
-        let path = section.read("path", self, |text| Template::parse(text, TemplatePlace::Path));
+    fn verify(&mut self, mut section: Table, content_type: &str) -> Option<Verify> {
+        let path = section.read("path", self, Template::path);
         let found = section.read("found", self, pointer);
         if path.is_none() || found.is_none() {
             self.report(Place::Key("verify"), "verify needs path and found".to_owned());
         }
         let method = section.choice("method", &Method::ALL, self).unwrap_or(Method::Get);
-        let template = section.read("template", self, |text| Template::parse(text, TemplatePlace::Body));
+        let template = section.read("template", self, |text| template(text, content_type));
         if let (Method::Get, Some((_, span))) = (method, &template) {
             let message = "verify with a template needs a method that has a body, such as method = \"POST\"";
             self.report(Place::Span(span.clone()), message.to_owned());
@@ -230,4 +228,11 @@ impl Document<'_> {
         section.finish(self);
         Some(Verify { method, path: path?.0, template: template.map(|(template, _)| template), found: found?.0 })
     }
+}
+
+/// Parses a body template, and makes sure that no value can break out of its place.
+fn template(text: &str, content_type: &str) -> Result<Template, String> {
+    let template = Template::parse(text, TemplatePlace::Body)?;
+    template.judge(content_type)?;
+    Ok(template)
 }

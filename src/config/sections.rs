@@ -1,5 +1,5 @@
-//! `[retention]`, `[alerts]`, `[heartbeat]` and `[metrics]`: how long things are kept, when people
-//! are told and how, and what is written for other programs. What they do is not here.
+//! `[retention]`, `[alerts]`, `[heartbeat]` and `[metrics]`: how long data is kept, when and how operators are
+//! notified, and what is written for other programs. These are only the settings.
 
 use super::problem::Place;
 use super::table::{Document, Table};
@@ -11,22 +11,25 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const SECOND_TO_DAY: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const SECOND_TO_MONTH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+const NOTHING_TO_DECADE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3650 * 86_400);
 const SECOND_TO_DECADE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
 
-/// The section `[retention]`: what the clean-up takes away, by age in agent time.
+/// The section `[retention]`: what is removed, by age in agent time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Failures with more counted retries than that …
+    /// Failures with more counted retries than this are removed after `exhausted_age`.
     pub exhausted_retries: u32,
-    /// … leave when they are older than that, 1 s to 3650 days.
+    /// Maximum age of failures with more than `exhausted_retries`, 1 s to 3650 days.
     pub exhausted_age: Duration,
-    /// Anything critical or held leaves when it is older than that, 1 s to 3650 days.
+    /// Maximum age of any critical or held failure, 1 s to 3650 days.
     pub max_age: Duration,
-    /// How long tries, people's actions and idempotency keys are kept, 1 s to 3650 days.
+    /// How long attempts, operations and idempotency keys are kept, 1 s to 3650 days.
     pub history: Duration,
-    /// How long the archive's files are kept, 1 s to 3650 days.
+    /// How long the files of the archive are kept, 1 s to 3650 days.
     pub archive: Duration,
-    /// How often the agent cleans up by itself, 1 s to 30 days.
+    /// How long delivered failures are kept in the archive, 0 to 3650 days. 0: they are not archived.
+    pub delivered: Duration,
+    /// Interval of automatic runs, 1 s to 30 days.
     pub interval: Duration,
 }
 
@@ -38,35 +41,36 @@ impl Default for Retention {
             max_age: 30 * DAY,
             history: 30 * DAY,
             archive: 365 * DAY,
+            delivered: Duration::ZERO,
             interval: HOUR,
         }
     }
 }
 
-/// The section `[alerts]`: when people are told, and by what.
+/// The section `[alerts]`: when operators are notified, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
-    /// More failures than that recorded in so much time.
+    /// Number of recorded failures in a period.
     pub many_failures: Threshold,
-    /// More failures or counted tries than that of one entity in so much time.
+    /// Number of failures and counted attempts of one entity in a period.
     pub entity_failing: Threshold,
-    /// The average `retry_count` of live failures is above this, 0 to 1,000,000.
+    /// Average `retry_count` of live failures, 0 to 1,000,000.
     pub high_retries: f64,
-    /// An upstream is offline, or tried without an acceptance, for longer than that, 1 s to 30 days.
+    /// How long an upstream may be offline, or attempted without an acceptance, 1 s to 30 days.
     pub upstream_offline: Duration,
-    /// A program, by its absolute path, and its arguments; it gets each notice as JSON on standard
-    /// input. Empty: none.
+    /// A program with an absolute path, and its arguments; it gets each notice as JSON on standard input. Empty:
+    /// none.
     pub command: Vec<String>,
-    /// Where the present state is posted.
+    /// The URL that the current state is posted to.
     pub url: Option<String>,
 }
 
-/// So many in so much time.
+/// A number of events in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// It fires above this, 1 to 1,000,000.
+    /// An alert is raised above this number, 1 to 1,000,000.
     pub count: u64,
-    /// In this long, 1 s to 30 days.
+    /// The period, 1 s to 30 days.
     pub window: Duration,
 }
 
@@ -83,12 +87,12 @@ impl Default for Alerts {
     }
 }
 
-/// The section `[heartbeat]`: a sign of life for the head office.
+/// The section `[heartbeat]`: regular reports to the head office.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Where `health` is posted; `None`: nowhere.
+    /// The URL that `health` is posted to; `None`: no heartbeat.
     pub url: Option<String>,
-    /// How often, 1 s to 1 day.
+    /// Interval, 1 s to 1 day.
     pub every: Duration,
 }
 
@@ -101,7 +105,7 @@ impl Default for Heartbeat {
 /// The section `[metrics]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// The file that the metrics are written to; `None`: none is written.
+    /// The file that the metrics are written to; `None`: no file.
     pub textfile: Option<PathBuf>,
 }
 
@@ -119,6 +123,7 @@ impl Document<'_> {
         section.duration_into("max_age", &mut retention.max_age, &SECOND_TO_DECADE, self);
         section.duration_into("history", &mut retention.history, &SECOND_TO_DECADE, self);
         section.duration_into("archive", &mut retention.archive, &SECOND_TO_DECADE, self);
+        section.duration_into("delivered", &mut retention.delivered, &NOTHING_TO_DECADE, self);
         section.duration_into("interval", &mut retention.interval, &SECOND_TO_MONTH, self);
         section.finish(self);
         retention
@@ -148,7 +153,7 @@ impl Document<'_> {
         table.finish(self);
     }
 
-    /// A program is named by its absolute path, because a service's search path is nobody's choice.
+    /// The path has to be absolute, because the search path of a service is not under the integrator's control.
     fn command(&mut self, section: &mut Table) -> Vec<String> {
         let Some((words, span)) = section.words("command", self) else { return Vec::new() };
         if words.first().is_some_and(|program| !program.starts_with('/')) {
@@ -177,12 +182,12 @@ impl Document<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Overrides, Surroundings};
+    use super::super::{Config, Environment, Overrides};
     use super::*;
     use crate::limits::CardNumbers;
 
     fn load(text: &str) -> Result<Config, Vec<String>> {
-        Config::load(Some(("f", text)), &Overrides::default(), &Surroundings::default())
+        Config::load(Some(("f", text)), &Overrides::default(), &Environment::default())
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
@@ -204,6 +209,7 @@ mod tests {
             max_age = "2d"
             history = "3d"
             archive = "4d"
+            delivered = "5d"
             interval = "1s"
             [alerts]
             many_failures = { count = 20, window = "2h" }
@@ -227,6 +233,7 @@ mod tests {
             max_age: 2 * DAY,
             history: 3 * DAY,
             archive: 4 * DAY,
+            delivered: 5 * DAY,
             interval: Duration::from_secs(1),
         };
         let alerts = Alerts {
@@ -249,6 +256,7 @@ mod tests {
         for (wrong, place, said) in [
             ("[retention]\ninterval = \"0s\"", "f:2:12:", "interval"),
             ("[retention]\nmax_age = \"4000d\"", "f:2:11:", "max_age"),
+            ("[retention]\ndelivered = \"4000d\"", "f:2:13:", "delivered"),
             ("[retention]\nexhausted = { retries = -1 }", "f:2:25:", "from 0 to 1000000"),
             ("[retention]\nexhausted = { ages = \"1d\" }", "f:2:15:", "did you mean age?"),
             ("[alerts]\nmany_failures = 10", "f:2:17:", "expected a table"),

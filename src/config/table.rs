@@ -1,19 +1,18 @@
-//! The walker: TOML whose entries are taken one by one, each with its place, so that whatever is
-//! wrong, or left over, can be shown to a person.
+//! Reads TOML entry by entry, each with its location, so that every invalid or unknown entry can be reported.
 //!
-//! Reading goes on after a problem, so that all of them are told at once; a value that could not be
-//! read keeps its default until `Config::load` refuses the whole.
+//! Reading continues after an error, so that all of them are reported at once; an invalid value keeps its default
+//! until `Config::load` rejects the whole.
 
+use super::document::Source;
 use super::problem::{Place, Problem};
-use super::sources::Source;
-use super::value::{duration, size, url};
+use super::value::{base_url, duration, size, url};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The files that are being read, and what is wrong with them so far.
+/// The files that are being read, and the errors found so far.
 #[derive(Debug, Default)]
 pub(super) struct Document<'t> {
     pub(super) sources: Vec<Source<'t>>,
@@ -22,18 +21,18 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// The whole file as a table.
+    /// The merged files as a table.
     pub(super) fn root(&mut self) -> Table<'t> {
         Table { name: String::new(), entries: std::mem::take(&mut self.root), known: Vec::new() }
     }
 }
 
-/// One table of the file, of which entries are taken one by one.
+/// A table whose entries are taken one by one.
 pub(super) struct Table<'t> {
-    /// As it is written: `upstream.hq`; empty for the root.
+    /// The name as written: `upstream.hq`; empty for the root.
     name: String,
     entries: DeTable<'t>,
-    /// The keys that were asked for.
+    /// The keys that were requested.
     known: Vec<String>,
 }
 
@@ -43,12 +42,12 @@ impl<'t> Table<'t> {
         self.entries.remove(key)
     }
 
-    /// Was the key there, whatever its value?
+    /// Returns whether the key was present, with any value.
     pub(super) fn known_here(&self, key: &str) -> bool {
         self.known.iter().any(|known| known == &format!("{key}!"))
     }
 
-    /// The keys that are left, in the order of the file, and where they stand.
+    /// The remaining keys with their locations, in the order of the file.
     pub(super) fn names(&self) -> Vec<(String, Range<usize>)> {
         let mut names: Vec<_> = self.entries.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
         names.sort_by_key(|(_, span)| span.start);
@@ -68,7 +67,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// A text and where it stands.
+    /// A text and its location.
     pub(super) fn text(&mut self, key: &str, document: &mut Document) -> Option<(String, Range<usize>)> {
         let value = self.take(key)?;
         self.known.push(format!("{key}!"));
@@ -82,7 +81,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// A text that names this terminal or store: short, one line.
+    /// A text that identifies this terminal or store: short, on one line.
     pub(super) fn name_text(&mut self, key: &str, document: &mut Document) -> Option<String> {
         let (text, span) = self.text(key, document)?;
         if (1..=128).contains(&text.len()) && !text.chars().any(char::is_control) {
@@ -101,8 +100,8 @@ impl<'t> Table<'t> {
         None
     }
 
-    /// A file with a secret: an absolute path, or the bare name of a credential that the service manager
-    /// passes on. Whoever reads it knows where those are.
+    /// A file with a secret: an absolute path, or the bare name of a credential that the service manager passes on,
+    /// which is resolved when it is read.
     pub(super) fn secret_file(&mut self, key: &str, document: &mut Document) -> Option<PathBuf> {
         let (text, span) = self.text(key, document)?;
         let name = !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\0']);
@@ -114,7 +113,7 @@ impl<'t> Table<'t> {
         None
     }
 
-    /// A text that a function reads; what it says of a wrong one is reported.
+    /// A text parsed by a function, whose error is reported.
     pub(super) fn read<T>(
         &mut self,
         key: &str,
@@ -136,6 +135,12 @@ impl<'t> Table<'t> {
         self.read(key, document, read).map(|(url, _)| url)
     }
 
+    /// A URL that paths are appended to.
+    pub(super) fn base_url(&mut self, key: &str, insecure: bool, document: &mut Document) -> Option<String> {
+        let read = |text: &str| base_url(text, insecure).map(|()| text.to_owned());
+        self.read(key, document, read).map(|(url, _)| url)
+    }
+
     pub(super) fn duration(
         &mut self,
         key: &str,
@@ -146,7 +151,7 @@ impl<'t> Table<'t> {
         within(key, value, bounds, span, document)
     }
 
-    /// A duration that takes the place of a default.
+    /// A duration that replaces a default.
     pub(super) fn duration_into(
         &mut self,
         key: &str,
@@ -225,7 +230,7 @@ impl<'t> Table<'t> {
         self.decimal(key, 0.0..=1.0, document)
     }
 
-    /// A number, whole or not.
+    /// A number, possibly with decimals.
     pub(super) fn decimal(&mut self, key: &str, bounds: RangeInclusive<f64>, document: &mut Document) -> Option<f64> {
         let value = self.take(key)?;
         let number: Option<f64> = match value.get_ref() {
@@ -293,7 +298,7 @@ impl<'t> Table<'t> {
         self.words(key, document).map(|(texts, _)| texts)
     }
 
-    /// A list of texts and where it stands.
+    /// A list of texts and its location.
     pub(super) fn words(&mut self, key: &str, document: &mut Document) -> Option<(Vec<String>, Range<usize>)> {
         let value = self.take(key)?;
         let texts = value.get_ref().as_array().and_then(|items| {
@@ -305,12 +310,12 @@ impl<'t> Table<'t> {
         texts.map(|texts| (texts, value.span()))
     }
 
-    /// A list of HTTP statuses; absent: none.
+    /// A list of HTTP statuses; empty if absent.
     pub(super) fn statuses(&mut self, key: &str, document: &mut Document) -> Vec<u16> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let read = |item: &Spanned<DeValue>| {
             let number = item.get_ref().as_integer()?;
-            u16::from_str_radix(number.as_str(), number.radix()).ok().filter(|status| (100..600).contains(status))
+            u16::from_str_radix(number.as_str(), number.radix()).ok().filter(|status| (100..1000).contains(status))
         };
         let statuses = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect::<Option<Vec<_>>>());
         statuses.unwrap_or_else(|| {
@@ -339,12 +344,16 @@ impl<'t> Table<'t> {
         values
     }
 
-    /// Whatever is left is unknown.
+    /// Reports remaining entries as unknown.
     pub(super) fn finish(self, document: &mut Document) {
         let known: Vec<&String> = self.known.iter().filter(|key| !key.ends_with('!')).collect();
         for (key, span) in self.names() {
             let near = known.iter().map(|known| (strsim::damerau_levenshtein(&key, known), known)).min();
+            // `token` for `token_file`.
+            let longer: Vec<&str> =
+                known.iter().map(|known| known.as_str()).filter(|known| begins(known, &key)).collect();
             let hint = match near {
+                _ if !longer.is_empty() => format!("; did you mean {}?", longer.join(" or ")),
                 Some((distance, known)) if distance <= 2 => format!("; did you mean {known}?"),
                 _ => format!("; known here: {}", known.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")),
             };
@@ -352,6 +361,11 @@ impl<'t> Table<'t> {
             document.report(Place::Span(span), format!("unknown key {key}{place}{hint}"));
         }
     }
+}
+
+/// Is the key the first word or words of a known one?
+fn begins(known: &str, key: &str) -> bool {
+    known.strip_prefix(key).is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn within(
@@ -382,7 +396,7 @@ fn kind(value: &DeValue) -> &'static str {
     }
 }
 
-/// A TOML value as JSON, where it is a single one.
+/// A scalar TOML value as JSON.
 fn plain(value: &DeValue) -> Option<serde_json::Value> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),

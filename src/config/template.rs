@@ -1,25 +1,25 @@
 //! Templates of a route: a path such as `/returns/{entity_id}`, a body such as
-//! `{"order":{payload},"key":{key:string}}`. Parsed once, at the door, so that a misspelt placeholder
-//! is a problem of the configuration and not of a sale at night.
+//! `{"order":{payload},"key":{key:string}}`. They are parsed with the configuration, so that a misspelt placeholder
+//! is reported then, and not by a sale at night.
 
 use std::fmt;
 
-/// A template, parsed.
+/// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(pub Vec<Piece>);
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// As it stands.
+    /// Literal text.
     Literal(String),
-    /// Something of the failure, in a form.
+    /// A value of the failure, in a format.
     Value(Value, Form),
-    /// The contents of a credential file.
+    /// The content of a credential file.
     Secret(String),
 }
 
-/// What of a failure is put in.
+/// A value of the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `{payload}`
@@ -42,10 +42,10 @@ pub enum Value {
     StoreId,
 }
 
-/// How it is put in.
+/// The format of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As it is.
+    /// Unchanged.
     Raw,
     /// `:lower`, in lower case.
     Lower,
@@ -53,14 +53,27 @@ pub enum Form {
     JsonString,
     /// `:xml`, escaped for XML.
     Xml,
-    /// `:members`, a JSON object's members without its braces, to stand among others.
+    /// `:members`, the members of a JSON object without its braces, to be combined with others.
     Members,
+    /// `:base64`, its bytes in base64.
+    Base64,
 }
 
-/// Where a template stands decides what may be in it.
+/// The language of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// JSON
+    Json,
+    /// XML or HTML
+    Xml,
+    /// Any other.
+    Other,
+}
+
+/// The context of a template, which decides what it may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A path: no payload, no secret, no quoting but its own.
+    /// A path: no payload, no secret, no formats.
     Path,
     /// A body.
     Body,
@@ -79,7 +92,66 @@ const VALUES: [(&str, Value); 9] = [
 ];
 
 impl Template {
-    /// Reads a template. A brace that opens no placeholder (`{"a":1}`) stands for itself.
+    /// Parses the path of a route, which is appended to its upstream's URL. It begins with a slash, so that nothing
+    /// in it can extend the host or the port.
+    pub fn path(text: &str) -> Result<Self, String> {
+        if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
+            return Err(format!("a path is appended to the upstream's URL and begins with one slash, found {text:?}"));
+        }
+        let template = Self::parse(text, Place::Path)?;
+        let fragment = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains('#'));
+        if template.0.iter().any(fragment) {
+            return Err("a fragment (#…) is never sent, and does not belong in a path".to_owned());
+        }
+        Ok(template)
+    }
+
+    /// The names of the secrets that it contains: paths of files, or credentials of the service manager.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Secret(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The language of a body template, by its beginning, or by its content type.
+    #[must_use]
+    pub fn language(&self, content_type: &str) -> Language {
+        let first = match self.0.first() {
+            Some(Piece::Literal(text)) => text.trim_start_matches('\u{feff}').trim_start().chars().next(),
+            _ => None,
+        };
+        let is = |part: &str| content_type.to_ascii_lowercase().contains(part);
+        match first {
+            Some('<') => Language::Xml,
+            Some('{' | '[' | '"') => Language::Json,
+            _ if is("json") => Language::Json,
+            _ if is("xml") || is("html") => Language::Xml,
+            _ => Language::Other,
+        }
+    }
+
+    /// Rejects a body template in which an unquoted value could end its string or element, and add members or
+    /// elements.
+    pub fn judge(&self, content_type: &str) -> Result<(), String> {
+        let (language, form) = match self.language(content_type) {
+            Language::Json => ("JSON", "string"),
+            Language::Xml => ("XML", "xml"),
+            Language::Other => return Ok(()),
+        };
+        let raw = |piece: &Piece| match piece {
+            // The payload is a complete value, and the agent generates the time.
+            Piece::Value(Value::Payload | Value::CreatedAt, _) => None,
+            Piece::Value(value, Form::Raw) => Some(*value),
+            _ => None,
+        };
+        let Some(value) = self.0.iter().find_map(raw) else { return Ok(()) };
+        let name = name_of(value);
+        let quotes = if form == "string" { ", without quotes around it" } else { "" };
+        Err(format!("{{{name}}} as it is could break out of its place in {language}; write {{{name}:{form}}}{quotes}"))
+    }
+
+    /// Parses a template. A brace that does not begin a placeholder (`{"a":1}`) is literal.
     pub fn parse(text: &str, place: Place) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -107,19 +179,20 @@ impl Template {
 }
 
 impl fmt::Display for Template {
-    /// As it was written.
+    /// Writes the original text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| match piece {
             Piece::Literal(text) => f.write_str(text),
             Piece::Secret(name) => write!(f, "{{secret:{name}}}"),
             Piece::Value(value, form) => {
-                let name = VALUES.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
+                let name = name_of(*value);
                 let form = match form {
                     Form::Raw => "",
                     Form::Lower => ":lower",
                     Form::JsonString => ":string",
                     Form::Xml => ":xml",
                     Form::Members => ":members",
+                    Form::Base64 => ":base64",
                 };
                 write!(f, "{{{name}{form}}}")
             }
@@ -127,7 +200,11 @@ impl fmt::Display for Template {
     }
 }
 
-/// What stands before the closing brace, when it looks like a name and not like JSON.
+fn name_of(value: Value) -> &'static str {
+    VALUES.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
+}
+
+/// The text before the closing brace, if it looks like a name and not like JSON.
 fn placeholder(inside: &str) -> Option<&str> {
     let name = &inside[..inside.find('}')?];
     let first = name.chars().next()?;
@@ -141,7 +218,7 @@ fn piece(name: &str, place: Place) -> Result<Piece, String> {
         return match place {
             Place::Body if !form.is_empty() => Ok(Piece::Secret(form.to_owned())),
             Place::Body => Err("{secret:NAME} needs a name".to_owned()),
-            Place::Path => Err("a secret in a path would stand in logs; put it into a header or the body".to_owned()),
+            Place::Path => Err("a secret in a path would be logged; put it into a header or the body".to_owned()),
         };
     }
     let known = || VALUES.map(|(name, _)| name).join(", ");
@@ -154,9 +231,10 @@ fn piece(name: &str, place: Place) -> Result<Piece, String> {
         ("string", Place::Body) => Form::JsonString,
         ("xml", Place::Body) => Form::Xml,
         ("members", Place::Body) => Form::Members,
+        ("base64", Place::Body) => Form::Base64,
         _ => {
             return Err(format!(
-                "unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml, members"
+                "unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml, members, base64"
             ));
         }
     };
@@ -193,8 +271,40 @@ mod tests {
     fn paths() {
         let template = Template::parse("/{entity_type:lower}s/{entity_id}", Place::Path).expect("right");
         assert_eq!(template.0.len(), 4);
-        for wrong in ["/{entity}", "/{payload}", "/{secret:x}", "/{key:string}", "/{key:upper}"] {
+        for wrong in ["/{entity}", "/{payload}", "/{secret:x}", "/{key:string}", "/{key:base64}", "/{key:upper}"] {
             assert!(Template::parse(wrong, Place::Path).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_begins_with_its_slash_and_has_no_fragment() {
+        for right in ["", "/", "/sales?store={store_id}", "/{entity_id}//x"] {
+            assert!(Template::path(right).is_ok(), "{right}");
+        }
+        for wrong in
+            ["sales", "{entity_id}", "//evil.example/x", "?x", ".evil.example", ":1/", "@evil/", "https://e/", "/a#b"]
+        {
+            assert!(Template::path(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_could_break_out_of_json_or_xml_is_named_with_its_form() {
+        let judged = |text: &str, content_type: &str| {
+            Template::parse(text, Place::Body).expect(text).judge(content_type).err().unwrap_or_default()
+        };
+        for name in ["entity_id", "entity_type", "action", "key", "id", "terminal_id", "store_id"] {
+            let json = judged(&format!("{{\"id\":\"{{{name}}}\"}}"), "application/json");
+            assert!(json.contains(&format!("{{{name}:string}}")), "{json}");
+            let xml = judged(&format!(" <id>{{{name}}}</id>"), "application/json");
+            assert!(xml.contains(&format!("{{{name}:xml}}")), "{xml}");
+            assert!(judged(&format!("{{{name}}}"), "application/vnd.api+JSON").contains(":string"));
+            assert!(judged(&format!("{{{name}}}"), "application/soap+xml; charset=utf-8").contains(":xml"));
+            assert_eq!(judged(&format!("id={{{name}}}"), "text/plain"), "");
+        }
+        for right in ["{\"a\":{payload},\"b\":\"{created_at}\",\"c\":{key:string}}", "<a>{entity_id:xml}{payload}</a>"]
+        {
+            assert_eq!(judged(right, "application/json"), "", "{right}");
         }
     }
 

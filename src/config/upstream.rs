@@ -1,9 +1,12 @@
-//! `[upstream.NAME]`: where failures go, how that is reached, and how its answers are understood.
+//! `[upstream.NAME]`: the destination of failures, how to connect to it, and how to interpret its responses.
 
+use super::filling::Filling;
 use super::problem::Place;
 use super::table::{Document, Table};
 use super::value;
+use crate::limits::MAX_NAME;
 use crate::record::Class;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,84 +14,86 @@ use std::time::Duration;
 /// One upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
-    /// Its name, as it is stored with each failure.
+    /// Its name, which is stored with each failure.
     pub name: String,
-    /// Where requests go; a route's path is appended to it.
+    /// Base URL of requests; a route's path is appended to it.
     pub url: String,
-    /// A request, from the connection to the end of the answer.
+    /// Timeout of a request without progress.
     pub timeout: Duration,
-    /// Name look-up and connection.
+    /// Timeout of a whole request, from the connection to the end of the response.
+    pub total_timeout: Duration,
+    /// Timeout of name lookup and connection.
     pub connect_timeout: Duration,
-    /// Requests in flight at once.
+    /// Maximum requests in flight.
     pub concurrency: usize,
-    /// The least time between two requests.
+    /// Maximum rate of requests.
     pub max_rate: Option<Rate>,
-    /// The longest pause after a no, and between probes. For a chain at least the number of
-    /// terminals divided by the requests a second that the head office serves.
+    /// Maximum pacing delay, and maximum gap between probes. For a chain at least the number of terminals divided
+    /// by the requests a second that the head office can process.
     pub max_pause: Duration,
     /// What is delivered in order.
     pub ordering: Ordering,
-    /// How a probe asks.
+    /// The form of a probe.
     pub probe: Probe,
     /// What proves a delivery.
     pub expect: Expect,
-    /// This JSON pointer of the answer holds the failure's id or key.
+    /// JSON pointer in the response that leads to the failure's id or key.
     pub expect_id: Option<String>,
-    /// How the connection is made.
+    /// How connections are established.
     pub connection: Connection,
-    /// Whose word it is sent on.
+    /// Credentials of requests.
     pub credentials: Credentials,
-    /// The name of the header with the key; `None`: it is not sent.
+    /// Name of the header with the key; `None`: it is not sent.
     pub idempotency_header: Option<String>,
-    /// The answer's headers `Resync-Outcome` and `Resync-Error` decide.
+    /// The response headers `Resync-Outcome` and `Resync-Error` decide the result.
     pub adapter: bool,
-    /// How answers are understood, before the table.
+    /// Rules for responses, which precede the default table.
     pub answers: Vec<AnswerRule>,
 }
 
-/// So many requests in so much time.
+/// A maximum rate of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The time between two of them.
+    /// Minimum time between two requests.
     pub gap: Duration,
 }
 
-/// What an upstream gets in order.
+/// What is delivered in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ordering {
-    /// What has the same order key.
+    /// Failures with the same order key.
     #[default]
     Key,
-    /// Everything, one at a time.
+    /// All failures, one at a time.
     Strict,
     /// Nothing.
     None,
 }
 
-/// What a probe asks.
+/// The form of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// For what.
+    /// The URL.
     pub url: String,
-    /// With which method.
+    /// The method.
     pub method: ProbeMethod,
-    /// While open and idle, this often; `None`: not at all.
+    /// Interval while available and idle; `None`: no probes then.
     pub idle: Option<Duration>,
 }
 
-/// How a probe asks.
+/// The method of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeMethod {
-    /// Costs the upstream least.
+    /// Cheapest for the upstream.
     Head,
-    /// For those that do not know HEAD.
+    /// For servers without HEAD.
     Get,
-    /// The same.
+    /// For servers without HEAD.
     Options,
 }
 
 impl ProbeMethod {
-    /// As it is sent.
+    /// The name that is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,35 +110,61 @@ pub enum Expect {
     /// Any 2xx that is not HTML.
     #[default]
     Any,
-    /// HTML as well.
+    /// Any 2xx, including HTML.
     Html,
-    /// A JSON body.
+    /// A 2xx with a JSON body.
     Json,
 }
 
-/// How a connection is made.
+/// How connections are established.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Plain http to another machine is allowed.
+    /// Allow plain http to another machine.
     pub insecure: bool,
-    /// A certificate authority beside the system's.
+    /// A certificate authority in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate and its key.
+    /// The client certificate and its key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// Through this proxy,
+    /// The proxy.
     pub proxy: Option<String>,
-    /// but not to these hosts and networks.
+    /// File with the proxy's `user:password`.
+    pub proxy_auth: Option<PathBuf>,
+    /// Whether requests are tunnelled.
+    pub proxy_tunnel: Tunnel,
+    /// Hosts and networks that are contacted without the proxy.
     pub no_proxy: Vec<String>,
 }
 
-/// Whose word requests are sent on. Secrets are in files, never in the configuration.
+/// How a request uses a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// With CONNECT for https, with an absolute URL for http.
+    #[default]
+    Auto,
+    /// Always with CONNECT.
+    Always,
+    /// Never with CONNECT: then only plain http uses the proxy.
+    Never,
+}
+
+impl Tunnel {
+    const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, tunnel)| *tunnel == self).map_or("auto", |(name, _)| name)
+    }
+}
+
+/// Credentials of requests. Secrets are in files, never in the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// `Authorization`.
     pub authorization: Authorization,
-    /// Headers as they stand.
+    /// Literal headers.
     pub headers: Vec<(String, String)>,
-    /// Headers whose values are in files.
+    /// Headers whose values are read from files.
     pub header_files: Vec<(String, PathBuf)>,
     /// A session or an access token that has to be fetched.
     pub login: Option<Login>,
@@ -145,7 +176,7 @@ pub enum Authorization {
     /// None.
     #[default]
     None,
-    /// `Bearer` and the file's contents.
+    /// `Bearer` and the content of the file.
     Token(PathBuf),
     /// `Basic` and the file's `user:password`.
     Basic(PathBuf),
@@ -154,61 +185,69 @@ pub enum Authorization {
 /// `[upstream.NAME.login]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Where the POST goes.
+    /// URL of the POST.
     pub url: String,
     /// Its body.
     pub body_file: PathBuf,
     /// Its content type.
     pub content_type: String,
-    /// Cookies of the answer that go with every request.
+    /// Cookies of the response that are sent with every request.
     pub cookies: Vec<String>,
     /// A header for every request, filled from the answer: `Authorization: Bearer {/access_token}`.
-    pub header: Option<(String, String)>,
+    pub header: Option<(String, Filling)>,
     /// How long it holds.
     pub max_age: MaxAge,
 }
 
-/// How long a login holds.
+/// How long a login is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MaxAge {
-    /// Until the upstream says no.
+    /// Until the upstream rejects it.
     Unknown,
-    /// So long.
+    /// For this period.
     Fixed(Duration),
-    /// Seconds at this pointer of its answer.
+    /// For the seconds at this pointer of the response.
     Pointer(String),
 }
 
 /// `[[upstream.NAME.answer]]`: all conditions must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerRule {
-    /// One of these statuses; empty: any.
+    /// The status is one of these; empty: any.
     pub status: Vec<u16>,
-    /// This pointer holds this value.
+    /// These pointers lead to these values.
     pub json: Vec<(String, serde_json::Value)>,
-    /// This pointer leads to something, be it null.
+    /// This pointer leads to a value, possibly null.
     pub present: Option<String>,
     /// This pointer leads to a text, list or object that is not empty.
     pub nonempty: Option<String>,
     /// The body contains this text.
     pub contains: Option<String>,
-    /// What it says.
+    /// The meaning of the response.
     pub is: Meaning,
-    /// The pointer to its words.
+    /// Pointer to the error message.
     pub message: Option<String>,
 }
 
-/// What an answer rule says.
+impl AnswerRule {
+    /// Returns whether it needs the body as JSON.
+    #[must_use]
+    pub fn needs_json(&self) -> bool {
+        !self.json.is_empty() || self.present.is_some() || self.nonempty.is_some()
+    }
+}
+
+/// The meaning that an answer rule assigns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// What this class says.
+    /// This class.
     Is(Class),
     /// The session has ended.
     Login,
 }
 
 impl Meaning {
-    /// As it is written.
+    /// The name in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -224,13 +263,21 @@ impl Meaning {
 }
 
 impl Upstream {
-    /// An upstream with this URL and everything else by default.
+    /// Returns whether a proof or an answer rule needs the body.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        let rules = || self.answers.iter().any(|rule| rule.needs_json() || rule.contains.is_some());
+        self.expect == Expect::Json || self.expect_id.is_some() || rules()
+    }
+
+    /// An upstream with this URL and defaults for everything else.
     #[must_use]
     pub fn with_url(name: &str, url: &str) -> Self {
         Self {
             name: name.to_owned(),
             url: url.to_owned(),
             timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(5),
             concurrency: 4,
             max_rate: None,
@@ -248,17 +295,33 @@ impl Upstream {
     }
 }
 
-/// Headers that are the agent's own; configured ones cannot replace them (`spec/03`).
-const RESERVED: [&str; 8] = [
-    "host",
+/// Headers of the agent or of the protocol, which the configuration cannot replace.
+const RESERVED: [&str; 18] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
     "content-length",
     "content-type",
-    "transfer-encoding",
-    "connection",
-    "idempotency-key",
-    "user-agent",
     "cookie",
+    "date",
+    "expect",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
 ];
+
+/// Returns whether a header with this name belongs to the agent or the protocol.
+fn is_reserved(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    RESERVED.contains(&lower.as_str()) || lower.starts_with("resync-")
+}
 
 impl Document<'_> {
     /// All upstreams, in the order of the file.
@@ -266,6 +329,12 @@ impl Document<'_> {
         let Some(mut all) = section else { return Vec::new() };
         let mut found = Vec::new();
         for (name, span) in all.names() {
+            // The name is used for a thread, in the table, in logs and in replies.
+            if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+                let message =
+                    format!("{name:?}: an upstream's name has 1 to {MAX_NAME} characters and no control character");
+                self.report(Place::Span(span.clone()), message);
+            }
             if let Some(table) = all.table(&name, self) {
                 found.push(self.one_upstream(&name, &span, table));
             }
@@ -277,7 +346,7 @@ impl Document<'_> {
         let mut upstream = Upstream::with_url(name, "");
         upstream.connection = self.connection(&mut section);
         let insecure = upstream.connection.insecure;
-        match section.url("url", insecure, self) {
+        match section.base_url("url", insecure, self) {
             Some(url) => upstream.url = url,
             None if !section.known_here("url") => {
                 let message = format!("upstream {name} needs a url, such as url = \"https://hq.example/sync\"");
@@ -301,13 +370,30 @@ impl Document<'_> {
         if cert.is_some() != key.is_some() {
             self.report(Place::Key("client_cert"), "client_cert and client_key go together".to_owned());
         }
+        let (proxy, auth) = (section.url("proxy", true, self), section.secret_file("proxy_auth_file", self));
+        if auth.is_some() && !section.known_here("proxy") {
+            self.report(Place::Key("proxy_auth_file"), "proxy_auth_file needs proxy".to_owned());
+        }
         Connection {
             insecure: section.truth("insecure", self).unwrap_or(false),
             ca_file: section.secret_file("ca_file", self),
             client_cert: cert.zip(key),
-            proxy: section.url("proxy", true, self),
-            no_proxy: section.texts("no_proxy", self).unwrap_or_default(),
+            proxy,
+            proxy_auth: auth,
+            proxy_tunnel: section.choice("proxy_tunnel", &Tunnel::ALL, self).unwrap_or_default(),
+            no_proxy: self.no_proxy(section),
         }
+    }
+
+    fn no_proxy(&mut self, section: &mut Table) -> Vec<String> {
+        let Some((entries, span)) = section.words("no_proxy", self) else { return Vec::new() };
+        for entry in &entries {
+            if Exception::parse(entry).is_none() {
+                let expected = "a host, a domain such as .example.com, an address or a network, with or without a port";
+                self.report(Place::Span(span.clone()), format!("no_proxy: expected {expected}, found {entry:?}"));
+            }
+        }
+        entries
     }
 
     fn probe(&mut self, section: &mut Table, url: &str, insecure: bool) -> Probe {
@@ -325,6 +411,10 @@ impl Document<'_> {
         let orders = [("key", Ordering::Key), ("strict", Ordering::Strict), ("none", Ordering::None)];
         if let Some(timeout) = section.duration("timeout", &short, self) {
             upstream.timeout = timeout;
+        }
+        let long = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+        if let Some(timeout) = section.duration("total_timeout", &long, self) {
+            upstream.total_timeout = timeout;
         }
         if let Some(timeout) = section.duration("connect_timeout", &short, self) {
             upstream.connect_timeout = timeout;
@@ -346,10 +436,19 @@ impl Document<'_> {
         upstream.expect_id = section.read("expect_id", self, pointer).map(|(pointer, _)| pointer);
         upstream.adapter = section.truth("adapter", self).unwrap_or(false);
         if let Some((name, span)) = section.text("idempotency_header", self) {
-            // An empty name switches it off.
+            // An empty name disables the header.
             upstream.idempotency_header = (!name.is_empty()).then_some(name);
-            if upstream.idempotency_header.as_ref().is_some_and(|name| !is_header_name(name)) {
-                self.report(Place::Span(span), "idempotency_header: not a header's name".to_owned());
+            match &upstream.idempotency_header {
+                Some(name) if !is_header_name(name) => {
+                    self.report(Place::Span(span), "idempotency_header: not a header's name".to_owned());
+                }
+                Some(name) if name.eq_ignore_ascii_case("idempotency-key") => {}
+                Some(name) if is_reserved(name) || name.eq_ignore_ascii_case("authorization") => {
+                    let message =
+                        format!("idempotency_header: {name} has a meaning of its own and cannot carry the key");
+                    self.report(Place::Span(span), message);
+                }
+                _ => {}
             }
         }
     }
@@ -373,7 +472,7 @@ impl Document<'_> {
         }
     }
 
-    /// Headers as they stand, without the agent's own.
+    /// Literal headers, which must not be the agent's own.
     pub(super) fn headers(&mut self, section: &mut Table, key: &str) -> Vec<(String, String)> {
         let Some(mut table) = section.table(key, self) else { return Vec::new() };
         let mut headers = Vec::new();
@@ -400,12 +499,20 @@ impl Document<'_> {
     }
 
     fn judge_header(&mut self, name: &str, span: &Range<usize>) {
-        let lower = name.to_ascii_lowercase();
         if !is_header_name(name) {
             self.report(Place::Span(span.clone()), format!("{name}: not a header's name"));
-        } else if RESERVED.contains(&lower.as_str()) || lower.starts_with("resync-") {
-            self.report(Place::Span(span.clone()), format!("{name} is the agent's own header and cannot be replaced"));
+        } else if is_reserved(name) {
+            self.report(Place::Span(span.clone()), format!("{name} is set by the agent itself and cannot be replaced"));
         }
+    }
+
+    /// `content_type`: a header's value.
+    pub(super) fn content_type(&mut self, section: &mut Table) -> String {
+        let read = section.read("content_type", self, |text| {
+            let sendable = !text.trim().is_empty() && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
+            if sendable { Ok(text.to_owned()) } else { Err("expected visible ASCII on one line".to_owned()) }
+        });
+        read.map_or_else(|| "application/json".to_owned(), |(text, _)| text)
     }
 
     fn login(&mut self, mut section: Table, insecure: bool) -> Option<Login> {
@@ -414,14 +521,22 @@ impl Document<'_> {
         let header = section.read("header", self, |text| {
             let (name, value) =
                 text.split_once(':').ok_or("expected \"Name: value\", with {/pointer} from the answer")?;
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
+            let (name, value) = (name.trim(), value.trim());
+            if !is_header_name(name) {
+                return Err(format!("{name:?} is not a header's name"));
+            }
+            if is_reserved(name) && !name.eq_ignore_ascii_case("cookie") {
+                return Err(format!("{name} is set by the agent itself and cannot be replaced"));
+            }
+            if !value.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+                return Err("expected visible ASCII on one line".to_owned());
+            }
+            Ok((name.to_owned(), Filling::parse(value)?))
         });
         let login = Login {
             url: url.clone().unwrap_or_default(),
             body_file: body_file.clone().unwrap_or_default(),
-            content_type: section
-                .text("content_type", self)
-                .map_or_else(|| "application/json".to_owned(), |(text, _)| text),
+            content_type: self.content_type(&mut section),
             cookies: section.texts("cookies", self).unwrap_or_default(),
             header: header.map(|(header, _)| header),
             max_age: section.read("max_age", self, max_age).map_or(MaxAge::Unknown, |(age, _)| age),
@@ -456,6 +571,47 @@ impl Document<'_> {
     }
 }
 
+/// An entry of `no_proxy`: a host or network, optionally limited to one port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// In lower case, without brackets.
+    pub host: String,
+    /// `None`: every port.
+    pub port: Option<u16>,
+}
+
+impl Exception {
+    /// Parses an entry; `None` if it is invalid.
+    #[must_use]
+    pub fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.trim().to_ascii_lowercase();
+        let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+        let (host, port) = if let Some(v6) = entry.strip_prefix('[') {
+            let (host, behind) = v6.split_once(']')?;
+            (host, if behind.is_empty() { None } else { Some(port(behind.strip_prefix(':')?)?) })
+        } else {
+            match entry.split_once(':') {
+                // More than one colon: an IPv6 address without brackets, and therefore without a port.
+                Some((host, text)) if !text.contains(':') => (host, Some(port(text)?)),
+                _ => (entry.as_str(), None),
+            }
+        };
+        let (network, bits) = host.split_once('/').map_or((host, None), |(network, bits)| (network, Some(bits)));
+        let sound = match (bits, network.parse::<IpAddr>()) {
+            (Some(bits), Ok(IpAddr::V4(_))) => bits.parse::<u8>().is_ok_and(|bits| bits <= 32),
+            (Some(bits), Ok(IpAddr::V6(_))) => bits.parse::<u8>().is_ok_and(|bits| bits <= 128),
+            (Some(_), Err(_)) => false,
+            (None, Ok(_)) => true,
+            (None, Err(_)) => {
+                let name = network.strip_prefix("*.").unwrap_or(network);
+                network == "*"
+                    || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)))
+            }
+        };
+        sound.then(|| Self { host: host.to_owned(), port })
+    }
+}
+
 /// A JSON pointer (RFC 6901).
 pub(super) fn pointer(text: &str) -> Result<String, String> {
     if text.is_empty() || text.starts_with('/') {
@@ -479,7 +635,7 @@ fn rate(text: &str) -> Result<Rate, String> {
     if number == 0 { Err(expected()) } else { Ok(Rate { gap: time / number }) }
 }
 
-/// `"25m"`, or `"{/expires_in}"`: seconds in the login's answer.
+/// `"25m"`, or `"{/expires_in}"`: seconds in the login's response.
 fn max_age(text: &str) -> Result<MaxAge, String> {
     match text.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')) {
         Some(inner) => pointer(inner).map(MaxAge::Pointer),

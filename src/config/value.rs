@@ -1,4 +1,4 @@
-//! Durations, sizes and URLs as they stand in the configuration. Errors say what was expected.
+//! Parses durations, sizes and URLs of the configuration. Errors state what was expected.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -39,14 +39,46 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-/// An upstream's URL: https, or http to this machine, or http where `insecure` says so.
+/// A URL that paths are appended to: it has no query, because that would swallow them.
+pub fn base_url(text: &str, insecure: bool) -> Result<(), String> {
+    url(text, insecure)?;
+    if text.contains('?') {
+        return Err(
+            "a query does not belong here, because the path of a route is appended; put it into the path".into()
+        );
+    }
+    Ok(())
+}
+
+/// Returns whether both URLs have the same scheme and server.
+#[must_use]
+pub fn same_server(one: &str, other: &str) -> bool {
+    let server = |text: &str| -> Option<(String, String)> {
+        let uri: Uri = text.parse().ok()?;
+        Some((uri.scheme_str()?.to_owned(), uri.authority()?.as_str().to_owned()))
+    };
+    server(one).is_some_and(|one| server(other) == Some(one))
+}
+
+/// A URL: https, or http to this machine, or http if `insecure` is set.
 pub fn url(text: &str, insecure: bool) -> Result<(), String> {
+    if !text.contains("://") {
+        return Err(format!("a URL begins with https://, as in \"https://hq.example/sync\"; found {text:?}"));
+    }
     let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
+    if text.contains('#') {
+        return Err("a fragment (#…) is never sent, and does not belong in a URL".to_owned());
+    }
     let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
         return Err("not a URL with a host, such as \"https://hq.example/sync\"".to_owned());
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("user and password do not belong in a URL, it stands in logs".to_owned());
+        return Err("user and password do not belong in a URL, because URLs are logged".to_owned());
+    }
+    if let Some(port) = uri.authority().and_then(|authority| port_of(authority.as_str()))
+        && !(port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0))
+    {
+        return Err(format!("expected a port from 1 to 65535, found {port:?}"));
     }
     match uri.scheme_str() {
         Some("https") => Ok(()),
@@ -56,6 +88,12 @@ pub fn url(text: &str, insecure: bool) -> Result<(), String> {
         )),
         _ => Err("expected http:// or https://".to_owned()),
     }
+}
+
+/// The port in an authority without user and password.
+fn port_of(authority: &str) -> Option<&str> {
+    let behind_host = authority.rfind(']').map_or(authority, |bracket| &authority[bracket + 1..]);
+    behind_host.split_once(':').map(|(_, port)| port)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -94,9 +132,37 @@ mod tests {
             "https://",
             "x",
             "http://127.0.0.1.evil/",
+            "https://hq.example:0/",
+            "https://hq.example:99999/",
+            "https://hq.example:65536",
+            "https://hq.example:/",
+            "https://[::1]:/",
+            "https://hq.example/#x",
+            "https://hq.example\\@evil/",
+            "https://hq.example:80:80/",
+            "https://hq.example:+80/",
         ] {
             assert!(url(wrong, false).is_err(), "{wrong}");
         }
         assert_eq!(url("http://hq.example/", true), Ok(()));
+        assert_eq!(url("https://hq.example:65535/?probe=1", false), Ok(()));
+        assert!(
+            base_url("https://hq.example/?probe=1", false).is_err() && base_url("https://hq.example", false).is_ok()
+        );
+    }
+
+    #[test]
+    fn servers_are_told_apart() {
+        assert!(same_server("https://hq.example/a", "https://hq.example/a/b?c"));
+        for other in [
+            "http://hq.example/a",
+            "https://hq.example:1/a",
+            "https://hq.example.evil/a",
+            "https://hq.examplea",
+            "/a",
+            "",
+        ] {
+            assert!(!same_server("https://hq.example/a", other), "{other}");
+        }
     }
 }

@@ -1,25 +1,28 @@
-//! Floor 6: the daemon. [`run`] puts the parts together, [`serve`] is the loop, [`crowd`] the
-//! clients.
+//! Layer 6: the daemon. [`run`] connects the parts, [`serve`] is the loop, [`clients`] the clients.
 //!
-//! The order of a start: lock and open the store, bind the sockets, start the threads, serve. Nobody
-//! is accepted before the store is sure. The order of a stop is the reverse: nothing more is claimed
-//! or accepted, requests in flight may end, what is committed is answered, the readers leave, the store is closed, our
-//! own sockets are removed.
+//! The order of a start: lock and open the store, bind the sockets, start the threads, serve. No client is accepted
+//! before the store is ready. A stop reverses it: nothing more is claimed or accepted, requests in flight may end,
+//! committed work is answered, the readers end, the store is closed, the agent's own sockets are removed.
 
-mod crowd;
+mod clients;
+mod intake;
+mod quiet;
 mod serve;
+mod sockets;
 
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::io::clock::{Clock, since_boot, wall};
 use crate::io::listen::{ListenError, Listener};
-use crate::io::passed::Passed;
-use crate::io::sender::HELD_READY;
-use crate::io::{system, textfile};
-use crate::limits::{LOCK_ASK_AGAIN, LOCK_PATIENCE, READERS_LEAVE};
-use crate::store::door::{Door, Shut};
+use crate::io::log_queue::LogThread;
+use crate::io::owner::AsOwner;
+use crate::io::sender::MAX_PREFETCH_PER_SLOT;
+use crate::io::socket_activation::Passed;
+use crate::io::{sd_notify, system, textfile, tls};
+use crate::limits::{LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, READER_SHUTDOWN_TIMEOUT};
 use crate::store::open::OpenError;
+use crate::store::reader_gate::{Door, Shut};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::wire::request::Socket;
 use serve::{Server, Signals};
@@ -31,13 +34,13 @@ use std::time::Duration;
 /// Why the daemon could not start or had to stop.
 #[derive(Debug)]
 pub enum DaemonError {
-    /// The state directory.
+    /// The state directory cannot be used.
     Open(OpenError),
-    /// A socket.
+    /// A socket cannot be opened.
     Listen(ListenError),
-    /// The database, at start or at the end.
+    /// The database failed at the start or the end.
     Store(StoreError),
-    /// The system refused something that the loop needs.
+    /// The system rejected something that the loop needs.
     System(&'static str, io::Error),
 }
 
@@ -54,7 +57,7 @@ impl fmt::Display for DaemonError {
 
 impl std::error::Error for DaemonError {}
 
-/// Reads the configuration again, from where it was read at the start.
+/// Reads the configuration again, from its original sources.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config, Vec<Problem>>>;
 
 /// Runs until a signal ends it.
@@ -74,21 +77,23 @@ pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
     };
     let app = bind(&config.agent.socket, Socket::App)?;
     let admin = bind(&config.agent.admin_socket, Socket::Admin).inspect_err(|_| app.unlink())?;
-    let listeners = [app, admin];
+    let mut listeners = [app, admin];
+    // From here on there are threads, and only the log thread waits for the log.
+    let _log = LogThread::start().map_err(system("starting a thread"))?;
     let (reading, door) = (store.settings().clone(), store.door());
     let leaving = door.clone();
     let seed = system::seed().map_err(system("reading random bytes"))?;
     let mut agent = Agent::start(store, config, seed, clock.now()).map_err(DaemonError::Store)?;
     agent.keep_watch(clock.now());
-    agent.sends_ahead(HELD_READY);
+    agent.set_prefetch(MAX_PREFETCH_PER_SLOT);
     announce(config);
     let mut server =
         Server::new(agent, clock, reading, door, config, signals, read_again).map_err(system("starting the loop"))?;
     if let Some(file) = &config.metrics.textfile {
         textfile::start(&config.agent.admin_socket, file).map_err(system("starting a thread"))?;
     }
-    let ended = server.serve(&listeners).map_err(system("waiting for clients"));
-    let alone = shut(&leaving, READERS_LEAVE);
+    let ended = server.serve(&mut listeners).map_err(system("waiting for clients"));
+    let alone = shut(&leaving, READER_SHUTDOWN_TIMEOUT);
     let closed = server.close().map_err(DaemonError::Store);
     drop(alone);
     for listener in &listeners {
@@ -98,26 +103,33 @@ pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
     ended.and(closed)
 }
 
-/// Sees the readers out: the last one to close the file puts its log away, and should be the store.
+/// Waits for readers to end: the last connection to close checkpoints the WAL, and that should be the store.
 fn shut(door: &Door, patience: Duration) -> Option<Shut<'_>> {
     let begun = since_boot();
     loop {
         match door.shut() {
-            None if since_boot().saturating_sub(begun) < patience => thread::sleep(LOCK_ASK_AGAIN),
+            None if since_boot().saturating_sub(begun) < patience => thread::sleep(LOCK_RETRY_INTERVAL),
             shut => return shut,
         }
     }
 }
 
 fn open_store(config: &Config) -> Result<Store, DaemonError> {
-    let settings = StoreSettings::of(config);
+    // In another user's directory root acts only with that user's rights. Threads start later and inherit this.
+    let dir = &config.agent.state_dir;
+    AsOwner::of(dir).map_err(|why| DaemonError::System("acting as the state directory's owner", why))?.keep();
+    let mut settings = StoreSettings::of(config);
+    (settings.disk.at_length, settings.disk.aside) = (sd_notify::at_length, sd_notify::aside);
     let begun = since_boot();
     loop {
-        match Store::open(settings.clone(), wall()) {
-            Err(OpenError::Held { .. }) if since_boot().saturating_sub(begun) < LOCK_PATIENCE => {
-                thread::sleep(LOCK_ASK_AGAIN);
+        let mut opened = None;
+        sd_notify::at_length(&mut || opened = Some(Store::open_at_once(settings.clone(), wall())));
+        match opened {
+            Some(Err(OpenError::Held { .. })) if since_boot().saturating_sub(begun) < LOCK_TIMEOUT => {
+                thread::sleep(LOCK_RETRY_INTERVAL);
             }
-            other => return other.map_err(DaemonError::Open),
+            Some(other) => return other.map_err(DaemonError::Open),
+            None => {}
         }
     }
 }
@@ -133,6 +145,7 @@ fn announce(config: &Config) {
     for upstream in &config.upstreams {
         log::info!("event=upstream_configured upstream={} url={:?}", upstream.name, upstream.url);
     }
+    tls::report(&config.upstreams);
     if config.upstreams.is_empty() {
         log::warn!("event=no_upstream message=\"failures are recorded, nothing is delivered; configure an upstream\"");
     }

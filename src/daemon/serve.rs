@@ -1,91 +1,94 @@
-//! The loop: wait → read what is there from everyone → decide → one COMMIT → answer everyone.
+//! The loop: wait → read all ready sockets → decide → one COMMIT → reply.
 //!
-//! Group commit falls out of it: whatever has come while the last round was being synced is in the
-//! next one; and whatever comes while a round is filled is in that one. There is no timer, no lock and no
-//! queue between a client and the disk.
+//! Group commit is a consequence: input that arrives while a round is being synced joins the next one, and input
+//! that arrives while a round is being filled joins the current one. There is no timer, lock or queue between a
+//! client and the disk.
 
 use super::ReadConfig;
-use super::crowd::{Crowd, FIRST_CLIENT, Handed};
+use super::clients::{Clients, FIRST_CLIENT};
+use super::intake::{Intake, too_long};
+use super::sockets::SocketFiles;
 use crate::agent::questions::Answer;
-use crate::agent::{Agent, Asker, ClientId, Effect, Event, Flow};
+use crate::agent::{Agent, Asker, ClientId, Effect, Event};
 use crate::config::Config;
-use crate::io::checker;
 use crate::io::clock::{Clock, since_boot};
-use crate::io::conn::{Conn, next_line};
-use crate::io::herald::Herald;
 use crate::io::inbox::{Inbox, Outbox, inbox};
-use crate::io::link;
+use crate::io::integrity_check;
 use crate::io::listen::Listener;
-use crate::io::notify::Manager;
+use crate::io::netlink;
+use crate::io::notifier::Notifier;
 use crate::io::poller::{Interest, Poller, Ready};
 use crate::io::reader::{ReaderThread, Reply};
-use crate::io::sender::{Report, Senders};
-use crate::io::system::{disk_free, file_size};
-use crate::limits::STOP_PATIENCE;
+use crate::io::sd_notify::Manager;
+use crate::io::sender::{Report, SenderPool};
+use crate::io::system::{descriptors, disk_free, file_size};
+use crate::io::tls;
+use crate::limits::{READ_AT_ONCE, STOP_TIMEOUT};
 use crate::moment::{AgentTime, Moment};
-use crate::store::door::Door;
+use crate::store::reader_gate::Door;
 use crate::store::{StoreError, StoreSettings};
-use crate::wire::fields::{Code, Rejection};
-use crate::wire::reply;
-use crate::wire::request::Socket;
 use rustix::fd::OwnedFd;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const APP: u64 = 0;
-const ADMIN: u64 = 1;
+pub(super) const APP: u64 = 0;
+pub(super) const ADMIN: u64 = 1;
 const INBOX: u64 = 2;
 const STOP: u64 = 3;
 const LINK: u64 = 4;
 const RELOAD: u64 = 5;
+const FILES: u64 = 6;
 
-/// Lines of one client that a round takes at most, so that a flood shares the round with others.
-const LINES_A_ROUND: usize = 512;
-/// How often the free space is looked at while records come.
+/// How often the disk is checked while records arrive, and while idle.
 const DISK_LOOK: Duration = Duration::from_secs(1);
+const IDLE_DISK_LOOK: Duration = Duration::from_secs(30);
 
 /// What threads send to the loop.
 enum Message {
     Report(Report),
     Answer(Reply),
-    Damaged(StoreError),
+    Checked(integrity_check::Found),
 }
 
-/// See the module.
+/// The loop and everything that it owns.
 pub(super) struct Server {
     agent: Agent,
     clock: Clock,
     poller: Poller,
-    crowd: Crowd,
+    clients: Clients,
+    intake: Intake,
     inbox: Inbox<Message>,
-    senders: Vec<Senders<Message>>,
-    /// How many senders there ever were.
+    senders: Vec<SenderPool<Message>>,
+    /// Number of sender pools created so far.
     serial: u64,
     outbox: Outbox<Message>,
     reader: ReaderThread,
-    herald: Herald,
+    notifier: Notifier,
     signals: Signals,
     read_again: ReadConfig,
-    /// `None` where the system does not tell of links; probes find out by themselves then.
+    /// `None` if the system does not report link changes; then only probes detect them.
     link: Option<OwnedFd>,
-    /// Wall time less agent time, as it was last seen.
+    /// Last observed wall time minus agent time; detects steps of the clock.
     drift_ms: i64,
     manager: Manager,
     stopping_since: Option<AgentTime>,
     buffer: Vec<u8>,
+    /// Lines that came in several readings, while they are handed on.
+    lines: Vec<u8>,
     max_line: usize,
     disk: Watched,
+    files: SocketFiles,
 }
 
-/// Streams that become readable when a signal has come.
+/// Streams that become readable after a signal.
 pub(super) struct Signals {
     pub(super) stop: UnixStream,
     pub(super) reload: UnixStream,
 }
 
-/// What is looked at on the disk, and when it was last looked at.
+/// The disk usage to check, and the time of the last check.
 struct Watched {
     dir: PathBuf,
     log_file: PathBuf,
@@ -104,19 +107,20 @@ impl Server {
     ) -> io::Result<Self> {
         let (outbox, inbox): (Outbox<Message>, _) = inbox()?;
         let refused = |error: &io::Error| log::info!("event=no_link_events error={:?}", error.to_string());
-        let link = link::watch().inspect_err(refused).ok();
-        checker::start(settings.clone(), door.clone(), outbox.clone(), Message::Damaged)?;
+        let link = netlink::watch().inspect_err(refused).ok();
+        integrity_check::start(settings.clone(), door.clone(), outbox.clone(), Message::Checked)?;
         let mut server = Self {
             senders: Vec::new(),
             serial: 0,
             outbox: outbox.clone(),
             disk: Watched { dir: settings.dir.clone(), log_file: settings.log_file(), looked: None },
             reader: ReaderThread::start(settings, door, outbox, Message::Answer)?,
-            herald: Herald::new(config),
+            notifier: Notifier::new(config),
             agent,
             clock,
             poller: Poller::new()?,
-            crowd: Crowd::new(&config.limits),
+            clients: Clients::new(&config.limits, descriptors()),
+            intake: Intake::begin(1),
             inbox,
             signals,
             read_again,
@@ -124,15 +128,17 @@ impl Server {
             drift_ms: drift(clock.now()),
             manager: Manager::from_environment(clock.now().agent),
             stopping_since: None,
-            buffer: vec![0; 64 << 10],
+            buffer: vec![0; READ_AT_ONCE.0],
+            lines: Vec::new(),
             max_line: config.limits.max_line,
+            files: SocketFiles::new(),
         };
         server.renew_senders(config, &[]);
         Ok(server)
     }
 
-    /// Serves until a signal and the end of what was under way.
-    pub(super) fn serve(&mut self, listeners: &[Listener; 2]) -> io::Result<()> {
+    /// Runs until a stop signal has arrived and requests in flight have ended or timed out.
+    pub(super) fn serve(&mut self, listeners: &mut [Listener; 2]) -> io::Result<()> {
         let read = Interest { read: true, write: false };
         self.poller.add(&listeners[0], APP, read)?;
         self.poller.add(&listeners[1], ADMIN, read)?;
@@ -142,24 +148,27 @@ impl Server {
         if let Some(link) = &self.link {
             self.poller.add(link, LINK, read)?;
         }
+        self.files.watch(listeners, &self.poller, FILES)?;
         self.manager.ready();
         while !self.stopped() {
             let ready = self.poller.wait(self.patience())?;
             let (ready, messages) = self.gather(ready)?;
             let (now, begun) = (self.clock.now(), since_boot());
-            self.crowd.expire(now.agent);
+            self.clients.expire(now.agent);
             self.look_at_disk(now, !ready.is_empty());
             self.look_at_clock(now);
-            for client in self.crowd.take_more() {
-                self.hand_on(client, now, 0);
-            }
+            let readable = ready.iter().filter(|event| event.read && event.token >= FIRST_CLIENT).count();
+            self.intake = Intake::begin(readable + self.clients.waiting_turns());
             self.take_messages(messages, now);
+            self.accept_again(now, listeners)?;
             for event in &ready {
                 self.take(event, now, listeners)?;
             }
+            self.look_at_sockets(now, listeners)?;
+            self.take_turns(now);
             self.take_in(now, listeners)?;
             self.round();
-            let (took, rejected) = (since_boot().saturating_sub(begun), self.crowd.take_rejected());
+            let (took, rejected) = (since_boot().saturating_sub(begun), self.clients.take_rejected());
             self.agent.handle(now, Event::Answered { took, rejected });
             self.manager.alive(now.agent);
         }
@@ -173,28 +182,30 @@ impl Server {
 
     fn stopped(&self) -> bool {
         let Some(since) = self.stopping_since else { return false };
-        let done = self.agent.in_flight() == 0 && self.agent.unsettled() == 0;
-        done || self.clock.now().agent.since(since) >= STOP_PATIENCE
+        let done = self.agent.in_flight() == 0 && self.agent.unwritten_outcomes() == 0;
+        done || self.clock.now().agent.since(since) >= STOP_TIMEOUT
     }
 
-    /// How long to wait for something to happen.
+    /// Timeout of the next poll.
     fn patience(&self) -> Option<Duration> {
-        if self.crowd.has_more() {
+        if self.clients.waiting_turns() > 0 {
             return Some(Duration::ZERO);
         }
-        let stop = self.stopping_since.map(|since| since.after(STOP_PATIENCE));
-        let others = self.crowd.deadline().into_iter().chain(self.manager.deadline()).chain(stop);
+        let stop = self.stopping_since.map(|since| since.after(STOP_TIMEOUT));
+        let look = self.disk.looked.map(|last| last.after(IDLE_DISK_LOOK));
+        let others = self.clients.deadline().into_iter().chain(self.manager.deadline()).chain(stop);
+        let others = others.chain(look).chain(self.files.deadline());
         let deadline = self.agent.next_deadline().into_iter().chain(others).min()?;
         Some(deadline.since(self.clock.now().agent))
     }
 
-    /// What has come while a round was filled goes into the same commit: clients that are answered together send
-    /// their next requests one after the other, and the first would else have a commit of its own.
+    /// Processes ready input, and polls again before the commit: clients whose replies were sent together send
+    /// their next requests one after the other, and the first would otherwise get a commit of its own.
     fn take_in(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
-        /// Who comes later is in the next round.
+        /// Upper bound on polls per round.
         const TIMES: usize = 3;
         for _ in 0..TIMES {
-            if !self.agent.is_in_round() {
+            if !self.agent.is_in_round() || self.intake.is_spent() {
                 break;
             }
             let come = self.poller.wait(Some(Duration::ZERO))?;
@@ -204,14 +215,15 @@ impl Server {
             for event in &come {
                 self.take(event, now, listeners)?;
             }
+            self.take_turns(now);
         }
         Ok(())
     }
 
     fn take(&mut self, event: &Ready, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
         match event.token {
-            APP => self.crowd.accept(&listeners[0], Socket::App, &self.poller, now.agent),
-            ADMIN => self.crowd.accept(&listeners[1], Socket::Admin, &self.poller, now.agent),
+            APP => self.clients.accept(&listeners[0], APP, &self.poller, now.agent)?,
+            ADMIN => self.clients.accept(&listeners[1], ADMIN, &self.poller, now.agent)?,
             INBOX => {
                 let messages = self.inbox.take();
                 self.take_messages(messages, now);
@@ -221,61 +233,99 @@ impl Server {
                 let _ = self.signals.reload.read(&mut [0; 16]);
                 self.reread(now, None);
             }
+            FILES => self.files.told(),
             LINK => {
-                if self.link.as_ref().is_some_and(link::changed) {
+                if self.link.as_ref().is_some_and(netlink::changed) {
                     self.agent.handle(now, Event::LinkChanged);
                 }
             }
             token => {
                 let client = ClientId(token);
                 debug_assert!(token >= FIRST_CLIENT, "every other number is a client's");
-                self.crowd.touch(client);
+                self.clients.touch(client);
                 if event.hangup {
-                    // Nobody is there to read a reply; what was sent before is still handed on.
-                    if let Some(conn) = self.crowd.get_mut(client).filter(|conn| !conn.reads()) {
-                        conn.broken = true;
-                    }
+                    self.clients.hung_up(client);
                 }
                 if event.read {
-                    let mut buffer = std::mem::take(&mut self.buffer);
-                    let count = self.crowd.read(client, &mut buffer, now.agent);
-                    self.buffer = buffer;
-                    if count > 0 {
-                        self.hand_on(client, now, count);
-                    }
+                    self.clients.readable(client);
                 }
             }
         }
         Ok(())
     }
 
-    /// Hands a client's lines to the agent: those that wait, and `fresh` bytes of the buffer.
-    fn hand_on(&mut self, client: ClientId, now: Moment, fresh: usize) {
-        let Some(conn) = self.crowd.get_mut(client).filter(|conn| !conn.closing && !conn.waiting) else { return };
-        let before = conn.buffered();
-        let (mut input, scanned) = conn.take_input();
-        // Without a beginning that waits, lines are read where they came in.
-        let handed = if input.is_empty() {
-            let fresh = &self.buffer[..fresh];
-            let handed = hand_lines(&mut self.agent, conn, now, client, (fresh, 0), self.max_line);
-            conn.keep_input(fresh[handed.used..].to_vec(), handed.more);
-            handed
-        } else {
-            input.extend_from_slice(&self.buffer[..fresh]);
-            let handed = hand_lines(&mut self.agent, conn, now, client, (&input, scanned), self.max_line);
-            input.drain(..handed.used);
-            conn.keep_input(input, handed.more);
-            handed
-        };
-        conn.waiting = handed.wait;
-        self.crowd.account(client, before, now.agent, handed);
+    /// Serves the clients in turn, as many as fit into the round. Clients that were not reached, or have lines
+    /// beyond their share, come first in the next one.
+    fn take_turns(&mut self, now: Moment) {
+        for _ in 0..self.clients.waiting_turns() {
+            if self.intake.is_spent() {
+                break;
+            }
+            let Some(client) = self.clients.next_turn() else { break };
+            match self.clients.get_mut(client) {
+                Some(conn) if conn.lines_wait => self.hand_on(client, now, 0),
+                _ => self.read(client, now),
+            }
+        }
     }
 
-    /// While nobody else wants anything, and senders go on with what they hold ready, ends of requests wait for
-    /// more of their kind: the more share a commit, the less is written for each. What has come meanwhile,
-    /// and what is ready.
+    /// Reads from a client and processes its lines.
+    fn read(&mut self, client: ClientId, now: Moment) {
+        let Some(conn) = self.clients.get_mut(client) else { return };
+        let (socket, line) = (conn.socket, conn.unhandled());
+        let most = self.intake.read_at_once(self.clients.room(socket), line);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let count = self.clients.read(client, &mut buffer[..most], now.agent);
+        self.buffer = buffer;
+        if count > 0 {
+            self.hand_on(client, now, count);
+        }
+    }
+
+    /// Passes a client's lines to the agent: kept ones, and `fresh` bytes of the buffer.
+    fn hand_on(&mut self, client: ClientId, now: Moment, fresh: usize) {
+        let Some(conn) = self.clients.get_mut(client).filter(|conn| conn.goes_on()) else { return };
+        let fresh = &self.buffer[..fresh];
+        // Without a beginning that waits, lines are read where they came in.
+        let mut handed = if conn.unhandled() == 0 {
+            let handed = self.intake.hand_lines(&mut self.agent, conn, now, client, fresh, self.max_line);
+            conn.keep_input(&fresh[handed.used..]);
+            conn.handed_on(0);
+            handed
+        } else {
+            conn.keep_input(fresh);
+            conn.first_lines(self.intake.turn_bytes(), &mut self.lines);
+            let handed = self.intake.hand_lines(&mut self.agent, conn, now, client, &self.lines, self.max_line);
+            conn.handed_on(handed.used);
+            self.lines.clear();
+            self.lines.shrink_to(READ_AT_ONCE.0);
+            handed
+        };
+        handed.more = conn.lines_wait;
+        if !handed.more && conn.unhandled() > self.max_line {
+            conn.farewell = Some(too_long(self.max_line));
+        }
+        if conn.farewell.is_some() {
+            (handed.used, handed.more) = (handed.used + conn.unhandled(), false);
+            conn.forget_input();
+        }
+        self.clients.account(client, now.agent, handed);
+    }
+
+    /// Accepts new clients again, after the system had no descriptor or memory for one.
+    fn accept_again(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
+        if !self.clients.accepts_again(now.agent) || self.stopping_since.is_some() {
+            return Ok(());
+        }
+        let read = Interest { read: true, write: false };
+        self.poller.change(&listeners[0], APP, read)?;
+        self.poller.change(&listeners[1], ADMIN, read)
+    }
+
+    /// Delays the commit briefly while only delivery results arrive and senders still have prefetched work, so that
+    /// more results share one commit. Returns what is ready, and the messages received.
     fn gather(&mut self, mut ready: Vec<Ready>) -> io::Result<(Vec<Ready>, Vec<Message>)> {
-        /// A fraction of what a commit takes on a cheap disk, and as long as twenty requests on a local network.
+        /// A fraction of a commit on a slow disk, and as long as twenty requests on a local network.
         const MOST: Duration = Duration::from_millis(2);
         let (begun, mut messages) = (since_boot(), Vec::new());
         while let [Ready { token: INBOX, .. }] = ready[..] {
@@ -294,24 +344,33 @@ impl Server {
     fn take_messages(&mut self, messages: Vec<Message>, now: Moment) {
         for message in messages {
             match message {
-                // The end of a probe that was sent under another configuration says nothing.
+                // A probe that was sent under another configuration is not evidence.
                 Message::Report(report) if !self.senders.get(report.upstream).is_some_and(|now| now.sent(&report)) => {}
                 Message::Report(report) => {
                     self.senders[report.upstream].heard(&report.event);
                     self.agent.handle(now, report.event);
                 }
-                Message::Damaged(error) => drop(self.agent.handle(now, Event::Damaged(error))),
+                Message::Checked(integrity_check::Found::Damage(error)) => {
+                    self.agent.handle(now, Event::Damaged(error));
+                }
+                Message::Checked(integrity_check::Found::Miscount) => {
+                    self.agent.handle(now, Event::Miscounted);
+                }
                 Message::Answer((inquiry, Answer::Line(line))) if inquiry.client == ClientId::HEARTBEAT => {
-                    self.herald.beat(&line);
+                    self.notifier.beat(&line);
                 }
                 Message::Answer((_, Answer::MeanRetries(mean))) => {
                     self.agent.handle(now, Event::MeanRetries(mean));
                 }
                 Message::Answer((inquiry, Answer::Line(line))) => {
-                    self.crowd.reply(inquiry.client, &line);
+                    self.clients.reply(inquiry.client, &line, now.agent);
                 }
                 Message::Answer((inquiry, Answer::Damaged(line, error))) => {
-                    self.crowd.reply(inquiry.client, &line);
+                    if inquiry.client == ClientId::HEARTBEAT {
+                        self.notifier.beat(&line);
+                    } else {
+                        self.clients.reply(inquiry.client, &line, now.agent);
+                    }
                     self.agent.handle(now, Event::Damaged(error));
                 }
                 Message::Answer((inquiry, Answer::Selected(found))) => {
@@ -322,7 +381,7 @@ impl Server {
     }
 
     fn begin_stop(&mut self, now: Moment, listeners: &[Listener; 2]) -> io::Result<()> {
-        // The signal's byte says nothing more than that it came.
+        // The content of the byte is irrelevant.
         let _ = self.signals.stop.read(&mut [0; 16]);
         if self.stopping_since.is_none() {
             log::info!("event=stopping in_flight={}", self.agent.in_flight());
@@ -336,7 +395,7 @@ impl Server {
         Ok(())
     }
 
-    /// Commits what has come, and carries out what follows; what that brings is another round.
+    /// Commits the round, performs its effects, and repeats while effects produce new events.
     fn round(&mut self) {
         loop {
             let askers = self.one_round();
@@ -348,7 +407,7 @@ impl Server {
         }
     }
 
-    /// One round; who wants the configuration to be read again.
+    /// Runs one round; returns the clients that requested a reload of the configuration.
     fn one_round(&mut self) -> Vec<Asker> {
         let now = self.clock.now();
         let mut rereads = Vec::new();
@@ -356,7 +415,7 @@ impl Server {
         for effect in self.agent.finish_round(now) {
             match effect {
                 Effect::Reply { client, line } => {
-                    self.crowd.reply(client, &line);
+                    self.clients.reply(client, &line, now.agent);
                 }
                 Effect::Send(dispatch) => self.senders[dispatch.upstream].send(*dispatch),
                 Effect::Advance { upstream, most } => {
@@ -369,51 +428,63 @@ impl Server {
                     let back = self.senders[upstream].recall();
                     self.agent.handle(now, Event::Unsent(back));
                 }
-                Effect::Tell(telling) => self.herald.tell(*telling),
+                Effect::Tell(telling) => self.notifier.tell(*telling),
                 Effect::Probe { upstream } => self.senders[upstream].probe(),
+                Effect::LogInAgain { upstream } => self.senders[upstream].log_in_again(),
                 Effect::Reread(asker) => rereads.push(asker),
                 Effect::Reconfigured { config, renewed } => {
+                    tls::report(&config.upstreams);
                     self.renew_senders(&config, &renewed);
-                    self.herald = Herald::new(&config);
+                    self.notifier.renew(&config);
                 }
-                Effect::Ask(inquiry) => {
-                    if let Err(back) = self.reader.ask(inquiry) {
-                        let rejection = Rejection::new(Code::Busy, "too many questions at once; ask again shortly");
-                        self.agent.client_gone(back.client);
-                        self.crowd.reply(back.client, &reply::error(&rejection, back.reference.as_deref()));
-                    }
-                }
+                Effect::Ask(inquiry) => self.reader.ask(inquiry),
             }
         }
-        for client in self.crowd.settle(&self.poller, now.agent) {
-            self.agent.client_gone(client);
+        for client in self.clients.settle(&self.poller, now.agent) {
+            self.reader.forget(client);
+            self.agent.client_disconnected(client);
         }
+        self.clients.let_newcomers_in(&self.poller, now.agent);
         rereads
     }
 
-    /// Reads the configuration's files again. They are small, and on a local disk.
+    /// Reads the configuration files again. They are small, and on a local disk.
     fn reread(&mut self, now: Moment, asker: Option<Asker>) {
         let found = (self.read_again)().map(Box::new);
         self.agent.handle(now, Event::Reread { asker, found });
     }
 
-    /// Senders for all upstreams; those that are not renewed keep theirs, with connections and sessions.
+    /// Creates senders for all upstreams; unchanged ones keep theirs, with connections and sessions.
     fn renew_senders(&mut self, config: &Config, renewed: &[usize]) {
-        let mut before: Vec<Option<Senders<Message>>> =
+        let mut before: Vec<Option<SenderPool<Message>>> =
             std::mem::take(&mut self.senders).into_iter().map(Some).collect();
         for (index, upstream) in config.upstreams.iter().enumerate() {
             let kept = before.get_mut(index).and_then(Option::take).filter(|_| !renewed.contains(&index));
+            if let Some(kept) = &kept {
+                kept.log_in_again();
+            }
             self.serial += 1;
             let senders = kept.unwrap_or_else(|| {
-                Senders::new(index, self.serial, upstream, self.clock, (self.outbox.clone(), Message::Report))
+                SenderPool::new(index, self.serial, upstream, self.clock, (self.outbox.clone(), Message::Report))
             });
             self.senders.push(senders);
         }
     }
 
-    /// A wall clock that was set may have made a certificate right.
+    /// Recreates sockets whose files were deleted, or reports the problem to `health`.
+    fn look_at_sockets(&mut self, now: Moment, listeners: &mut [Listener; 2]) -> io::Result<()> {
+        if self.stopping_since.is_some() {
+            return Ok(());
+        }
+        if let Some(trouble) = self.files.look(listeners, &mut self.clients, &self.poller, now.agent)? {
+            self.agent.handle(now, Event::Sockets(trouble));
+        }
+        Ok(())
+    }
+
+    /// Detects steps of the wall clock, which may have made a certificate valid.
     fn look_at_clock(&mut self, now: Moment) {
-        /// What a clock that is only slewed does not do between two rounds.
+        /// More than the clock can be slewed between two rounds.
         const STEP_MS: i64 = 5_000;
         let before = std::mem::replace(&mut self.drift_ms, drift(now));
         let step = self.drift_ms.saturating_sub(before);
@@ -425,25 +496,26 @@ impl Server {
 
     fn look_at_disk(&mut self, now: Moment, something_came: bool) {
         let Watched { dir, log_file, looked } = &mut self.disk;
-        if looked.is_some_and(|last| !something_came || now.agent.since(last) < DISK_LOOK) {
+        let gap = if something_came { DISK_LOOK } else { IDLE_DISK_LOOK };
+        if looked.is_some_and(|last| now.agent.since(last) < gap) {
             return;
         }
         *looked = Some(now.agent);
         for seen in [disk_free(dir).map(Event::DiskFree), file_size(log_file).map(Event::LogSize)] {
             match seen {
                 Ok(event) => _ = self.agent.handle(now, event),
-                Err(error) => log::warn!("event=disk_not_seen path={dir:?} error={:?}", error.to_string()),
+                Err(error) => log::warn!("event=disk_usage_failed path={dir:?} error={:?}", error.to_string()),
             }
         }
     }
 }
 
-/// How many requests have ended, where each has been followed by another and nothing else has come.
+/// Number of requests that have ended; `None` unless each was followed by another and there are no other messages.
 fn followed_ends(messages: &[Message]) -> Option<usize> {
     let (mut ends, mut follows) = (0, 0);
     for message in messages {
         match message {
-            Message::Report(Report { event: Event::Tried { .. }, .. }) => ends += 1,
+            Message::Report(Report { event: Event::AttemptEnded { .. }, .. }) => ends += 1,
             Message::Report(Report { event: Event::Begun { .. }, .. }) => follows += 1,
             _ => return None,
         }
@@ -451,50 +523,7 @@ fn followed_ends(messages: &[Message]) -> Option<usize> {
     (ends == follows).then_some(ends)
 }
 
-/// Hands on the complete lines of `bytes`, of which the first `scanned` have no line end.
-fn hand_lines(
-    agent: &mut Agent,
-    conn: &mut Conn,
-    now: Moment,
-    client: ClientId,
-    (bytes, scanned): (&[u8], usize),
-    max_line: usize,
-) -> Handed {
-    let mut handed = Handed { used: 0, more: false, wait: false };
-    let mut scan = scanned;
-    for count in 0.. {
-        let Some((line, next)) = next_line(bytes, handed.used, scan) else { break };
-        // What it is owed it has had in this round already.
-        if conn.owed.max(count) >= LINES_A_ROUND || handed.wait {
-            handed.more = true;
-            return handed;
-        }
-        if line.len() > max_line {
-            conn.farewell = Some(too_long(max_line));
-            return Handed { used: bytes.len(), ..handed };
-        }
-        (handed.used, scan) = (next, next);
-        if !bytes[line.clone()].trim_ascii().is_empty() {
-            conn.owed += 1;
-            let event = Event::Line { client, socket: conn.socket, peer: &conn.peer, line: &bytes[line] };
-            handed.wait = agent.handle(now, event) == Flow::Wait;
-        }
-    }
-    if bytes.len() - handed.used > max_line {
-        conn.farewell = Some(too_long(max_line));
-        handed.used = bytes.len();
-    }
-    handed
-}
-
-/// Wall time less agent time: constant but for steps of the wall clock.
+/// Wall time minus agent time: constant except for steps of the wall clock.
 fn drift(now: Moment) -> i64 {
     now.wall.as_millis().saturating_sub(now.agent.as_millis())
-}
-
-fn too_long(max_line: usize) -> Vec<u8> {
-    reply::error(
-        &Rejection::new(Code::LineTooLong, format!("a line has more than {max_line} bytes; the connection is closed")),
-        None,
-    )
 }

@@ -1,8 +1,7 @@
-//! What the history comes to, over a span: the kinds of tries, the errors that are alike, how long
-//! deliveries took from the recording on, and what others wait behind.
+//! Summary of the history over a period: kinds of attempts, similar errors, the time from recording to delivery,
+//! and failures that block others.
 //!
-//! The agent fills it while it reads the history once; whoever shows it reads the same struct from the
-//! reply.
+//! The agent builds it in one pass over the history; programs that show it read the same struct from the reply.
 
 use crate::limits::cut;
 use serde::{Deserialize, Serialize};
@@ -10,41 +9,40 @@ use std::collections::BTreeMap;
 
 /// Upper bounds, in seconds, of the times from recording to delivery; the last count has none.
 pub const WAITS: [u64; 11] = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 3 * 24 * 3600];
-/// Kinds and errors that have a place of their own; the rest is counted together.
+/// Maximum kinds and errors that are listed separately; the rest is counted together.
 const MOST: usize = 50;
-/// Bytes of an error's text by which errors are alike.
+/// Bytes of an error's text that are compared for similarity.
 const ALIKE: usize = 160;
 
-/// See the module.
+/// Summary of the history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Digest {
-    /// The time of the oldest try that was looked at, or the span's beginning.
+    /// Time of the oldest attempt that was read, or the beginning of the period.
     pub since: String,
-    /// Tries that were looked at, the newest first.
+    /// Number of attempts that were read, newest first.
     pub tries: u64,
-    /// Was that all of the span?
+    /// Whether the whole period was read.
     pub whole: bool,
-    /// Tries by type and action, most first; the rest is one without a name.
+    /// Attempts by type and action, most frequent first; the rest is an entry without a name.
     pub kinds: Vec<KindOfTry>,
-    /// Tries that failed, alike ones together, most first; the rest is one without a class.
+    /// Failed attempts, grouped by similarity, most frequent first; the rest is an entry without a class.
     pub errors: Vec<Alike>,
-    /// Upper bounds of the next, in seconds; one less than there are counts.
+    /// Upper bounds of `waits`, in seconds; one less than there are counts.
     pub wait_seconds: Vec<u64>,
-    /// Deliveries by the time from recording to delivery, where the id tells when that was.
+    /// Deliveries by the time from recording to delivery, if the id contains the time of recording.
     pub waits: Vec<u64>,
-    /// The longest of them, in seconds.
+    /// The longest of these times, in seconds.
     pub longest_wait_seconds: u64,
-    /// Those that need a person and that others wait behind; most waiting first.
+    /// Failures that need an operator and block others; most blocked ones first.
     pub blocking: Vec<Blocking>,
-    /// What people did, and the agent's own clean-up; the newest first.
-    pub deeds: Vec<Deed>,
-    /// How many need a person and have others behind them, and how many wait there.
+    /// Operations, and the agent's own retention; newest first.
+    pub deeds: Vec<BulkAction>,
+    /// Number of failures that need an operator and block others, and number of failures they block.
     pub blocked: (u64, u64),
 }
 
-/// Tries of one type and action.
+/// Attempts of one type and action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the counts of the series")]
 pub struct KindOfTry {
     pub entity_type: String,
     pub action: String,
@@ -53,28 +51,27 @@ pub struct KindOfTry {
     pub refused: u64,
 }
 
-/// Tries that failed alike.
+/// Failed attempts with similar errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alike {
-    /// The class that all of them have.
+    /// Their common class.
     pub class: String,
-    /// Where they went.
+    /// Their upstream.
     pub upstream: String,
-    /// What the newest of them said.
+    /// Error of the newest.
     pub error: String,
-    /// How many.
+    /// Number of attempts.
     pub tries: u64,
-    /// Of how many of them cost a retry.
+    /// How many of them used a retry.
     pub counted: u64,
-    /// The newest, and whose it was.
+    /// Time of the newest.
     pub last_at: String,
-    /// Its number.
+    /// Sequence number of its failure.
     pub seq: i64,
 }
 
-/// A failure that others wait behind.
+/// A failure that blocks others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of a failure")]
 pub struct Blocking {
     pub seq: i64,
     pub entity_type: String,
@@ -82,31 +79,30 @@ pub struct Blocking {
     pub action: String,
     pub status: String,
     pub created_at: String,
-    /// How many wait behind it.
+    /// Number of failures that it blocks.
     pub waiting: u64,
 }
 
-/// What somebody did, to one failure or to many.
+/// An operation on one failure or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the columns of audit_log")]
-pub struct Deed {
-    /// Of several the last.
+pub struct BulkAction {
+    /// Time of the last one.
     pub at: String,
     pub operation: String,
     pub actor: Option<String>,
     pub actor_uid: Option<u32>,
     pub claimed_by: Option<String>,
     pub reason: Option<String>,
-    /// Of several the last.
+    /// Sequence number of the last failure.
     pub seq: Option<i64>,
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
-    /// To how many.
+    /// Number of failures.
     pub times: u64,
 }
 
-impl Deed {
-    /// Is it the same, done to another failure?
+impl BulkAction {
+    /// Returns whether it is the same operation on another failure.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         let who = |deed: &Self| (deed.actor.clone(), deed.actor_uid, deed.claimed_by.clone());
@@ -114,9 +110,8 @@ impl Deed {
     }
 }
 
-/// A try, as the digest sees it.
+/// An attempt, as input of the digest.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of sync_attempts")]
 pub struct Seen<'a> {
     pub entity_type: &'a str,
     pub action: &'a str,
@@ -126,11 +121,11 @@ pub struct Seen<'a> {
     pub counted: bool,
     pub at: &'a str,
     pub seq: i64,
-    /// From recording to the end of the try.
+    /// Time from recording to the end of the attempt.
     pub wait_ms: Option<i64>,
 }
 
-/// Gathers tries, the newest first.
+/// Collects attempts, newest first.
 #[derive(Debug, Default)]
 pub struct Gathering {
     tries: u64,
@@ -141,7 +136,7 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    /// One more.
+    /// Adds an attempt.
     pub fn see(&mut self, seen: &Seen) {
         self.tries += 1;
         let mut key = (seen.entity_type.to_owned(), seen.action.to_owned());
@@ -166,7 +161,7 @@ impl Gathering {
     }
 
     fn delivered(&mut self, wait_ms: Option<i64>) {
-        // A clock that went back in between has no say.
+        // Ignores times between which the clock was set back.
         let Some(wait_ms) = wait_ms.filter(|wait| *wait >= 0) else { return };
         let place = WAITS.partition_point(|bound| i64::try_from(bound * 1000).is_ok_and(|bound| bound < wait_ms));
         self.waits[place] += 1;
@@ -190,7 +185,7 @@ impl Gathering {
         alike.counted += u64::from(seen.counted);
     }
 
-    /// What they come to. Blocking failures and the span are the caller's to add.
+    /// The summary. The caller adds blocking failures and the period.
     #[must_use]
     pub fn digest(self) -> Digest {
         let mut kinds: Vec<KindOfTry> = self.kinds.into_values().collect();
@@ -209,8 +204,8 @@ impl Gathering {
     }
 }
 
-/// An error's text with its numbers made alike, but for the status that it begins with: `unknown SKU 4711`
-/// and `unknown SKU 4712` are one error, `HTTP 404` and `HTTP 500` two.
+/// An error's text with all numbers made equal, except a leading status: `unknown SKU 4711` and `unknown SKU 4712`
+/// are one error, `HTTP 404` and `HTTP 500` two.
 fn pattern(error: &str) -> String {
     let (status, rest) = match error.strip_prefix("HTTP ").and_then(|rest| rest.split_at_checked(3)) {
         Some((status, rest)) => (status, rest),

@@ -1,8 +1,8 @@
-//! The time series: what happened in each five minutes, and how it is told.
+//! The time series: counts per five minutes, and how they are reported.
 //!
-//! Intervals are those of agent time, so that a wall clock that jumps neither loses nor doubles one.
-//! Only intervals in which something happened are kept; [`Series::of`] fills in the others, and gathers
-//! several into one where a long span is asked for, so that its answer has a bound.
+//! Intervals are in agent time, so that a wall clock that jumps neither loses nor duplicates one. Only intervals
+//! with a count are stored; [`Series::of`] fills in the others, and combines several for a long period, so that the
+//! reply is bounded.
 
 use super::ByStatus;
 use crate::limits::MAX_POINTS;
@@ -12,47 +12,47 @@ use std::time::Duration;
 
 const BUCKET_MS: i64 = 300_000;
 
-/// How long an interval is.
+/// Length of an interval.
 pub const INTERVAL: Duration = Duration::from_millis(BUCKET_MS.unsigned_abs());
 
-/// An interval, by its number since the agent's first moment.
+/// An interval, by its number since the beginning of agent time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bucket(pub i64);
 
 impl Bucket {
-    /// The one in which this lies.
+    /// The interval that contains this time.
     #[must_use]
     pub fn of(at: AgentTime) -> Self {
         Self(at.as_millis().div_euclid(BUCKET_MS))
     }
 
-    /// Its first moment.
+    /// Its beginning.
     #[must_use]
     pub fn begins(self) -> AgentTime {
         AgentTime::from_millis(self.0.saturating_mul(BUCKET_MS))
     }
 
-    /// The wall clock's time of its first moment, as the wall clock is now.
+    /// The wall time of its beginning, by the current wall clock.
     #[must_use]
     pub fn wall(self, now: Moment) -> WallTime {
         now.wall.before(now.agent.since(self.begins())).after(self.begins().since(now.agent))
     }
 }
 
-/// What was counted at one upstream.
+/// Counts of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Failures that are bound for it.
+    /// Failures recorded for it.
     pub recorded: u64,
     /// Failures that it accepted.
     pub delivered: u64,
-    /// Tries that did not deliver and were not refused.
+    /// Attempts that neither delivered nor were rejected.
     pub failed: u64,
-    /// Tries that were refused for good.
+    /// Attempts that were rejected permanently.
     pub refused: u64,
-    /// How long nobody answered there, in milliseconds.
+    /// How long it was unreachable, in milliseconds.
     pub offline_ms: u64,
-    /// How long it was reached, and blocked, failing or paused.
+    /// How long it was reachable, but blocked, failing or paused.
     pub shut_ms: u64,
 }
 
@@ -67,23 +67,23 @@ impl Tally {
     }
 }
 
-/// What was counted in an interval, or in a part of it.
+/// Counts of an interval, or of a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Failures, whatever they are bound for.
+    /// Failures recorded for any destination.
     pub recorded: u64,
-    /// By the upstreams' names; few, so that looking one up is a walk.
+    /// By upstream name; so few that a linear search is enough.
     upstreams: Vec<(String, Tally)>,
 }
 
 impl Counted {
-    /// So many failures, and nothing at any upstream.
+    /// A number of recorded failures without counts of upstreams.
     #[must_use]
     pub fn recorded(recorded: u64) -> Self {
         Self { recorded, ..Self::default() }
     }
 
-    /// What is counted at this upstream.
+    /// The counts of this upstream.
     pub fn at(&mut self, name: &str) -> &mut Tally {
         let place = self.upstreams.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
             self.upstreams.push((name.to_owned(), Tally::default()));
@@ -92,19 +92,19 @@ impl Counted {
         &mut self.upstreams[place].1
     }
 
-    /// Upstreams at which something was counted.
+    /// Upstreams with a count.
     pub fn upstreams(&self) -> impl Iterator<Item = (&str, Tally)> {
         let some = self.upstreams.iter().filter(|(_, tally)| *tally != Tally::default());
         some.map(|(name, tally)| (name.as_str(), *tally))
     }
 
-    /// Was nothing counted?
+    /// Returns whether there are no counts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.recorded == 0 && self.upstreams().next().is_none()
     }
 
-    /// Both together.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
         self.recorded += other.recorded;
         for (name, tally) in other.upstreams() {
@@ -112,41 +112,41 @@ impl Counted {
         }
     }
 
-    /// Counts from nothing again; the names stay.
+    /// Resets all counts; the names stay.
     pub fn clear(&mut self) {
         self.recorded = 0;
         self.upstreams.iter_mut().for_each(|(_, tally)| *tally = Tally::default());
     }
 }
 
-/// An interval as it is kept.
+/// A stored interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Which.
+    /// Its number.
     pub bucket: Bucket,
-    /// What the wall clock said at its beginning.
+    /// Wall time at its beginning.
     pub wall: WallTime,
-    /// What was live at its end.
+    /// Live failures at its end.
     pub live: ByStatus,
-    /// What was counted.
+    /// Its counts.
     pub counted: Counted,
 }
 
 /// A point of the series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// When it begins, by the wall clock as it is now.
+    /// Its beginning, by the current wall clock.
     pub at: WallTime,
     /// Failures recorded.
     pub recorded: u64,
-    /// The most that were live at the end of one of its intervals.
+    /// Maximum of the live failures at the ends of its intervals.
     pub live: ByStatus,
-    /// What was counted at each upstream at which something was.
+    /// Counts of each upstream that has any.
     pub upstreams: Vec<(String, Tally)>,
 }
 
 impl Point {
-    /// Over all upstreams; the times are those of the upstream that was away longest.
+    /// Total of all upstreams; the times are those of the upstream with the longest outage.
     #[must_use]
     pub fn all(&self) -> Tally {
         let mut all = Tally::default();
@@ -159,18 +159,18 @@ impl Point {
     }
 }
 
-/// The whole of what was asked for.
+/// The series for the requested period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
-    /// From point to point.
+    /// Time between two points.
     pub step: Duration,
-    /// Without a gap, oldest first; the last one lasts until now.
+    /// Without gaps, oldest first; the last one lasts until now.
     pub points: Vec<Point>,
 }
 
 impl Series {
-    /// From the intervals that are kept, in their order, and what is live `now`. `before` is what was live
-    /// when they begin; without it the series begins with the first of them.
+    /// Builds the series from the stored intervals, in their order, and the failures that are live `now`. `before`
+    /// is what was live at the beginning; without it the series begins with the first stored interval.
     #[must_use]
     pub fn of(since: AgentTime, now: Moment, before: Option<ByStatus>, kept: &[Kept], live: ByStatus) -> Self {
         let last = Bucket::of(now.agent);
@@ -208,7 +208,7 @@ fn most(a: ByStatus, b: ByStatus) -> ByStatus {
     ByStatus { pending: a.pending.max(b.pending), held: a.held.max(b.held), critical: a.critical.max(b.critical) }
 }
 
-/// What was counted by interval; times that reach back go to the intervals in which they were.
+/// Counts by interval; times that began earlier are assigned to the intervals in which they passed.
 fn spread(kept: &[Kept], first: Bucket, last: Bucket) -> BTreeMap<i64, Counted> {
     let full = BUCKET_MS.unsigned_abs();
     let mut spread: BTreeMap<i64, Counted> = BTreeMap::new();

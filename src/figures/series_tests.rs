@@ -1,4 +1,4 @@
-//! What the series tells of the intervals that are kept.
+//! The series built from stored intervals.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_month_has_at_most_a_thousand_points_and_loses_no_count_and_no_peak() {
     assert!(series.points[..720].iter().all(|point| point.all().offline_ms == 3_600_000), "an hour of each hour");
 }
 
-/// The wall clock was wrong when an interval was kept; where it stands is told by agent time.
+/// The wall clock was wrong when an interval was stored; its position is defined by agent time.
 #[test]
 fn a_wall_clock_that_jumped_moves_no_interval() {
     let wrong = Kept { wall: WallTime::from_millis(0), ..kept(5, 3, 0) };

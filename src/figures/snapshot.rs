@@ -1,8 +1,7 @@
-//! A snapshot of a terminal: what the replies of its agent say, put together, for whoever shows it.
+//! A snapshot of a terminal, combined from the replies of its agent.
 //!
-//! One model for all of them, so that a screen, a report and a line of text cannot tell different things.
-//! It is gathered from replies that anybody may ask for; nothing is in it that is not stored. What was
-//! not asked for is empty.
+//! One model for all displays, so that a screen, a report and a line of text cannot differ. It is built from
+//! replies that any client may request, and contains only stored data. Parts that were not requested are empty.
 
 use super::ByStatus;
 use super::digest::Digest;
@@ -14,39 +13,36 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Failures of a kind that a snapshot has at most.
+/// Maximum failures of a kind in a snapshot.
 const HEAD: usize = 20;
 
-/// A part of it: one question, one reply.
+/// A part of a snapshot: one request, one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// How it stands.
+    /// The `health` reply.
     Health,
-    /// The newest that need a person.
+    /// The oldest failures that need an operator.
     Critical,
-    /// The newest that a person has stopped.
+    /// The oldest failures on hold.
     Held,
-    /// The oldest that are live.
-    Oldest,
-    /// What is wrong now, and was of late.
+    /// Active and recently ended alerts.
     Alerts,
-    /// What became of what was recorded in the last day.
+    /// The results of failures recorded in the last day.
     Statistics,
     /// The series of the last day.
     Day,
     /// The series of the last month.
     Month,
-    /// What the tries of the last month come to.
+    /// The summary of the last month's attempts.
     Digest,
 }
 
 impl Part {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
+    /// All parts.
+    pub const ALL: [Self; 8] = [
         Self::Health,
         Self::Critical,
         Self::Held,
-        Self::Oldest,
         Self::Alerts,
         Self::Statistics,
         Self::Day,
@@ -54,15 +50,14 @@ impl Part {
         Self::Digest,
     ];
 
-    /// The request that asks for it.
+    /// The request for this part.
     #[must_use]
     pub fn question(self, now: WallTime) -> Value {
         let since = |span: Duration| now.before(span).rfc3339();
         match self {
             Self::Health => json!({"op": "health"}),
-            Self::Critical => json!({"op": "list", "status": "critical", "order": "desc", "limit": HEAD}),
-            Self::Held => json!({"op": "list", "status": "held", "order": "desc", "limit": HEAD}),
-            Self::Oldest => json!({"op": "list", "limit": HEAD}),
+            Self::Critical => json!({"op": "list", "status": "critical", "limit": HEAD}),
+            Self::Held => json!({"op": "list", "status": "held", "limit": HEAD}),
             Self::Alerts => json!({"op": "alerts"}),
             Self::Statistics => json!({"op": "stats"}),
             Self::Day => json!({"op": "series", "since": since(DAY)}),
@@ -72,33 +67,31 @@ impl Part {
     }
 }
 
-/// See the module.
+/// The combined replies.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The agent has said so itself; else it was read from its store.
+    /// True if a running agent replied; false if the store was read.
     pub running: bool,
-    /// How it stands.
+    /// The `health` reply.
     pub health: Health,
-    /// The newest that need a person.
+    /// The oldest failures that need an operator.
     pub critical: Failures,
-    /// The newest that a person has stopped.
+    /// The oldest failures on hold.
     pub held: Failures,
-    /// The oldest that are live.
-    pub oldest: Failures,
-    /// Active ones first.
+    /// Alerts, active ones first.
     pub alerts: Alerts,
-    /// What became of what was recorded in the last day.
+    /// The results of failures recorded in the last day.
     pub statistics: Statistics,
     /// The series of the last day.
     pub day: SeriesReply,
     /// The series of the last month.
     pub month: SeriesReply,
-    /// What the tries of the last month come to.
+    /// The summary of the last month's attempts.
     pub digest: Digest,
 }
 
 impl Snapshot {
-    /// Takes a reply; the error says what is wrong with it.
+    /// Adds a reply; the error describes an invalid one.
     pub fn take(&mut self, part: Part, reply: Value) -> Result<(), String> {
         let wrong = |error: serde_json::Error| format!("the reply to {part:?} is not understood: {error}");
         let mut read = |reply: Value| -> Result<(), serde_json::Error> {
@@ -106,7 +99,6 @@ impl Snapshot {
                 Part::Health => self.health = serde_json::from_value(reply)?,
                 Part::Critical => self.critical = serde_json::from_value(reply)?,
                 Part::Held => self.held = serde_json::from_value(reply)?,
-                Part::Oldest => self.oldest = serde_json::from_value(reply)?,
                 Part::Alerts => self.alerts = serde_json::from_value(reply)?,
                 Part::Statistics => self.statistics = serde_json::from_value(reply)?,
                 Part::Day => self.day = serde_json::from_value(reply)?,
@@ -121,7 +113,6 @@ impl Snapshot {
 
 /// The `health` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
 pub struct Health {
     pub state: String,
     pub reasons: Vec<String>,
@@ -138,11 +129,22 @@ pub struct Health {
     pub clock_skew_ms: Option<i64>,
     #[serde(default)]
     pub lost: u64,
+    #[serde(default)]
+    pub removed: Option<Removed>,
 }
 
-/// An upstream in it.
+/// Failures removed undelivered in the last 30 days.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Removed {
+    pub count: u64,
+    #[serde(deserialize_with = "time")]
+    pub first_at: Option<WallTime>,
+    #[serde(deserialize_with = "time")]
+    pub last_at: Option<WallTime>,
+}
+
+/// An upstream of the `health` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
 pub struct Upstream {
     pub name: String,
     pub state: String,
@@ -153,29 +155,31 @@ pub struct Upstream {
     pub conditions: Vec<String>,
     pub reason: Option<String>,
     pub latency_ms: Option<u64>,
+    /// Who paused it, when and why, in words; no reply has it, the audit tells.
+    #[serde(skip)]
+    pub paused_by: Option<String>,
 }
 
 /// The `list` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Failures {
-    /// The head of the list.
+    /// The first page of the list.
     pub failures: Vec<Failure>,
-    /// How many there are.
+    /// Total number of matches.
     pub total: Option<u64>,
-    /// After which one the list goes on.
+    /// Cursor of the next page.
     pub next: Option<String>,
 }
 
 impl Failures {
-    /// Reads a reply; the error says what is wrong with it.
+    /// Parses a reply; the error describes an invalid one.
     pub fn read(reply: Value) -> Result<Self, String> {
         serde_json::from_value(reply).map_err(|error| format!("the reply to list is not understood: {error}"))
     }
 }
 
-/// A failure in it.
+/// A failure of the `list` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
 pub struct Failure {
     pub id: String,
     pub seq: i64,
@@ -201,13 +205,12 @@ pub struct Failure {
 /// The `alerts` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Alerts {
-    /// Active ones first.
+    /// Alerts, active ones first.
     pub alerts: Vec<Alert>,
 }
 
-/// An alert in it.
+/// An alert of the `alerts` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct Alert {
     pub kind: String,
     pub subject: Option<String>,
@@ -221,7 +224,6 @@ pub struct Alert {
 
 /// The `stats` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Statistics {
     pub recorded: u64,
     pub delivered: u64,
@@ -230,9 +232,8 @@ pub struct Statistics {
     pub groups: Vec<Group>,
 }
 
-/// A group in it.
+/// A group of the `stats` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Group {
     pub entity_type: String,
     pub action: String,
@@ -241,7 +242,7 @@ pub struct Group {
     pub max_retries: u32,
 }
 
-/// A time of a reply, or `null`.
+/// A time in a reply, or `null`.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WallTime>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.and_then(|text| WallTime::parse(&text)))

@@ -1,11 +1,10 @@
-//! The reply to `series`, as it is written and as it is read.
+//! The reply to `series`, written by the agent and read by clients.
 
 use super::series::{Point, Series, Tally};
 use serde::{Deserialize, Serialize};
 
-/// See the module.
+/// The reply to `series`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct SeriesReply {
     pub step_seconds: u64,
     pub points: Vec<PointView>,
@@ -13,7 +12,6 @@ pub struct SeriesReply {
 
 /// One point.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct PointView {
     pub at: String,
     #[serde(flatten)]
@@ -21,21 +19,19 @@ pub struct PointView {
     pub pending: u64,
     pub critical: u64,
     pub held: u64,
-    pub upstreams: Vec<LineView>,
+    pub upstreams: Vec<UpstreamTallyView>,
 }
 
-/// What was counted at an upstream.
+/// Counts of an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the protocol page has their meaning")]
-pub struct LineView {
+pub struct UpstreamTallyView {
     pub name: String,
     #[serde(flatten)]
     pub tally: TallyView,
 }
 
-/// What was counted.
+/// Counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the protocol page has their meaning")]
 pub struct TallyView {
     pub recorded: u64,
     pub delivered: u64,
@@ -71,7 +67,7 @@ impl From<&Series> for SeriesReply {
             upstreams: point
                 .upstreams
                 .iter()
-                .map(|(name, tally)| LineView { name: name.clone(), tally: (*tally).into() })
+                .map(|(name, tally)| UpstreamTallyView { name: name.clone(), tally: (*tally).into() })
                 .collect(),
         };
         Self { step_seconds: series.step.as_secs(), points: series.points.iter().map(point).collect() }

@@ -1,11 +1,11 @@
-//! The clocks, read here and nowhere else.
+//! The only place where clocks are read.
 #![expect(clippy::disallowed_methods, reason = "this is where they are read")]
 
 use crate::moment::{AgentTime, Moment, WallTime};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Agent time advances with the boot-time clock, which counts suspend and no one can set.
+/// Agent time advances with the boot-time clock, which includes suspend and cannot be set.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     base: AgentTime,
@@ -19,7 +19,7 @@ impl Clock {
         Self { base: start, boot: since_boot() }
     }
 
-    /// Now, on both clocks.
+    /// The current time on both clocks.
     #[must_use]
     pub fn now(&self) -> Moment {
         Moment { agent: self.base.after(since_boot().saturating_sub(self.boot)), wall: wall() }
@@ -36,7 +36,7 @@ pub fn wall() -> WallTime {
     WallTime::from_millis(ms)
 }
 
-/// Time since the machine started, suspend included.
+/// Time since the machine started, including suspend.
 #[must_use]
 pub fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);

@@ -1,7 +1,7 @@
-//! How threads answer the loop: a queue, and a descriptor that wakes it.
+//! How threads report to the loop: a queue, and a descriptor that wakes it.
 //!
-//! The queue needs no bound of its own: each sender has one request, each probe one answer, the
-//! reader at most as many questions as its own queue holds.
+//! The queue needs no bound of its own: each sender has one request, each probe one result, and the reader at most
+//! as many queries as its own queue holds.
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +29,7 @@ impl<T> Clone for Outbox<T> {
     }
 }
 
-/// Both ends of a new queue.
+/// Creates a queue and returns both ends.
 pub fn inbox<T>() -> io::Result<(Outbox<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (to, from) = channel();
@@ -37,28 +37,28 @@ pub fn inbox<T>() -> io::Result<(Outbox<T>, Inbox<T>)> {
 }
 
 impl<T> Outbox<T> {
-    /// Puts a message in and wakes the loop. When the loop has gone there is nobody to tell.
+    /// Queues a message and wakes the loop. If the loop has ended, the message is dropped.
     pub fn send(&self, message: T) {
         self.send_all([message]);
     }
 
-    /// Puts messages in, in this order, and wakes the loop once.
+    /// Queues messages in this order, and wakes the loop once.
     pub fn send_all(&self, messages: impl IntoIterator<Item = T>) {
         if messages.into_iter().all(|message| self.messages.send(message).is_ok()) {
-            // The bell only fails to ring when it is ringing already.
+            // Writing only fails if the loop is being woken already.
             let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
         }
     }
 }
 
 impl<T> Inbox<T> {
-    /// What wakes the loop.
+    /// The descriptor that wakes the loop.
     #[must_use]
     pub fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
 
-    /// All that has come. Silences the bell first, so that nothing is slept over.
+    /// Takes all messages. The wake-up is cleared first, so that none is missed.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
         let _ = rustix::io::read(&*self.bell, &mut [0_u8; 8]);

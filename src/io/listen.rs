@@ -1,10 +1,11 @@
-//! The two listening sockets: made with the right permissions from the start, never stolen from a
-//! living agent, removed only when they are our own. Those that [`super::passed`] brings are nobody's to remove.
+//! The two listening sockets: created with the right permissions from the start, never taken from a running agent,
+//! removed only if they are the agent's own. Sockets from [`super::socket_activation`] are never removed.
 
+use super::clock::since_boot;
 use crate::access::standing;
 use crate::wire::request::Socket;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
@@ -12,17 +13,19 @@ use rustix::net::{
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-/// Why a socket could not be had.
+/// Why a socket could not be opened.
 #[derive(Debug)]
 pub enum ListenError {
-    /// Somebody answers there.
+    /// Another program is listening there.
     Alive(PathBuf),
-    /// There is something else.
+    /// The path is not a socket.
     NotASocket(PathBuf),
-    /// The system said no.
+    /// A system call failed.
     Io(&'static str, PathBuf, io::Error),
 }
 
@@ -50,49 +53,69 @@ impl std::error::Error for ListenError {}
 #[derive(Debug)]
 pub struct Listener {
     fd: OwnedFd,
+    socket: Socket,
     path: PathBuf,
-    /// Device and inode of our own file, so that nobody else's is removed; `None`: it was passed to us.
+    /// Device and inode of its file, to distinguish it from other files; `None` if it has no file.
     file: Option<(u64, u64)>,
+    /// The service manager created it, and has to recreate it.
+    passed: bool,
 }
 
+/// How long another agent that starts at the same path may take.
+const TURN: Duration = Duration::from_secs(2);
+
 impl Listener {
-    /// Binds the path. A file that nobody answers behind is replaced. The umask is the process's,
-    /// so this must happen before there are threads.
+    /// Binds the path. A socket file without a listener is replaced.
     pub fn bind(path: &Path, socket: Socket) -> Result<Self, ListenError> {
-        let fails = |doing: &'static str, why: io::Error| ListenError::Io(doing, path.to_owned(), why);
-        let address = SocketAddrUnix::new(path).map_err(|why| fails("making the address of", why.into()))?;
-        if let Some(dir) = path.parent() {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
-            made.map_err(|why| ListenError::Io("making the directory of", path.to_owned(), why))?;
-        }
-        clear_stale(path, &address)?;
-        let fd = open().map_err(|why| fails("making", why.into()))?;
-        let hidden = match socket {
-            Socket::App => Mode::from_raw_mode(0o117),
-            Socket::Admin => Mode::from_raw_mode(0o177),
-        };
-        let before = rustix::process::umask(hidden);
-        let bound = bind(&fd, &address);
-        rustix::process::umask(before);
-        bound.map_err(|why| fails("binding", why.into()))?;
-        listen(&fd, 1024).map_err(|why| fails("listening at", why.into()))?;
-        let file = fs::metadata(path).map_err(|why| fails("reading", why))?;
-        Ok(Self { fd, path: path.to_owned(), file: Some((file.dev(), file.ino())) })
+        let (fd, file) = bound(path, socket, TURN)?;
+        Ok(Self { fd, socket, path: path.to_owned(), file: Some(file), passed: false })
     }
 
-    /// One that the service manager made, and keeps.
-    pub(super) fn passed(fd: OwnedFd, path: &Path) -> Self {
-        Self { fd, path: path.to_owned(), file: None }
+    /// A socket that the service manager created and keeps.
+    pub(super) fn passed(fd: OwnedFd, socket: Socket, path: &Path) -> Self {
+        Self { fd, socket, path: path.to_owned(), file: file_at(path), passed: true }
     }
 
-    /// The next client, if one waits.
+    /// The path that clients connect to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the service manager created it.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Returns whether its file is at the path that clients connect to.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.file.is_none() || file_at(&self.path) == self.file
+    }
+
+    /// Recreates it at its path after its file was deleted. Returns the old descriptor, which clients can no longer
+    /// connect to.
+    pub fn renew(&mut self) -> Result<OwnedFd, ListenError> {
+        let (fd, file) = bound(&self.path, self.socket, Duration::ZERO)?;
+        self.file = Some(file);
+        Ok(std::mem::replace(&mut self.fd, fd))
+    }
+
+    /// Which of the two sockets it is.
+    #[must_use]
+    pub fn socket(&self) -> Socket {
+        self.socket
+    }
+
+    /// Accepts the next pending client, if there is one.
     pub fn accept(&self) -> Result<OwnedFd, Errno> {
         accept_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
     }
 
-    /// Removes the file, if it is still ours.
+    /// Removes the file, if it is still the agent's own.
     pub fn unlink(&self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| Some((file.dev(), file.ino())) == self.file);
+        let ours = !self.passed && self.file.is_some() && file_at(&self.path) == self.file;
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("event=socket_not_removed path={:?} error={:?}", self.path, error.to_string());
         }
@@ -102,6 +125,48 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// A socket that listens at a path, and its file. Until it listens no client can connect, whatever the file's mode
+/// is.
+fn bound(path: &Path, socket: Socket, turn: Duration) -> Result<(OwnedFd, (u64, u64)), ListenError> {
+    let fails = |doing: &'static str, why: io::Error| ListenError::Io(doing, path.to_owned(), why);
+    let address = SocketAddrUnix::new(path).map_err(|why| fails("making the address of", why.into()))?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    made.map_err(|why| fails("making the directory of", why))?;
+    let _turn = take_turn(dir, turn);
+    clear_stale(path, &address)?;
+    let fd = open().map_err(|why| fails("making", why.into()))?;
+    bind(&fd, &address).map_err(|why| fails("binding", why.into()))?;
+    let permissions = fs::Permissions::from_mode(match socket {
+        Socket::App => 0o660,
+        Socket::Admin => 0o600,
+    });
+    fs::set_permissions(path, permissions).map_err(|why| fails("setting the mode of", why))?;
+    listen(&fd, 1024).map_err(|why| fails("listening at", why.into()))?;
+    let file = fs::symlink_metadata(path).map_err(|why| fails("reading", why))?;
+    Ok((fd, (file.dev(), file.ino())))
+}
+
+/// Serializes agents that find the same stale file: otherwise the second one would remove the socket at which the
+/// first one listens. The directory is locked, for at most `patience`, because any user with access to a directory
+/// can lock it.
+fn take_turn(dir: &Path, patience: Duration) -> Option<fs::File> {
+    const LOOK: Duration = Duration::from_millis(20);
+    let dir = fs::File::open(dir).ok()?;
+    let begun = since_boot();
+    loop {
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(dir),
+            Err(_) if since_boot().saturating_sub(begun) < patience => thread::sleep(LOOK),
+            Err(_) => return None,
+        }
     }
 }
 
@@ -122,7 +187,7 @@ fn clear_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError>
     match connect(&asking, address) {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|why| fails("removing the stale", why)),
         Err(Errno::NOENT) => Ok(()),
-        // Connected, its queue is full, or it is not ours to ask: somebody lives there.
+        // Connected, its queue is full, or access is denied: another program is listening.
         Ok(()) | Err(_) => Err(ListenError::Alive(path.to_owned())),
     }
 }

@@ -1,36 +1,46 @@
-//! Floor 5: everything that blocks, waits or asks the system. Thin: each part turns something of
-//! the outside into an event, or an effect into something outside; none decides.
+//! Layer 5: everything that blocks, waits or calls the system. Each module is thin: it turns something outside into
+//! an event, or an effect into an action; none of them makes decisions.
 //!
 //! - [`clock`]: the only place where the clocks are read.
-//! - [`poller`], [`listen`], [`passed`], [`conn`]: sockets and clients of the loop.
+//! - [`poller`], [`listen`], [`socket_activation`], [`conn`]: sockets and clients of the loop; [`pieces`]: what of theirs waits in
+//!   memory; [`watch`]: that their files are gone.
 //! - [`inbox`]: how threads answer the loop.
-//! - [`http`], [`resolve`], [`tls`], [`secrets`], [`login`]: one HTTP exchange; [`sender`]: requests
-//!   and probes to an upstream, on threads; [`queue`]: what these are to send.
-//! - [`reader`]: long questions, on a thread; [`checker`]: a look for damage, on another.
+//! - [`http`], [`resolve`], [`connect`], [`tls`], [`transport`], [`mend`], [`course`], [`secrets`], [`login`]: one
+//!   HTTP exchange; [`sender`]: requests and probes to an upstream, on threads; [`queue`]: the work of these
+//!   threads.
+//! - [`reader`]: long queries, on a thread; [`integrity_check`]: the integrity check, on another.
 //! - [`textfile`]: the metrics as a file, on a thread.
-//! - [`herald`]: tells of alerts and gives signs of life, on threads; [`program`]: runs the program that
-//!   is told.
-//! - [`link`]: the kernel's word that the line has changed.
-//! - [`system`]: signals, disk, limits, users; [`notify`]: the service manager.
+//! - [`notifier`]: alert notifications and heartbeats, on threads; [`command`]: runs the alert command.
+//! - [`netlink`]: changes of the network, reported by the kernel.
+//! - [`log_queue`]: the log, on a thread.
+//! - [`system`]: signals, disk, limits, users; [`sd_notify`]: the service manager.
 
-pub mod checker;
 pub mod clock;
+pub mod command;
 pub mod conn;
-pub mod herald;
+pub mod connect;
+pub mod course;
 pub mod http;
 pub mod inbox;
-pub mod link;
+pub mod integrity_check;
 pub mod listen;
+pub mod log_queue;
 pub mod login;
-pub mod notify;
-pub mod passed;
+pub mod mend;
+pub mod netlink;
+pub mod notifier;
+pub mod owner;
+pub mod pieces;
 pub mod poller;
-pub mod program;
 pub mod queue;
 pub mod reader;
 pub mod resolve;
+pub mod sd_notify;
 pub mod secrets;
 pub mod sender;
+pub mod socket_activation;
 pub mod system;
 pub mod textfile;
 pub mod tls;
+pub mod transport;
+pub mod watch;

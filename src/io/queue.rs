@@ -1,13 +1,13 @@
-//! What the threads of one upstream are to send, in its turn and ahead of it.
+//! The work of one upstream's threads: requests in their turn, and prefetched ones.
 //!
-//! Who is free takes what has its turn. What is held ready goes only in the place of a request that has
-//! just been accepted, by whoever sent that one: so as many are under way as before, and nobody waits for a
-//! commit. At the first end that is no acceptance all that is held ready comes back.
+//! Idle senders take requests in their turn. A prefetched request may start only in place of a request that was
+//! just accepted, on the same sender: so the number of requests in flight is unchanged, and no sender waits for a
+//! commit. At the first end that is not an acceptance, all prefetched requests are returned.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The order of what waits; who takes it, and when, is somebody else's business.
+/// The order of the queued requests; when senders take them is decided elsewhere.
 #[derive(Debug)]
 pub struct Waiting<T> {
     turn: VecDeque<T>,
@@ -23,31 +23,31 @@ impl<T> Default for Waiting<T> {
 /// What follows the end of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Following<T> {
-    /// One that had its turn.
+    /// A request in its turn.
     Turn(T),
-    /// One that was held ready.
+    /// A prefetched request.
     Ready(T),
     /// Nothing.
     Nothing,
 }
 
 impl<T> Waiting<T> {
-    /// It has its turn.
+    /// Queues a request in its turn.
     pub fn push(&mut self, one: T) {
         self.turn.push_back(one);
     }
 
-    /// It is held ready.
+    /// Queues a prefetched request.
     pub fn hold(&mut self, one: T) {
         self.ready.push_back(one);
     }
 
-    /// What goes next.
+    /// The next request in its turn.
     pub fn take(&mut self) -> Option<T> {
         self.turn.pop_front()
     }
 
-    /// What goes after a request that was accepted, by the same hand.
+    /// The request that follows an accepted one, on the same sender.
     pub fn follow(&mut self) -> Following<T> {
         match self.turn.pop_front() {
             Some(one) => Following::Turn(one),
@@ -55,7 +55,7 @@ impl<T> Waiting<T> {
         }
     }
 
-    /// Of what is held ready, at most `most` have their turn now; `tell` hears of each.
+    /// Moves at most `most` prefetched requests to the regular queue; calls `tell` for each.
     pub fn advance(&mut self, most: usize, mut tell: impl FnMut(&T)) {
         for one in self.ready.drain(..most.min(self.ready.len())) {
             tell(&one);
@@ -63,13 +63,13 @@ impl<T> Waiting<T> {
         }
     }
 
-    /// All that is held ready.
+    /// Takes back all prefetched requests.
     pub fn recall(&mut self) -> Vec<T> {
         self.ready.drain(..).collect()
     }
 }
 
-/// The same, shared by threads.
+/// The queue, shared by threads.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     inside: Mutex<Inside<T>>,
@@ -91,7 +91,7 @@ impl<T> Queue<T> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with what waits, and wakes whoever is free for it.
+    /// Runs `work` on the queue, and wakes idle senders for new requests.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut Waiting<T>) -> R) -> R {
         let mut inside = self.inside();
         let result = work(&mut inside.waiting);
@@ -105,7 +105,7 @@ impl<T> Queue<T> {
         result
     }
 
-    /// Waits for what goes next; `None`: nothing ever will.
+    /// Waits for the next request; `None` if the queue is closed.
     pub(super) fn take(&self) -> Option<T> {
         let mut inside = self.inside();
         loop {
@@ -119,7 +119,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Nothing comes any more; who waits goes home.
+    /// Closes the queue; waiting threads end.
     pub(super) fn close(&self) {
         self.inside().closed = true;
         self.bell.notify_all();
@@ -134,7 +134,7 @@ mod tests {
     fn what_is_held_ready_goes_only_behind_an_acceptance_or_when_it_is_told_to() {
         let mut waiting = Waiting::default();
         (1..=3).for_each(|one| waiting.hold(one));
-        assert_eq!(waiting.take(), None, "nobody free takes it");
+        assert_eq!(waiting.take(), None, "no free thread takes it");
         waiting.push(10);
         assert_eq!(waiting.follow(), Following::Turn(10));
         assert_eq!(waiting.follow(), Following::Ready(1));

@@ -1,12 +1,12 @@
-//! Name look-up with a memory, and with a bound on its time.
+//! A cache for name lookups, with a limit on their time.
 //!
-//! The HTTP client asks for addresses before every request, also on a connection that is open
-//! already; its own resolver starts a thread each time. This one answers from memory while what it
-//! knows is fresh, and looks up on one thread at a time: a look-up cannot be cancelled, so a dead
-//! name server must not gather threads.
+//! The HTTP client asks for addresses before every request, even on an open connection, and its own resolver starts
+//! a thread each time. This one answers from its cache while an entry is fresh, and looks up on one thread at a
+//! time: a lookup cannot be cancelled, so an unresponsive name server must not accumulate threads.
 
 #![expect(clippy::disallowed_methods, reason = "its patience and its memory have no other use")]
 
+use super::connect::Proven;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,20 +17,24 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
-/// How long an address is used without asking again.
+/// How long an address is used without another lookup.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long an address is still used when asking again fails: a name server that is down for a
-/// while must not stop deliveries to a host that is there.
+/// How long an address is still used if the lookup fails: a temporary outage of the name server must not stop
+/// deliveries to a reachable host.
 const STALE: Duration = Duration::from_secs(600);
 
-/// As many as the client takes.
+/// Maximum number of addresses that the client accepts.
 const MOST: usize = 16;
 
-/// See the module. One for each upstream, which has one or two hosts; clones share its memory and its
-/// one thread, so that probes and deliveries know the same and never look up beside each other.
+/// The resolver of one upstream, which has one or two hosts. Clones share its cache and its thread, so that probes
+/// and deliveries have the same results and never look up in parallel.
 #[derive(Clone, Debug, Default)]
 pub struct CachingResolver {
     shared: Arc<Shared>,
+    /// The addresses that worked.
+    proven: Proven,
+    /// All requests go to this host, a proxy, which looks up other names itself.
+    instead: Option<Uri>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +46,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     known: Vec<Known>,
-    /// The name that a thread is looking up.
+    /// The name that the thread is looking up.
     looking_up: Option<String>,
 }
 
@@ -51,13 +55,15 @@ struct Known {
     name: String,
     addresses: Vec<SocketAddr>,
     at: Instant,
-    /// Why the last look-up failed.
+    /// Why the last lookup failed.
     failure: Option<String>,
+    /// None of its addresses responded to the last request.
+    doubted: bool,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is valid between any two of its statements.
+        // The state is valid between any two statements, so a panic does not corrupt it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,11 +72,15 @@ impl Shared {
         state.looking_up = None;
         let before = state.known.iter().position(|known| known.name == name).map(|at| state.known.swap_remove(at));
         let known = match (found, before) {
-            (Ok(addresses), _) => Known { name, addresses, at: Instant::now(), failure: None },
+            (Ok(addresses), _) => Known { name, addresses, at: Instant::now(), failure: None, doubted: false },
             (Err(error), Some(before)) => Known { failure: Some(error.to_string()), ..before },
-            (Err(error), None) => {
-                Known { name, addresses: Vec::new(), at: Instant::now(), failure: Some(error.to_string()) }
-            }
+            (Err(error), None) => Known {
+                name,
+                addresses: Vec::new(),
+                at: Instant::now(),
+                failure: Some(error.to_string()),
+                doubted: false,
+            },
         };
         state.known.push(known);
         drop(state);
@@ -79,16 +89,37 @@ impl Shared {
 }
 
 impl CachingResolver {
+    /// A resolver with the same cache, for requests that all go to a proxy.
+    #[must_use]
+    pub fn by_way_of(&self, proxy: Uri) -> Self {
+        Self { instead: Some(proxy), ..self.clone() }
+    }
+
+    /// The addresses that worked, shared with the code that connects.
+    #[must_use]
+    pub fn proven(&self) -> Proven {
+        self.proven.clone()
+    }
+
+    /// None of the cached addresses responded: the next request starts a lookup. The cached ones are still used if
+    /// that fails.
+    pub fn doubt(&self) {
+        for known in &mut self.shared.lock().known {
+            known.doubted = true;
+        }
+    }
+
     fn addresses(&self, name: &str, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
         let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
         if let Some(known) = state.known.iter().find(|known| known.name == name)
             && known.failure.is_none()
+            && !known.doubted
             && known.at.elapsed() < FRESH
         {
             return Ok(known.addresses.clone());
         }
-        // An older failure is not an answer to this question.
+        // An earlier error is not the result of this lookup.
         for known in state.known.iter_mut().filter(|known| known.name == name) {
             known.failure = None;
         }
@@ -132,12 +163,12 @@ fn or_stale(known: &Known, error: impl FnOnce() -> Error) -> Result<Vec<SocketAd
     if !known.addresses.is_empty() && known.at.elapsed() < STALE { Ok(known.addresses.clone()) } else { Err(error()) }
 }
 
-/// What the system's look-up said, or that there is no such name.
+/// The system's lookup error, or that the name does not exist.
 fn lookup_error(failure: Option<&str>) -> Error {
     failure.map_or(Error::HostNotFound, |text| Error::Other(LookupFailed(text.to_owned()).into()))
 }
 
-/// A look-up that failed, as the system told it.
+/// A lookup error as reported by the system.
 #[derive(Debug)]
 pub struct LookupFailed(String);
 
@@ -151,6 +182,7 @@ impl std::error::Error for LookupFailed {}
 
 impl Resolver for CachingResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let uri = self.instead.as_ref().unwrap_or(uri);
         let name = uri
             .scheme()
             .zip(uri.authority())

@@ -1,50 +1,53 @@
-//! Requests and probes to one upstream, on threads: one for each request in flight, kept for the
-//! next one, and one for probes.
+//! Requests and probes to one upstream, on threads: one for each request in flight, kept for the next one, and one
+//! for probes.
 
 use super::clock::{Clock, since_boot, wall};
+use super::course;
 use super::http::Exchange;
 use super::inbox::Outbox;
-use super::login::{NoSession, Session};
+use super::login::Session;
 use super::queue::{Following, Queue, Waiting};
 use super::resolve::CachingResolver;
 use super::secrets::Secrets;
 use crate::agent::{Dispatch, Event, Finding, Step, StepKind};
 use crate::config::Upstream;
+use crate::config::upstream::{Probe, ProbeMethod};
 use crate::ids::Seq;
-use crate::policy::class::{BreakFault, Class, Ending, LineFault, Target, classify};
+use crate::policy::answer_rules::Reading;
+use crate::policy::body::is_typed_html;
+use crate::policy::class::{Answer, Class, ConnectError, Ending, InterruptKind, Target, classify};
 use crate::policy::probe::ProbeEnd;
-use crate::policy::reading::Reading;
 use crate::wire::delivery::HttpRequest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What a thread has to say to the agent.
+/// A report of a thread to the agent.
 #[derive(Debug)]
 pub struct Report {
-    /// To whose threads it belongs.
+    /// Index of the upstream.
     pub upstream: usize,
-    /// To which of them, when there were others before.
+    /// Identifies the sender pool, because reloads replace pools.
     pub serial: u64,
     /// What has happened.
     pub event: Event<'static>,
 }
 
-/// Requests that are held ready for each that may be under way, at most: half of them are done on a local
-/// network while a commit of as many outcomes runs, and the other half while the agent claims anew.
-pub const HELD_READY: usize = 32;
+/// Maximum prefetched requests for each one that may be in flight: on a local network, half of them end during the
+/// commit of as many outcomes, and the other half while the agent claims more.
+pub const MAX_PREFETCH_PER_SLOT: usize = 32;
 
-/// What a sender's thread needs of memory: TLS and the client's buffers are on the heap.
+/// Stack size of a sender thread: TLS and the client's buffers are on the heap.
 const STACK: usize = 256 << 10;
 
-/// The threads of one upstream.
+/// The sender threads of one upstream.
 #[derive(Debug)]
-pub struct Senders<T> {
+pub struct SenderPool<T> {
     index: usize,
     serial: u64,
     upstream: Upstream,
-    messenger: Arc<Messenger>,
+    messenger: Arc<DeliveryWorker>,
     prober: Arc<Exchange>,
     queue: Arc<Queue<Dispatch>>,
     clock: Clock,
@@ -54,8 +57,8 @@ pub struct Senders<T> {
     busy: usize,
 }
 
-impl<T: Send + 'static> Senders<T> {
-    /// Threads start when there is work for them. `serial`: a number that no senders had before.
+impl<T: Send + 'static> SenderPool<T> {
+    /// Creates the pool; threads start on demand. `serial`: a number that no pool had before.
     #[must_use]
     pub fn new(
         index: usize,
@@ -69,7 +72,7 @@ impl<T: Send + 'static> Senders<T> {
             index,
             serial,
             upstream: upstream.clone(),
-            messenger: Arc::new(Messenger::new(upstream, resolver.clone())),
+            messenger: Arc::new(DeliveryWorker::new(upstream, resolver.clone())),
             prober: Arc::new(Exchange::for_probes(upstream, resolver)),
             queue: Arc::new(Queue::new()),
             clock,
@@ -80,63 +83,63 @@ impl<T: Send + 'static> Senders<T> {
         }
     }
 
-    /// Sends a request, or holds it ready; its end comes as a report.
+    /// Sends a request, or queues it as prefetched; its end is reported.
     pub fn send(&mut self, dispatch: Dispatch) {
         if dispatch.ahead {
             self.queue.with(|waiting| waiting.hold(dispatch));
-        } else if self.occupy(1) {
+        } else if self.assign(1) {
             self.queue.with(|waiting| waiting.push(dispatch));
         } else {
-            let ending = Ending::NotSent(LineFault::NoConnection, "no thread could be started".into());
+            let ending = Ending::NotSent(ConnectError::NoConnection, "no thread could be started".into());
             let step = Step { kind: StepKind::Deliver, ending, took: Duration::ZERO };
-            let event = Event::Tried { seq: dispatch.seq, steps: vec![step] };
+            let event = Event::AttemptEnded { seq: dispatch.seq, steps: vec![step] };
             self.outbox.send((self.wrap)(Report { upstream: self.index, serial: self.serial, event }));
         }
     }
 
-    /// Sends of what is held ready at most `most`; which ones.
+    /// Releases at most `most` prefetched requests; returns which.
     pub fn advance(&mut self, most: usize) -> Vec<Seq> {
         let mut seqs = Vec::new();
-        // Requests are held ready only behind others that are under way, so there are threads.
+        // Requests are only prefetched while others are in flight, so threads exist.
         self.queue.with(|waiting| waiting.advance(most, |dispatch| seqs.push(dispatch.seq)));
-        self.occupy(seqs.len());
+        self.assign(seqs.len());
         seqs
     }
 
-    /// Gives back what is held ready.
+    /// Takes back all prefetched requests.
     #[must_use]
     pub fn recall(&self) -> Vec<Seq> {
         let back = self.queue.with(Waiting::recall);
         back.into_iter().map(|dispatch| dispatch.seq).collect()
     }
 
-    /// There is work for so many more threads; false when there is no thread at all.
-    fn occupy(&mut self, more: usize) -> bool {
+    /// Makes sure of threads for this many more requests; false if there is no thread at all.
+    fn assign(&mut self, more: usize) -> bool {
         self.busy += more;
         while self.busy > self.threads {
-            if !self.hire() {
+            if !self.spawn_sender() {
                 return self.threads > 0;
             }
         }
         true
     }
 
-    /// Is it a report of these, not of threads that were here before?
+    /// Returns whether it is a report of this pool, not of an earlier one.
     #[must_use]
     pub fn sent(&self, report: &Report) -> bool {
         self.serial == report.serial
     }
 
-    /// A report of one of these threads has come.
+    /// Updates the pool from a report of one of its threads.
     pub fn heard(&mut self, event: &Event) {
         match event {
-            Event::Tried { .. } => self.busy = self.busy.saturating_sub(1),
+            Event::AttemptEnded { .. } => self.busy = self.busy.saturating_sub(1),
             Event::Begun { .. } => self.busy += 1,
             _ => {}
         }
     }
 
-    fn hire(&mut self) -> bool {
+    fn spawn_sender(&mut self) -> bool {
         let (index, serial, wrap) = (self.index, self.serial, self.wrap);
         let (outbox, clock) = (self.outbox.clone(), self.clock);
         let (messenger, queue) = (Arc::clone(&self.messenger), Arc::clone(&self.queue));
@@ -148,20 +151,28 @@ impl<T: Send + 'static> Senders<T> {
                 let logging_in = |is| outbox.send(told(Event::LoggingIn { upstream: index, is }));
                 let steps = messenger.carry(&dispatch, &logging_in);
                 let (following, before) =
-                    if messenger.was_accepted(&steps) { follow(&queue, &clock) } else { (None, give_back(&queue)) };
-                let end = Event::Tried { seq: dispatch.seq, steps };
+                    if messenger.was_accepted(&steps) { follow(&queue, &clock) } else { (None, refund(&queue)) };
+                let end = Event::AttemptEnded { seq: dispatch.seq, steps };
                 outbox.send_all(before.into_iter().chain([end]).map(told));
                 next = following.or_else(|| queue.take());
             }
         });
         if let Err(error) = &hired {
-            log::error!("event=no_sender upstream={} error={:?}", self.upstream.name, error.to_string());
+            log::error!("event=sender_thread_failed upstream={} error={:?}", self.upstream.name, error.to_string());
         }
         self.threads += usize::from(hired.is_ok());
         hired.is_ok()
     }
 
-    /// Asks the upstream whether it is there; the agent has one such question at a time.
+    /// An operator resumed the upstream or reloaded the configuration: the next request that needs a session logs
+    /// in, even after a rejected login.
+    pub fn log_in_again(&self) {
+        if let Some(session) = &self.messenger.session {
+            session.try_again();
+        }
+    }
+
+    /// Sends a probe; the agent has at most one in flight.
     pub fn probe(&self) {
         let (prober, messenger) = (Arc::clone(&self.prober), Arc::clone(&self.messenger));
         let (probe, outbox) = (self.upstream.probe.clone(), self.outbox.clone());
@@ -172,13 +183,7 @@ impl<T: Send + 'static> Senders<T> {
         let thread = thread::Builder::new().name(format!("probe-{}", self.upstream.name)).stack_size(STACK);
         let started = thread.spawn(move || {
             let begun = since_boot();
-            let request = HttpRequest {
-                method: probe.method.as_str(),
-                url: probe.url.clone(),
-                headers: Vec::new(),
-                body: Vec::new(),
-            };
-            let ending = guarded(|| prober.send(&request, &messenger.secrets, &[]));
+            let ending = guarded(|| ask(&prober, &probe, &messenger.secrets));
             let took = since_boot().saturating_sub(begun);
             let date = if let Ending::Answered(answer) = &ending { answer.date } else { None };
             let end = ProbeEnd::of(ending, took, &Target::of(&probe.url), wall());
@@ -191,7 +196,7 @@ impl<T: Send + 'static> Senders<T> {
     }
 }
 
-/// What goes in the place of a request that was accepted, and what is told of that before its end is.
+/// The request that follows an accepted one; for a prefetched one also the event to report before that end.
 fn follow(queue: &Queue<Dispatch>, clock: &Clock) -> (Option<Dispatch>, Option<Event<'static>>) {
     match queue.with(Waiting::follow) {
         Following::Ready(next) => {
@@ -203,27 +208,28 @@ fn follow(queue: &Queue<Dispatch>, clock: &Clock) -> (Option<Dispatch>, Option<E
     }
 }
 
-/// Nothing goes ahead of its turn after an end that is no acceptance.
-fn give_back(queue: &Queue<Dispatch>) -> Option<Event<'static>> {
+/// After an end that is not an acceptance, prefetched requests must not be sent.
+fn refund(queue: &Queue<Dispatch>) -> Option<Event<'static>> {
     let back = queue.with(Waiting::recall);
     (!back.is_empty()).then(|| Event::Unsent(back.iter().map(|dispatch| dispatch.seq).collect()))
 }
 
-impl<T> Drop for Senders<T> {
+impl<T> Drop for SenderPool<T> {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-/// Sends one request by itself, with everything that belongs to it; for `try`.
+/// Sends one request without a pool, with a login if necessary; for `try`.
 #[must_use]
 pub fn send_once(upstream: &Upstream, request: &HttpRequest) -> Ending {
-    Messenger::new(upstream, CachingResolver::default()).send(request, &|_| ())
+    let messenger = DeliveryWorker::new(upstream, CachingResolver::default());
+    guarded(|| messenger.send(request, &|_| ()))
 }
 
-/// Carries a request to an upstream: asks first where that is wanted, logs in where that is needed.
+/// Delivers requests to an upstream: verifies first if requested, and logs in if necessary.
 #[derive(Debug)]
-struct Messenger {
+struct DeliveryWorker {
     upstream: Upstream,
     target: Target,
     exchange: Exchange,
@@ -231,7 +237,7 @@ struct Messenger {
     session: Option<Session>,
 }
 
-impl Messenger {
+impl DeliveryWorker {
     fn new(upstream: &Upstream, resolver: CachingResolver) -> Self {
         Self {
             exchange: Exchange::for_deliveries(upstream, resolver),
@@ -242,8 +248,8 @@ impl Messenger {
         }
     }
 
-    /// Verifies, if that is asked for, and delivers, unless it was found. Tells when a login begins
-    /// and has ended.
+    /// Verifies if requested, and delivers unless the failure was found. Calls `logging_in` when a login begins and
+    /// when it has ended.
     fn carry(&self, dispatch: &Dispatch, logging_in: &dyn Fn(bool)) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(question) = &dispatch.verify {
@@ -259,14 +265,14 @@ impl Messenger {
         steps
     }
 
-    /// Was the failure accepted, as far as a sender can tell? A no where the agent finds a yes only makes
-    /// others wait for the agent's word.
+    /// Returns whether the failure was accepted, as far as a sender can judge. A false negative only delays other
+    /// requests until the agent has decided.
     fn was_accepted(&self, steps: &[Step]) -> bool {
         let Some(Step { kind: StepKind::Deliver, ending, .. }) = steps.last() else { return false };
         classify(ending, &self.target, &self.reading(), wall()).class == Class::Delivered
     }
 
-    /// How this upstream's own words are heard, whatever the request was.
+    /// The upstream's answer rules, independent of any request.
     fn reading(&self) -> Reading<'_> {
         Reading { upstream: &self.upstream, route: None, id: "", key: "" }
     }
@@ -277,15 +283,14 @@ impl Messenger {
         (ending, since_boot().saturating_sub(begun))
     }
 
-    /// One request; where the session has ended, one login and the request again.
+    /// Sends one request; if the session has ended, logs in once and repeats the request.
     fn send(&self, request: &HttpRequest, logging_in: &dyn Fn(bool)) -> Ending {
         let Some(session) = &self.session else { return self.exchange.send(request, &self.secrets, &[]) };
         let mut ended = None;
         loop {
             let ticket = match session.ticket(&self.exchange, &self.secrets, ended, logging_in) {
                 Ok(ticket) => ticket,
-                Err(NoSession::Line(ending)) => return *ending,
-                Err(NoSession::Refused(why)) => return Ending::NotSent(LineFault::Credentials, why),
+                Err(ending) => return *ending,
             };
             let ending = self.exchange.send(request, &self.secrets, &ticket.headers);
             match &ending {
@@ -298,8 +303,44 @@ impl Messenger {
     }
 }
 
-/// A bug in one exchange must not leave its failure in flight for ever.
+/// Probes an upstream as configured.
+///
+/// A response to `HEAD` has no body, PHP labels every response as a web page, and a captive portal may name no
+/// type. Over plain http, where a network could have responded in place of the upstream, the body decides.
+pub fn ask(prober: &Exchange, probe: &Probe, secrets: &Secrets) -> Ending {
+    let ending = prober.send(&HttpRequest::bare(probe.method.as_str(), &probe.url), secrets, &[]);
+    let untyped = |answer: &Answer| answer.content_type.as_deref().is_none_or(|kind| kind.trim().is_empty());
+    let in_doubt = |answer: &Answer| {
+        let hidden = answer.status == 200 && answer.length != Some(0) && untyped(answer);
+        answer.status / 100 == 2 && answer.body.is_empty() && (is_typed_html(answer) || hidden)
+    };
+    match &ending {
+        Ending::Answered(answer)
+            if probe.method == ProbeMethod::Head && !Target::of(&probe.url).https && in_doubt(answer) =>
+        {
+            match prober.send(&HttpRequest::bare("GET", &probe.url), secrets, &[]) {
+                // An empty body is not a web page: the type is the server's default.
+                Ending::Answered(page) if page.body.is_empty() => {
+                    Ending::Answered(Answer { content_type: None, ..page })
+                }
+                Ending::Answered(page) => Ending::Answered(page),
+                _ => ending,
+            }
+        }
+        _ => ending,
+    }
+}
+
+/// A bug in one exchange must not leave its failure in flight for ever. A request that was not written has not
+/// arrived.
 fn guarded(work: impl FnOnce() -> Ending) -> Ending {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Ending::Broken(BreakFault::Reset, "the sender stopped on a bug; see the log".into()))
+    course::begin();
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let words = "the sender stopped on a bug; see the log".to_owned();
+        if course::now().written == 0 {
+            Ending::NotSent(ConnectError::Bug, words)
+        } else {
+            Ending::Broken(InterruptKind::Reset, words)
+        }
+    })
 }

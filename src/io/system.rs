@@ -1,7 +1,8 @@
-//! Signals, limits, users, free space: small questions to the system.
+//! Signals, limits, users, free space: small system calls.
 
 use crate::agent::Peer;
 use rustix::fd::AsFd;
+use rustix::fs::FsWord;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -12,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// A descriptor that can be read when the process is asked to stop. The second such signal ends the
-/// process at once, with exit 1.
+/// A descriptor that is readable when the process is asked to stop. A second such signal ends the process at once,
+/// with exit status 1.
 pub fn stop_signals() -> io::Result<UnixStream> {
     stream_of(&[SIGTERM, SIGINT])
 }
@@ -31,7 +32,7 @@ fn stream_of(signals: &[i32]) -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// A stream that becomes readable when a signal asks to read the configuration again.
+/// A stream that becomes readable when a signal requests a reload of the configuration.
 pub fn reload_signal() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGHUP, theirs)?;
@@ -39,14 +40,13 @@ pub fn reload_signal() -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// The same for a command that has taken the terminal: it is asked to stop, or the terminal goes. As with
-/// [`stop_signals`], the second one ends the process at once.
+/// The same for a command that uses the whole terminal: it is asked to stop, or the terminal is closed. As with
+/// [`stop_signals`], a second signal ends the process at once.
 pub fn end_signals() -> io::Result<UnixStream> {
     stream_of(&[SIGTERM, SIGINT, SIGHUP])
 }
 
-/// A stream that becomes readable when the terminal has another size, or the process goes on after it
-/// was stopped.
+/// A stream that becomes readable when the terminal is resized, or the process continues after it was stopped.
 pub fn terminal_signals() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     for signal in [SIGWINCH, SIGCONT] {
@@ -56,7 +56,7 @@ pub fn terminal_signals() -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// Lets the process have as many descriptors as it is allowed to.
+/// Raises the limit of descriptors to the allowed maximum.
 pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
@@ -64,21 +64,37 @@ pub fn raise_descriptors() {
     }
 }
 
-/// Keeps what this process holds in memory (payloads, tokens) out of core dumps, and out of reach of
-/// other processes of the same user.
+/// Maximum descriptors of the process.
+#[must_use]
+pub fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Keeps the memory of this process (payloads, tokens) out of core dumps, and inaccessible to other processes of
+/// the same user.
 pub fn hide_memory() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        log::warn!("event=memory_not_hidden error={:?}", error.to_string());
+        log::warn!("event=core_dump_protection_failed error={:?}", error.to_string());
     }
 }
 
-/// Bytes of the file system that this process may still use.
+/// Is this path, or what of it exists, on a file system that a restart of the machine empties?
+#[must_use]
+pub fn is_in_memory(path: &Path) -> bool {
+    const TMPFS: FsWord = 0x0102_1994;
+    const RAMFS: FsWord = 0x8584_58f6;
+    let there = path.ancestors().find(|part| part.exists());
+    there.and_then(|part| rustix::fs::statfs(part).ok()).is_some_and(|disk| matches!(disk.f_type, TMPFS | RAMFS))
+}
+
+/// Free bytes of the file system for this process.
 pub fn disk_free(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Bytes of a file; 0 when there is none.
+/// Size of a file in bytes; 0 if it does not exist.
 pub fn file_size(file: &Path) -> io::Result<u64> {
     match fs::metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
@@ -86,7 +102,8 @@ pub fn file_size(file: &Path) -> io::Result<u64> {
     }
 }
 
-/// Who is at the other end of a socket. Their name is only looked for where it is asked for: that reads a file.
+/// The process at the other end of a socket. The user name is looked up only with `by_name`, because that reads a
+/// file.
 pub fn peer(fd: impl AsFd, by_name: bool) -> io::Result<Peer> {
     let proven = socket_peercred(fd)?;
     let uid = proven.uid.as_raw();
@@ -94,7 +111,7 @@ pub fn peer(fd: impl AsFd, by_name: bool) -> io::Result<Peer> {
     Ok(Peer { uid, pid: proven.pid.as_raw_nonzero().get().unsigned_abs(), name })
 }
 
-/// A local user's name. Users of a directory service have only their number here.
+/// A local user's name; `None` for users of a directory service.
 #[must_use]
 pub fn user_name(uid: u32) -> Option<String> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
@@ -105,7 +122,7 @@ pub fn user_name(uid: u32) -> Option<String> {
     })
 }
 
-/// A number that nobody can guess, for the agent's seed.
+/// A random number from the system, as the agent's seed.
 pub fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
@@ -116,7 +133,7 @@ pub fn seed() -> io::Result<u64> {
     }
 }
 
-/// The system's name and version, and the kernel's: `Debian GNU/Linux 12 (bookworm), Linux 6.1.0 x86_64`.
+/// Name and version of the system and the kernel: `Debian GNU/Linux 12 (bookworm), Linux 6.1.0 x86_64`.
 #[must_use]
 pub fn release() -> String {
     let files = ["/etc/os-release", "/usr/lib/os-release"];

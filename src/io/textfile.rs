@@ -1,12 +1,12 @@
 //! The metrics as a text file, for an exporter that reads files (`node_exporter`'s textfile collector).
 //!
-//! A thread asks the agent like any other client, on the admin socket; so the loop knows nothing of
-//! it, and it ends with the process. The file is replaced by a rename, that nobody reads half of it;
-//! what is being written has another ending than `.prom`, that nobody reads it at all. It is not put
-//! on disk: after a power cut the next one comes in seconds.
+//! A thread queries the agent like any other client, on the admin socket, so the loop is independent of it; it ends
+//! with the process. The file is replaced by a rename, so that no reader sees half of it, and the temporary file
+//! does not end in `.prom`, so that the exporter ignores it. It is not synced: after a power cut the next one is
+//! written within seconds.
 
 use crate::access::standing;
-use crate::limits::{METRICS_EVERY, METRICS_PATIENCE};
+use crate::limits::{METRICS_EVERY, METRICS_TIMEOUT};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Starts the thread: asks at this socket, writes this file.
+/// Starts the thread, which queries this socket and writes this file.
 pub fn start(admin_socket: &Path, file: &Path) -> io::Result<()> {
     let (socket, file) = (admin_socket.to_owned(), file.to_owned());
     let thread = thread::Builder::new().name("textfile".into());
@@ -37,7 +37,7 @@ pub fn start(admin_socket: &Path, file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What the log should know.
+/// What has to be logged.
 #[derive(Debug, PartialEq, Eq)]
 enum News<'a> {
     None,
@@ -45,7 +45,7 @@ enum News<'a> {
     Good,
 }
 
-/// What stays wrong is said once, and that it is right again.
+/// A lasting error is logged once, and so is its end.
 fn news<'a>(before: Option<&str>, now: Option<&'a str>) -> News<'a> {
     match now {
         Some(error) if before != Some(error) => News::Bad(error),
@@ -54,7 +54,7 @@ fn news<'a>(before: Option<&str>, now: Option<&'a str>) -> News<'a> {
     }
 }
 
-/// Writes the file once. A connection that fails is made anew the next time.
+/// Writes the file once. A connection that failed is opened again the next time.
 fn write(connection: &mut Option<BufReader<UnixStream>>, socket: &Path, file: &Path) -> Result<(), String> {
     let text = ask(connection, socket).inspect_err(|_| *connection = None);
     let text = text.map_err(|error| format!("asking the agent at {}: {error}", socket.display()))?;
@@ -71,7 +71,7 @@ fn ask(connection: &mut Option<BufReader<UnixStream>>, socket: &Path) -> io::Res
     }
     if connection.is_none() {
         let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(METRICS_PATIENCE))?;
+        stream.set_read_timeout(Some(METRICS_TIMEOUT))?;
         *connection = Some(BufReader::new(stream));
     }
     let stream = connection.as_mut().expect("it was just made");
@@ -84,14 +84,24 @@ fn ask(connection: &mut Option<BufReader<UnixStream>>, socket: &Path) -> io::Res
 
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let beside = beside(file);
-    let mut new = File::create(&beside)?;
-    // The exporter is another user, whatever our umask says.
+    // An existing file may be another user's link to any place.
+    remove(&beside)?;
+    let mut new = File::create_new(&beside)?;
+    // The exporter runs as another user, so the umask must not apply.
     new.set_permissions(Permissions::from_mode(0o644))?;
     new.write_all(text.as_bytes())?;
     fs::rename(&beside, file)
 }
 
-/// In the same directory, or the rename would be none.
+/// Removes a file, if it exists.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// A name in the same directory, because a rename cannot cross file systems.
 fn beside(file: &Path) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(".new");
@@ -101,6 +111,21 @@ fn beside(file: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_is_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, victim) = (dir.path().join("resyncd.prom"), dir.path().join("victim"));
+        fs::write(&victim, "precious").expect("a file");
+        for name in ["resyncd.prom", "resyncd.prom.new"] {
+            let link = dir.path().join(name);
+            remove(&link).expect("it goes");
+            std::os::unix::fs::symlink(&victim, link).expect("a link");
+        }
+        replace(&file, "text").expect("it is written");
+        assert_eq!(fs::read_to_string(&victim).expect("it"), "precious");
+        assert_eq!(fs::read_to_string(&file).expect("it"), "text");
+    }
 
     #[test]
     fn what_stays_wrong_is_said_once() {

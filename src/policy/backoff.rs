@@ -1,56 +1,60 @@
-//! When a failure is due: the first wait, and the steps after counted tries (`spec/03`, When).
+//! When a failure is due: the first delay, and the steps after counted attempts.
 
 use crate::config::Retry;
-use crate::record::OwnTry;
+use crate::policy::class::of_status;
+use crate::record::{Class, ClientAttempt};
 use std::time::Duration;
 
-/// When a failure goes for the first time.
+/// When a failure is sent for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstWait {
-    /// As soon as its turn comes.
+    /// In its turn.
     Now,
-    /// When a probe that began after the recording has been answered, at the earliest after
-    /// [`LINE_WAIT`].
+    /// When a probe that started after the recording has been answered, at the earliest after [`CONTACT_GRACE`].
     Line,
-    /// After the first step.
+    /// After the first backoff step.
     Step(Duration),
 }
 
-/// The least wait of a failure that waits for the line: an application that retries at once by
-/// itself, or records twice, is not raced.
-pub const LINE_WAIT: Duration = Duration::from_secs(2);
+/// Minimum delay of a failure that waits for contact: the agent must not race with an application that retries
+/// at once itself, or records a failure twice.
+pub const CONTACT_GRACE: Duration = Duration::from_secs(2);
 
 impl Retry {
-    /// The wait before retry `counted + 1`, with its jitter.
+    /// The delay before retry `counted + 1`, with jitter.
     pub fn wait(&self, counted: u32, random: &mut fastrand::Rng) -> Duration {
         let index = usize::try_from(counted).unwrap_or(usize::MAX).min(self.steps.len().saturating_sub(1));
         let step = self.steps.get(index).copied().unwrap_or_default();
         step.mul_f64(1.0 + self.jitter * random.f64())
     }
 
-    /// The first wait, by what the application's own try got.
-    pub fn first(&self, own_try: OwnTry, random: &mut fastrand::Rng) -> FirstWait {
-        match own_try {
-            OwnTry::None => FirstWait::Now,
-            OwnTry::NoWord => FirstWait::Line,
-            OwnTry::Answered => FirstWait::Step(self.wait(0, random)),
+    /// The first delay, which depends on how the application's own attempt ended.
+    pub fn first(&self, client_attempt: ClientAttempt, random: &mut fastrand::Rng) -> FirstWait {
+        match client_attempt {
+            ClientAttempt::None => FirstWait::Now,
+            ClientAttempt::Inconclusive => FirstWait::Line,
+            ClientAttempt::Answered => FirstWait::Step(self.wait(0, random)),
         }
     }
 
-    /// Has a failure with so many counted tries used up its budget?
+    /// Returns whether this number of counted attempts exhausts the retries.
     #[must_use]
     pub fn used_up(&self, counted: u32) -> bool {
         counted >= self.max_retries
     }
 }
 
-/// What an application's try says when it got this status: 0 and no status say nothing about the
-/// failure, nor do the answers that a busy or absent back end gives.
+/// How the application's own attempt ended, by its status. No status, status 0, and the responses of a busy or
+/// missing back end are inconclusive about the failure.
 #[must_use]
-pub fn own_try(status: Option<u16>) -> OwnTry {
+pub fn client_attempt(status: Option<u16>) -> ClientAttempt {
     match status {
-        None | Some(0 | 408 | 425 | 429 | 502 | 503 | 504) => OwnTry::NoWord,
-        Some(_) => OwnTry::Answered,
+        None | Some(0) => ClientAttempt::Inconclusive,
+        // Gateways and access controls send these; they are inconclusive about the failure.
+        Some(status) => match of_status(status, false) {
+            Some(Class::Busy | Class::Throttled | Class::Unsure | Class::Unreachable) => ClientAttempt::Inconclusive,
+            _ => ClientAttempt::Answered,
+        },
     }
 }
 
@@ -73,11 +77,15 @@ mod tests {
 
     #[test]
     fn the_first_wait_follows_the_applications_own_try() {
-        for status in [None, Some(0), Some(408), Some(425), Some(429), Some(502), Some(503), Some(504)] {
-            assert_eq!(own_try(status), OwnTry::NoWord, "{status:?}");
+        assert_eq!(
+            (client_attempt(None), client_attempt(Some(0))),
+            (ClientAttempt::Inconclusive, ClientAttempt::Inconclusive)
+        );
+        for status in [408, 425, 429, 502, 503, 504, 507, 509, 511, 520, 522, 524, 527, 529, 530, 598, 599] {
+            assert_eq!(client_attempt(Some(status)), ClientAttempt::Inconclusive, "{status}");
         }
-        for status in [200, 400, 401, 404, 422, 500, 501] {
-            assert_eq!(own_try(Some(status)), OwnTry::Answered, "{status}");
+        for status in [200, 400, 401, 404, 407, 421, 422, 500, 501, 525, 526, 561] {
+            assert_eq!(client_attempt(Some(status)), ClientAttempt::Answered, "{status}");
         }
     }
 }

@@ -1,36 +1,36 @@
-//! The canary: one failure at a time that is tried though the upstream is shut (`spec/03`, Canary).
+//! The canary: one failure at a time that is sent although the upstream is unavailable.
 //!
-//! Offline, blocked or failing, an upstream opens by an acceptance, and something has to be sent for
-//! that. [`Canary`] says when; [`Routes`] helps to choose which: always the oldest would starve
-//! behind a hundred heads of one broken route, so the route that was tried longest ago comes first,
-//! and of its heads the one that was tried longest ago.
+//! An upstream that is offline, blocked or failing recovers with an acceptance, so something has to be sent.
+//! [`Canary`] decides when; [`Routes`] helps to choose the failure. Always choosing the oldest would starve the
+//! others behind a hundred heads of one broken route, so the least recently attempted route comes first, and of
+//! its heads the least recently attempted one.
 //!
-//! A canary never counts, except when it is refused; what it brings is judged like any other try.
+//! A canary never counts, except when it is rejected; otherwise its result is judged like that of any attempt.
 
 use crate::moment::AgentTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The first wait while the line is there: the fault may be over in a moment.
+/// First delay while the upstream is reachable: the fault may be over in a moment.
 const FIRST_SHUT: Duration = Duration::from_secs(2);
-/// The longest wait while the line is there.
+/// Maximum delay while the upstream is reachable.
 const LONGEST_SHUT: Duration = Duration::from_mins(2);
-/// The first wait while offline: probes are quicker and cheaper, the canary is for where they lie.
+/// First delay while offline: probes are quicker and cheaper; canaries are for upstreams whose probes are unreliable.
 const FIRST_OFFLINE: Duration = Duration::from_mins(1);
-/// The longest base of a wait while offline.
+/// Maximum delay while offline, before jitter.
 const LONGEST_OFFLINE: Duration = Duration::from_mins(5);
 
 /// When the next canary is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Canary {
-    /// The upstream is open.
+    /// Never: the upstream is available.
     Off,
-    /// The upstream is shut.
+    /// The upstream is unavailable.
     Armed {
-        /// Canaries planned before this one since it was shut.
+        /// Number of canaries scheduled before this one during this outage.
         n: u32,
-        /// Not before.
+        /// Earliest time.
         at: AgentTime,
     },
 }
@@ -38,14 +38,14 @@ pub enum Canary {
 /// Why a canary is needed, which decides its pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Nobody answers.
+    /// The upstream is unreachable.
     Offline,
-    /// Blocked or failing: it answers, but takes nothing.
+    /// Blocked or failing: reachable, but accepting nothing.
     Shut,
 }
 
 impl Canary {
-    /// When it is due.
+    /// The time at which the next canary is due.
     #[must_use]
     pub fn at(&self) -> Option<AgentTime> {
         match self {
@@ -54,12 +54,12 @@ impl Canary {
         }
     }
 
-    /// The upstream was shut, or is shut for another reason now: the waits begin anew.
+    /// The upstream became unavailable, or the reason changed: the delays start again from the first.
     pub(super) fn arm(&mut self, now: AgentTime, need: Need, random: &mut fastrand::Rng) {
         *self = Self::Armed { n: 0, at: now.after(wait(0, need, random)) };
     }
 
-    /// One has come back and has not opened it.
+    /// A canary ended without recovery.
     pub(super) fn again(&mut self, now: AgentTime, need: Need, random: &mut fastrand::Rng) {
         let n = match self {
             Self::Off => 0,
@@ -68,7 +68,21 @@ impl Canary {
         *self = Self::Armed { n, at: now.after(wait(n, need, random)) };
     }
 
-    /// The upstream is open.
+    /// Number of canaries scheduled before the next one.
+    pub(super) fn planned(&self) -> u32 {
+        match self {
+            Self::Off => 0,
+            Self::Armed { n, .. } => *n,
+        }
+    }
+
+    /// The previous outage has returned: the delays continue after `n` canaries.
+    pub(super) fn arm_behind(&mut self, n: u32, now: AgentTime, need: Need, random: &mut fastrand::Rng) {
+        let n = n.saturating_add(1);
+        *self = Self::Armed { n, at: now.after(wait(n, need, random)) };
+    }
+
+    /// The upstream has recovered.
     pub(super) fn stop(&mut self) {
         *self = Self::Off;
     }
@@ -82,7 +96,7 @@ fn wait(n: u32, need: Need, random: &mut fastrand::Rng) -> Duration {
     }
 }
 
-/// What shares a way through the upstream: entity type and action.
+/// The unit of fairness among canaries: entity type and action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `RETURN`, `SALE`, …
@@ -91,15 +105,15 @@ pub struct Route {
     pub action: String,
 }
 
-/// The routes that were tried last, the latest at the end. Memory only and bounded: a route that is
-/// not in it was tried longest ago, or never in this run.
+/// The most recently attempted routes, the latest last. In memory only and bounded: a route that is missing was
+/// attempted before all others, or never in this run.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     tried: VecDeque<Route>,
 }
 
 impl Routes {
-    /// So many are told apart.
+    /// Maximum number of remembered routes.
     const MOST: usize = 64;
 
     pub(super) fn tried(&mut self, route: &Route) {
@@ -110,7 +124,7 @@ impl Routes {
         }
     }
 
-    /// How recently a route was tried: smaller is longer ago, 0 is never.
+    /// How recently a route was attempted: a smaller number is longer ago, 0 is never.
     #[must_use]
     pub fn recency(&self, route: &Route) -> usize {
         self.tried.iter().position(|known| known == route).map_or(0, |place| place + 1)

@@ -1,262 +1,353 @@
-//! What the end of a try says: was it the record or the line?
+//! Classifies the end of an attempt: was it the record or the connection?
 //!
-//! [`classify`] is the table of `spec/03`, first match first, over values that the sender filled in;
-//! what an upstream's configuration says of its answers comes before it ([`super::reading`]).
-//! The classes are a closed type: everything that handles one handles all of them.
+//! [`classify`] is the table of results, first match first, over values that the sender filled in. The answer
+//! rules of an upstream's configuration take precedence ([`super::answer_rules`]). Classes are a closed type, so
+//! that code which handles one has to handle all.
 //!
-//! It does not decide what follows; that depends on what else happened at the upstream.
+//! It does not decide what follows; that depends on the other attempts at the upstream.
 
 use crate::limits::{MAX_ERROR, MAX_RETRY_AFTER, cut};
 use crate::moment::WallTime;
-use crate::policy::reading::Reading;
+use crate::policy::answer_rules::{Lack, Reading};
+use crate::policy::body::Body;
 pub use crate::record::Class;
 use std::time::Duration;
 use ureq::http::StatusCode;
 
-/// How a try ended, as the sender saw it.
+/// How an attempt ended, as seen by the sender.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// With an answer.
+    /// With a response.
     Answered(Answer),
     /// Before the request was sent.
-    NotSent(LineFault, String),
-    /// After the request was sent, or part of it.
-    Broken(BreakFault, String),
-    /// The request could not be built from this failure.
-    Unbuildable(String),
+    NotSent(ConnectError, String),
+    /// After the request, or part of it, was sent.
+    Broken(InterruptKind, String),
+    /// No request can be built from this failure.
+    InvalidRequest(String),
+    /// Before the request was sent, because login failed.
+    LoginError(LoginEnd),
+}
+
+/// How a login failed. It is no evidence about any failure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoginEnd {
+    /// Unreachable, busy, throttled or misconfigured.
+    pub class: Class,
+    /// Error message.
+    pub error: String,
+    /// The delay that the login server requested.
+    pub retry_after: Option<Duration>,
+    /// A response of the login server is little evidence about the upstream, but nothing else was contacted.
+    pub contact: Contact,
 }
 
 /// Why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineFault {
-    /// The name was not found.
+pub enum ConnectError {
+    /// DNS found no such name.
     Lookup,
-    /// Refused, no route, TLS broken off: an answer of the network, at once.
+    /// Connection refused, no route, or TLS aborted: the network responds at once.
     NoConnection,
-    /// Nobody answered in time.
+    /// No connection within the timeout.
     ConnectTimeout,
-    /// The certificate is not the upstream's.
+    /// The certificate does not match the upstream.
     Certificate,
-    /// The certificate is expired or not yet valid: one of the two clocks is wrong.
+    /// The certificate has expired or is not yet valid: one of the two clocks is wrong.
     CertificateTime,
-    /// What the request needs was not to be had here: a file could not be read, a login was refused.
+    /// The server does not speak TLS, or no common version or cipher exists.
+    Tls,
+    /// A local input of the request is missing: a file could not be read, or a header value is invalid.
     Credentials,
+    /// A bug in the agent itself.
+    Bug,
 }
 
-/// How a sent request ended without an answer.
+/// How a sent request ended without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakFault {
-    /// No answer in time.
+pub enum InterruptKind {
+    /// No response within the timeout.
     Timeout,
-    /// The connection broke, or what came was not HTTP.
+    /// A large body got no response within the timeout, or could not be sent within it.
+    Upload,
+    /// The connection broke, or the response was not HTTP.
     Reset,
 }
 
-/// An HTTP answer, as far as it is read.
+/// The parts of an HTTP response that are used.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// `Content-Type`.
     pub content_type: Option<String>,
+    /// `Content-Encoding`, unless it is `identity`.
+    pub encoding: Option<String>,
     /// `Location`.
     pub location: Option<String>,
-    /// `Retry-After`, as it stands.
+    /// `Retry-After`, verbatim.
     pub retry_after: Option<String>,
     /// `Date`.
     pub date: Option<WallTime>,
-    /// `Set-Cookie`, each.
+    /// Every `Set-Cookie`.
     pub cookies: Vec<String>,
-    /// `Resync-Outcome`, an adapter's word.
+    /// `Resync-Outcome`: the result that an adapter reports.
     pub outcome: Option<String>,
-    /// `Resync-Error`, its words.
+    /// `Resync-Error`: the error that an adapter reports.
     pub outcome_error: Option<String>,
-    /// The body's first 64 KiB.
+    /// `Content-Length`; in a response to `HEAD`, that of the body which is not sent.
+    pub length: Option<u64>,
+    /// The beginning of the body, as far as it was read.
     pub body: Vec<u8>,
+    /// The body is longer than `body`.
+    pub cut_off: bool,
 }
 
-/// Where the request went, as far as the table asks for it.
+/// The parts of the request's URL that the table depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Was it TLS?
+    /// Whether the scheme is https.
     pub https: bool,
     /// The host name, in lower case.
     pub host: String,
 }
 
 impl Target {
-    /// The target of a URL that the configuration has checked.
+    /// The target of a URL that has passed configuration checks.
     #[must_use]
     pub fn of(url: &str) -> Self {
         Self { https: url.starts_with("https:"), host: host_of(url).unwrap_or_default() }
     }
 }
 
-/// A try's end, understood.
+/// Classification of an attempt's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// What it says.
+    /// The class.
     pub class: Class,
-    /// In words, for `error` (`spec/07`); nothing when it was accepted.
+    /// Error message; empty if the failure was accepted.
     pub error: String,
-    /// How long the upstream asked to wait, at most an hour.
+    /// The delay that the upstream requested, at most an hour.
     pub retry_after: Option<Duration>,
-    /// How much it says about the line.
+    /// What it shows about reachability.
     pub contact: Contact,
+    /// A proof or an answer rule needed a body that cannot be read.
+    pub unreadable: bool,
+    /// The body was too large for the link and the timeout.
+    pub stalled: bool,
 }
 
-/// What a try's end says about the line.
+/// What the end of an attempt shows about reachability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contact {
     /// The upstream answered.
     Answered,
-    /// Nobody answered, or somebody else: only a probe can tell.
+    /// No response, or one from another server: only a probe can decide.
     Doubtful,
-    /// Silence: a probe is worth it when it repeats.
+    /// A timeout: only repeated ones start a probe.
     Silent,
-    /// Nothing was tried.
+    /// The upstream was not contacted.
     None,
 }
 
-/// What a try's end says: an upstream's own word first, then the table of `spec/03`.
+/// Classifies the end of an attempt: first by the upstream's own answer rules, then by status.
 #[must_use]
 pub fn classify(ending: &Ending, target: &Target, reading: &Reading, wall: WallTime) -> Verdict {
     match ending {
         Ending::Answered(answer) => classify_answer(answer, target, reading, wall),
-        Ending::NotSent(LineFault::ConnectTimeout, error) => plain(Class::Unreachable, error, Contact::Silent),
-        Ending::NotSent(LineFault::CertificateTime, error) => {
+        Ending::NotSent(ConnectError::ConnectTimeout, error) => plain(Class::Unreachable, error, Contact::Silent),
+        Ending::NotSent(ConnectError::CertificateTime, error) => {
             plain(Class::Misconfigured, &with_clock(error, wall), Contact::Doubtful)
         }
-        Ending::NotSent(LineFault::Lookup | LineFault::NoConnection | LineFault::Certificate, error) => {
-            plain(Class::Unreachable, error, Contact::Doubtful)
+        Ending::NotSent(
+            ConnectError::Lookup | ConnectError::NoConnection | ConnectError::Certificate | ConnectError::Tls,
+            error,
+        ) => plain(Class::Unreachable, error, Contact::Doubtful),
+        Ending::NotSent(ConnectError::Credentials | ConnectError::Bug, error) => {
+            plain(Class::Misconfigured, error, Contact::None)
         }
-        Ending::NotSent(LineFault::Credentials, error) => plain(Class::Misconfigured, error, Contact::None),
-        Ending::Broken(_, error) => plain(Class::Unsure, error, Contact::Silent),
-        Ending::Unbuildable(error) => plain(Class::Refused, error, Contact::None),
+        Ending::Broken(fault, error) => {
+            let stalled = *fault == InterruptKind::Upload;
+            Verdict { stalled, ..plain(Class::Unsure, error, Contact::Silent) }
+        }
+        Ending::InvalidRequest(error) => plain(Class::Refused, error, Contact::None),
+        Ending::LoginError(LoginEnd { class, error, retry_after, contact }) => {
+            Verdict { retry_after: *retry_after, ..plain(*class, error, *contact) }
+        }
     }
 }
 
-/// One of two clocks is wrong: here is ours.
+/// Appends the terminal's time, because one of the two clocks is wrong.
 pub(super) fn with_clock(error: &str, wall: WallTime) -> String {
     format!("{error}; this terminal's clock says {}", wall.rfc3339())
 }
 
 fn plain(class: Class, error: &str, contact: Contact) -> Verdict {
-    Verdict { class, error: cut(error, MAX_ERROR), retry_after: None, contact }
+    Verdict { class, error: cut(error, MAX_ERROR), retry_after: None, contact, unreadable: false, stalled: false }
 }
 
 fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: WallTime) -> Verdict {
     let retry_after = answer.retry_after.as_deref().and_then(|text| retry_after(text, answer.date.unwrap_or(wall)));
-    let (class, words) = match reading.own_word(answer) {
+    let body = Body::of(answer);
+    let heard = reading.hear(&body);
+    let mut unreadable = false;
+    let (class, words) = match heard.word {
         Some(own) => (own.class, own.message),
-        None => by_table(answer, target, reading, retry_after.is_some()),
+        None => match by_table(&body, target, reading, retry_after.is_some()) {
+            Ok(found) => found,
+            Err(lack) => {
+                unreadable = lack.unreadable;
+                (Class::Unsure, Some(lack.words))
+            }
+        },
+    };
+    let (class, words) = match heard.unread.first() {
+        // The rule could have decided otherwise.
+        Some(unread) if !is_from_in_front(&body, class) => {
+            // Errors of a gateway end by themselves; what the upstream itself answers stays unreadable.
+            unreadable |= !matches!(class, Class::Busy | Class::Throttled | Class::Unsure);
+            (Class::Unsure, Some(unread.to_string()))
+        }
+        _ => (class, words),
     };
     let class = if class == Class::Refused && reading.refusal_is_retried() { Class::Failed } else { class };
     let error = match words {
-        // What was accepted has no error, and a body may be long.
+        // An accepted failure has no error, and a body may be long.
         None if class == Class::Delivered => String::new(),
-        // An adapter's words stand by themselves.
+        // An adapter's message is used verbatim.
         Some(words) if reading.upstream.adapter => words,
         Some(words) => format!("HTTP {}: {words}", answer.status),
-        None => error_text(answer),
+        None => error_text(&body),
     };
     let contact = if class == Class::Unreachable { Contact::Doubtful } else { Contact::Answered };
-    Verdict { class, error: cut(&error, MAX_ERROR), retry_after, contact }
+    Verdict { class, error: cut(&error, MAX_ERROR), retry_after, contact, unreadable, stalled: false }
 }
 
-/// The table; words only where the answer's own would mislead.
-fn by_table(answer: &Answer, target: &Target, reading: &Reading, asked_to_wait: bool) -> (Class, Option<String>) {
-    if reading.accepts(answer.status) {
-        return (Class::Delivered, None);
-    }
-    let page = || Some("a web page instead of an answer (a login page of the network?)".to_owned());
-    match answer.status {
-        200..=299 if is_page(answer) && !reading.takes_html() => {
-            (if target.https { Class::Misconfigured } else { Class::Unreachable }, page())
+type Row = (Class, Option<String>);
+
+/// The default table; it sets a message only where the response's own would mislead. A 2xx without the required
+/// proof is an error.
+fn by_table(body: &Body, target: &Target, reading: &Reading, asked_to_wait: bool) -> Result<Row, Lack> {
+    let answer = body.answer();
+    // A server that answers over TLS holds the upstream's certificate, so the network did not intercept the request.
+    let elsewhere = if target.https { Class::Misconfigured } else { Class::Unreachable };
+    let row = match answer.status {
+        200..=299 if body.is_web_page() && !reading.accepts_html() => {
+            (elsewhere, Some("a web page instead of an answer (a login page of the network?)".to_owned()))
         }
-        200..=299 => match reading.lacks_proof(answer) {
-            Some(lack) => (Class::Unsure, Some(lack)),
-            None => (Class::Delivered, None),
-        },
-        511 => (Class::Unreachable, None),
-        300..=399 if answer.leads_elsewhere(target) => (Class::Unreachable, None),
-        300..=399 | 401 | 407 => (Class::Misconfigured, None),
-        400 if is_about_tls(answer) => (Class::Misconfigured, None),
-        429 => (Class::Throttled, None),
-        503 if asked_to_wait => (Class::Throttled, None),
-        502..=504 => (Class::Busy, None),
+        status if reading.accepts(status) => (Class::Delivered, None),
+        200..=299 => reading.proof_error(body).map_or(Ok((Class::Delivered, None)), Err)?,
+        300..=399 if answer.leads_elsewhere(target) => (elsewhere, answer.redirect()),
+        300..=399 => (Class::Misconfigured, answer.redirect()),
+        400 if is_about_tls(body) => (Class::Misconfigured, None),
         400 | 411 | 413..=415 | 422 | 431 => (Class::Refused, None),
-        _ => (Class::Failed, None),
-    }
+        407 => (Class::Misconfigured, Some(PROXY_WANTS_CREDENTIALS.to_owned())),
+        status => (of_status(status, asked_to_wait).unwrap_or(Class::Failed), None),
+    };
+    Ok(row)
 }
 
-/// Is it a web page that somebody could read? Flask and Django call an empty answer HTML too. An
-/// empty 200 stays in doubt: a captive portal may give it, but none creates (201) or says that
-/// there is nothing to say (204).
-fn is_page(answer: &Answer) -> bool {
-    is_html(answer) && (answer.status == 200 || !answer.body.trim_ascii().is_empty())
+/// A 407 from a proxy, in any phase.
+pub const PROXY_WANTS_CREDENTIALS: &str = "the proxy asks for a user and a password; they belong into proxy_auth_file";
+
+/// The class of a status that is inconclusive about the failure at every upstream: gateways, load balancers and
+/// proxies in front of it send them.
+#[must_use]
+pub fn of_status(status: u16, asked_to_wait: bool) -> Option<Class> {
+    Some(match status {
+        511 => Class::Unreachable,
+        429 | 509 | 529 => Class::Throttled,
+        503 if asked_to_wait => Class::Throttled,
+        408 | 425 | 502..=504 | 507 | 520..=524 | 527 | 530 => Class::Busy,
+        598 | 599 => Class::Unsure,
+        401 | 407 | 421 | 525 | 526 | 561 => Class::Misconfigured,
+        _ => return None,
+    })
 }
 
-/// nginx's own page for a client certificate that is missing (its 496) or does not hold (495), and
-/// for plain http at its https port (497): it sends them all as 400, and passes nothing on.
-fn is_about_tls(answer: &Answer) -> bool {
+/// Returns whether the network, a proxy or a gateway sent this in place of the upstream: a redirect, or a page with a
+/// status that is inconclusive about the failure. Answer rules are about what the upstream itself answers.
+fn is_from_in_front(body: &Body, class: Class) -> bool {
+    let conclusive = matches!(class, Class::Delivered | Class::Refused | Class::Failed);
+    let redirect = matches!(body.answer().status, 300..=399);
+    class == Class::Unreachable || (!conclusive && (redirect || body.is_web_page()))
+}
+
+/// nginx's own page for a client certificate that is missing (its 496) or invalid (495), and for plain http on
+/// its https port (497): it sends all of them as 400 and forwards nothing.
+fn is_about_tls(body: &Body) -> bool {
     const WORDS: [&str; 3] = ["No required SSL certificate", "The SSL certificate error", "sent to HTTPS port"];
-    let says_so = |page: &str| WORDS.iter().any(|words| page.contains(words));
-    is_html(answer) && says_so(&String::from_utf8_lossy(&answer.body))
-}
-
-/// Is the body a web page, by its type or, without one, by how it begins?
-pub(super) fn is_html(answer: &Answer) -> bool {
-    if let Some(given) = &answer.content_type {
-        let kind = given.split(';').next().unwrap_or_default().trim();
-        return ["text/html", "application/xhtml+xml"].iter().any(|html| kind.eq_ignore_ascii_case(html));
-    }
-    let start = answer.body.trim_ascii_start();
-    [&b"<!doctype html"[..], b"<html"]
-        .iter()
-        .any(|tag| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag)))
+    let text = body.text();
+    body.is_web_page() && WORDS.iter().any(|words| text.contains(words))
 }
 
 impl Answer {
-    /// Does it redirect to another host?
+    /// Returns whether the response redirects to another host.
     #[must_use]
     pub fn leads_elsewhere(&self, target: &Target) -> bool {
         self.location.as_deref().and_then(host_of).is_some_and(|host| host != target.host)
+    }
+
+    /// The target of a redirect, cut to 300 bytes; `None` if this is not a redirect, or names no target.
+    #[must_use]
+    pub fn redirect_target(&self) -> Option<String> {
+        let location = self.location.as_deref().map(str::trim).filter(|location| !location.is_empty())?;
+        (self.status / 100 == 3).then(|| cut(location, 300))
+    }
+
+    /// The redirect's target, as a message.
+    #[must_use]
+    pub fn redirect(&self) -> Option<String> {
+        self.redirect_target().map(|target| format!("redirects to {target}"))
     }
 }
 
 /// The host of an absolute or scheme-relative URL, in lower case, without user and port.
 fn host_of(url: &str) -> Option<String> {
-    let rest = url.split_once("//")?.1;
+    let url = url.trim();
+    let is_scheme = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    };
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => rest,
+        // Without a scheme, only a leading `//` introduces a host.
+        _ => url.strip_prefix("//")?,
+    };
     let authority = rest.split(['/', '?', '#']).next()?;
     let host_port = authority.rsplit('@').next()?;
     let host = match host_port.strip_prefix('[') {
         Some(v6) => v6.split(']').next()?,
         None => host_port.split(':').next()?,
     };
-    Some(host.to_ascii_lowercase())
+    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
-/// `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3), at most [`MAX_RETRY_AFTER`]. The date
-/// is held against the answer's own `Date`, so that a wrong clock here does not matter.
+/// Parses `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3), at most [`MAX_RETRY_AFTER`]. The date is
+/// compared with the response's own `Date`, so that a wrong local clock does not matter. Some servers send
+/// fractions of a second; they are rounded up.
 #[must_use]
 pub fn retry_after(text: &str, now: WallTime) -> Option<Duration> {
     let text = text.trim();
-    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        text.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let wait = if digits(whole) && digits(fraction) {
+        let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+        whole.parse().map_or(MAX_RETRY_AFTER, |seconds: u64| Duration::from_secs(seconds.saturating_add(more)))
     } else {
         WallTime::parse_http_date(text)?.since(now)
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// `HTTP <status>: ` and the answer's own words (`spec/07`).
-fn error_text(answer: &Answer) -> String {
-    /// Of a body without a message, so much is shown.
+/// `HTTP <status>: ` and the message of the response.
+fn error_text(body: &Body) -> String {
+    /// Maximum bytes shown of a body without a message.
     const START: usize = 500;
-    let words = json_message(&answer.body).unwrap_or_else(|| {
-        let text = String::from_utf8_lossy(&answer.body);
-        cut(text.trim(), START)
+    let answer = body.answer();
+    let words = json_message(body).unwrap_or_else(|| match &answer.encoding {
+        Some(encoding) => format!("a body in {}, which cannot be shown", cut(encoding, 40)),
+        None => cut(body.text().trim(), START),
     });
     let words = if words.is_empty() {
         let known = StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
@@ -267,8 +358,8 @@ fn error_text(answer: &Answer) -> String {
     format!("HTTP {}: {words}", answer.status)
 }
 
-fn json_message(body: &[u8]) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+fn json_message(body: &Body) -> Option<String> {
+    let json = body.json().ok()?;
     ["/message", "/detail", "/error/message", "/error"].iter().find_map(|pointer| {
         let text = json.pointer(pointer)?.as_str()?;
         (!text.trim().is_empty()).then(|| text.to_owned())

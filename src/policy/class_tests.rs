@@ -1,16 +1,16 @@
 //! The classification table, row by row.
 
 use super::*;
-use crate::config::{Config, Overrides, Surroundings};
+use crate::config::{Config, Environment, Overrides};
 
 fn answer(status: u16) -> Answer {
     Answer { status, ..Answer::default() }
 }
 
-/// An upstream that says nothing of its own.
+/// An upstream without answer rules.
 fn upstream() -> crate::config::Upstream {
     let text = "[upstream.hq]\nurl = \"https://hq.example/sync\"";
-    let config = Config::load(Some(("f", text)), &Overrides::default(), &Surroundings::default());
+    let config = Config::load(Some(("f", text)), &Overrides::default(), &Environment::default());
     config.expect("a right configuration").upstreams.remove(0)
 }
 
@@ -31,14 +31,15 @@ fn class(answer: Answer) -> Class {
 #[test]
 fn statuses() {
     use Class::*;
-    let rows: [(&[u16], Class); 7] = [
+    let rows: [(&[u16], Class); 8] = [
         (&[200, 201, 202, 204], Delivered),
         (&[511], Unreachable),
-        (&[429], Throttled),
-        (&[502, 503, 504], Busy),
-        (&[401, 407, 301, 302, 304, 308], Misconfigured),
+        (&[429, 509, 529], Throttled),
+        (&[408, 425, 502, 503, 504, 507, 520, 521, 522, 523, 524, 527, 530], Busy),
+        (&[598, 599], Unsure),
+        (&[401, 407, 421, 301, 302, 304, 308, 525, 526, 561], Misconfigured),
         (&[400, 411, 413, 414, 415, 422, 431], Refused),
-        (&[402, 403, 404, 405, 408, 409, 410, 418, 425, 451, 500, 501, 505, 599], Failed),
+        (&[101, 402, 403, 404, 405, 409, 410, 418, 451, 500, 501, 505, 508, 510, 519, 531, 600, 999], Failed),
     ];
     for (statuses, expected) in rows {
         for &status in statuses {
@@ -52,7 +53,9 @@ fn a_503_that_asks_to_wait_is_throttling_and_garbage_is_not_asking() {
     let waiting = |text: &str| verdict(Answer { retry_after: Some(text.into()), ..answer(503) }, "http://hq/");
     assert_eq!(waiting("7").class, Class::Throttled);
     assert_eq!(waiting("7").retry_after, Some(Duration::from_secs(7)));
-    for garbage in ["soon", "-5", "", "1.5", "0x10"] {
+    assert_eq!(waiting("1.5").retry_after, Some(Duration::from_secs(2)));
+    assert_eq!(waiting("3.000").retry_after, Some(Duration::from_secs(3)));
+    for garbage in ["soon", "-5", "", "1.5.2", ".5", "5.", "1e3", "0x10"] {
         assert_eq!(waiting(garbage).class, Class::Busy, "{garbage}");
     }
 }
@@ -62,7 +65,9 @@ fn retry_after_is_bounded_and_its_date_is_held_against_the_answers() {
     let now = WallTime::parse("2026-11-24T06:00:00Z").expect("a time");
     assert_eq!(retry_after("99999999999999999999999", now), Some(MAX_RETRY_AFTER));
     assert_eq!(retry_after("0", now), Some(Duration::ZERO));
-    assert_eq!(retry_after("Tue, 24 Nov 2026 06:01:30 GMT", now), Some(Duration::from_secs(90)));
+    for form in ["Tue, 24 Nov 2026 06:01:30 GMT", "Tuesday, 24-Nov-26 06:01:30 GMT", "Tue Nov 24 06:01:30 2026"] {
+        assert_eq!(retry_after(form, now), Some(Duration::from_secs(90)), "{form}");
+    }
     assert_eq!(retry_after("Tue, 24 Nov 2026 05:00:00 GMT", now), Some(Duration::ZERO), "in the past");
     let dated = Answer { retry_after: Some("Tue, 24 Nov 2026 06:00:10 GMT".into()), date: Some(now), ..answer(429) };
     let wrong_clock = WallTime::parse("2016-01-01").expect("a time");
@@ -72,25 +77,25 @@ fn retry_after_is_bounded_and_its_date_is_held_against_the_answers() {
 
 #[test]
 fn a_captive_portals_page_is_no_delivery() {
-    let page = Answer { content_type: Some("text/html; charset=utf-8".into()), ..answer(200) };
-    assert_eq!(verdict(page.clone(), "http://hq/").class, Class::Unreachable);
-    assert_eq!(verdict(page.clone(), "http://hq/").contact, Contact::Doubtful);
-    assert_eq!(verdict(page, "https://hq/").class, Class::Misconfigured);
-    let untyped = Answer { body: b"\n <!DOCTYPE HTML><title>Welcome".to_vec(), ..answer(200) };
-    assert_eq!(class(untyped), Class::Unreachable);
-    let json = Answer { content_type: Some("application/json".into()), body: b"<html".to_vec(), ..answer(200) };
-    assert_eq!(class(json), Class::Delivered);
+    let body = b"\n <!DOCTYPE HTML><title>Welcome".to_vec();
+    for kind in [None, Some(""), Some("text/html; charset=utf-8"), Some("application/json"), Some("text/plain")] {
+        let page = Answer { content_type: kind.map(str::to_owned), body: body.clone(), ..answer(200) };
+        assert_eq!(verdict(page.clone(), "http://hq/").class, Class::Unreachable, "{kind:?}");
+        assert_eq!(verdict(page.clone(), "http://hq/").contact, Contact::Doubtful, "{kind:?}");
+        assert_eq!(verdict(page, "https://hq/").class, Class::Misconfigured, "{kind:?}");
+    }
 }
 
 #[test]
-fn an_empty_answer_is_no_page_whatever_its_type_unless_a_portal_could_have_given_it() {
-    let empty = |status| class(Answer { content_type: Some("text/html".into()), ..answer(status) });
-    for status in [201, 202, 204, 206] {
-        assert_eq!(empty(status), Class::Delivered, "{status}");
+fn what_a_script_says_is_no_page_whatever_its_type() {
+    for body in ["", "OK", "1", "{}", "[1]", "\u{feff}{\"id\":7}", " \n"] {
+        let said = |kind: &str| class(Answer { content_type: Some(kind.into()), body: body.into(), ..answer(200) });
+        assert_eq!(
+            (said("text/html"), said("application/xhtml+xml")),
+            (Class::Delivered, Class::Delivered),
+            "{body:?}"
+        );
     }
-    assert_eq!(empty(200), Class::Unreachable);
-    let created = Answer { content_type: Some("text/html".into()), body: b"<p>hello".to_vec(), ..answer(201) };
-    assert_eq!(class(created), Class::Unreachable);
 }
 
 #[test]
@@ -112,7 +117,16 @@ fn redirects() {
     assert_eq!(to("//portal.example/"), Class::Unreachable);
     assert_eq!(to("https://HQ.example/sync"), Class::Misconfigured, "the same host by TLS");
     assert_eq!(to("https://user@hq.example:8443/x"), Class::Misconfigured);
-    assert_eq!(to("/login"), Class::Misconfigured);
+    for relative in ["/login", "/login?next=https://other.example/x", "/a//b", "login?u=//other.example", "", "?x=//y"]
+    {
+        assert_eq!(to(relative), Class::Misconfigured, "{relative}");
+    }
+    assert_eq!(to("HTTP://Portal.example./"), Class::Unreachable);
+    assert_eq!(to("http://hq.example./sync"), Class::Misconfigured, "the same host, written in full");
+    let by_tls =
+        verdict(Answer { location: Some("https://portal.example/".into()), ..answer(302) }, "https://hq.example/");
+    assert_eq!(by_tls.class, Class::Misconfigured, "who redirects holds the upstream's certificate");
+    assert_eq!(by_tls.error, "HTTP 302: redirects to https://portal.example/");
 }
 
 #[test]
@@ -122,14 +136,14 @@ fn ends_without_an_answer() {
         (verdict.class, verdict.contact)
     };
     let text = || "x".to_owned();
-    assert_eq!(end(Ending::NotSent(LineFault::Lookup, text())), (Class::Unreachable, Contact::Doubtful));
-    assert_eq!(end(Ending::NotSent(LineFault::NoConnection, text())), (Class::Unreachable, Contact::Doubtful));
-    assert_eq!(end(Ending::NotSent(LineFault::Certificate, text())), (Class::Unreachable, Contact::Doubtful));
-    assert_eq!(end(Ending::NotSent(LineFault::ConnectTimeout, text())), (Class::Unreachable, Contact::Silent));
-    assert_eq!(end(Ending::NotSent(LineFault::CertificateTime, text())).0, Class::Misconfigured);
-    assert_eq!(end(Ending::Broken(BreakFault::Timeout, text())), (Class::Unsure, Contact::Silent));
-    assert_eq!(end(Ending::Broken(BreakFault::Reset, text())), (Class::Unsure, Contact::Silent));
-    assert_eq!(end(Ending::Unbuildable(text())), (Class::Refused, Contact::None));
+    assert_eq!(end(Ending::NotSent(ConnectError::Lookup, text())), (Class::Unreachable, Contact::Doubtful));
+    assert_eq!(end(Ending::NotSent(ConnectError::NoConnection, text())), (Class::Unreachable, Contact::Doubtful));
+    assert_eq!(end(Ending::NotSent(ConnectError::Certificate, text())), (Class::Unreachable, Contact::Doubtful));
+    assert_eq!(end(Ending::NotSent(ConnectError::ConnectTimeout, text())), (Class::Unreachable, Contact::Silent));
+    assert_eq!(end(Ending::NotSent(ConnectError::CertificateTime, text())).0, Class::Misconfigured);
+    assert_eq!(end(Ending::Broken(InterruptKind::Timeout, text())), (Class::Unsure, Contact::Silent));
+    assert_eq!(end(Ending::Broken(InterruptKind::Reset, text())), (Class::Unsure, Contact::Silent));
+    assert_eq!(end(Ending::InvalidRequest(text())), (Class::Refused, Contact::None));
 }
 
 #[test]
@@ -150,4 +164,105 @@ fn names_of_classes_are_read_back() {
         assert_eq!(Class::parse(class.as_str()), Some(class));
     }
     assert_eq!(Class::parse("odd"), None);
+}
+
+/// Kinds of bodies, with their content types.
+const BODIES: [(&str, Option<&str>, &[u8]); 9] = [
+    ("none", None, b""),
+    ("json", Some("application/json"), b"{\"id\":\"the-id\"}"),
+    ("json as html", Some("text/html"), b"{\"id\":\"the-id\"}"),
+    ("another id", Some("application/json"), b"{\"id\":\"other\"}"),
+    ("text", Some("text/plain"), b"OK"),
+    ("text as html", Some("text/html"), b"OK"),
+    ("page", Some("text/html"), b"<!doctype html><html>"),
+    ("page as json", Some("application/json"), b"<html>"),
+    ("garbage", Some("application/json"), b"\xff\xfe{"),
+];
+
+/// The specified class of a status alone, written independently of the code.
+fn by_status(status: u16) -> Class {
+    match status {
+        s if s / 100 == 2 => Class::Delivered,
+        s if s / 100 == 3 => Class::Misconfigured,
+        401 | 407 | 421 | 525 | 526 | 561 => Class::Misconfigured,
+        400 | 411 | 413 | 414 | 415 | 422 | 431 => Class::Refused,
+        408 | 425 | 502 | 503 | 504 | 507 | 520 | 521 | 522 | 523 | 524 | 527 | 530 => Class::Busy,
+        429 | 509 | 529 => Class::Throttled,
+        511 => Class::Unreachable,
+        598 | 599 => Class::Unsure,
+        _ => Class::Failed,
+    }
+}
+
+/// Every status with every kind of body, over both schemes and with every kind of proof.
+#[test]
+fn the_whole_table() {
+    let config = |more: &str| {
+        let text = format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{more}");
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
+        config.unwrap_or_else(|problems| panic!("{}", problems[0])).upstreams.remove(0)
+    };
+    let rule = "[[upstream.hq.answer]]\npresent = \"/error\"\nis = \"refused\"";
+    let upstreams = [
+        ("any", config("")),
+        ("html", config("expect = \"html\"")),
+        ("json", config("expect = \"json\"")),
+        ("id", config("expect_id = \"/id\"")),
+        ("rule", config(rule)),
+    ];
+    for status in 100..=999 {
+        for (kind, content_type, body) in BODIES {
+            let given = Answer { content_type: content_type.map(str::to_owned), body: body.to_vec(), ..answer(status) };
+            for (proof, upstream) in &upstreams {
+                for https in [true, false] {
+                    let url = if https { "https://hq.example/" } else { "http://hq.example/" };
+                    let reading = Reading { upstream, route: None, id: "the-id", key: "the-key" };
+                    let ending = Ending::Answered(given.clone());
+                    let found = classify(&ending, &Target::of(url), &reading, WallTime::from_millis(0));
+                    let is_json = kind.contains("json") && kind != "page as json" || kind == "another id";
+                    let plain = by_status(status);
+                    let conclusive = matches!(plain, Class::Refused | Class::Failed);
+                    let in_front = status / 100 == 3 || plain == Class::Unreachable || kind.starts_with("page");
+                    let expected = match *proof {
+                        "rule" if status / 100 != 2 && !is_json && (conclusive || !in_front) => Class::Unsure,
+                        _ if status / 100 != 2 => plain,
+                        proof if kind.starts_with("page") && proof != "html" => {
+                            if https {
+                                Class::Misconfigured
+                            } else {
+                                Class::Unreachable
+                            }
+                        }
+                        "rule" if matches!(status, 204 | 205) && kind == "none" => Class::Delivered,
+                        "json" | "rule" if !is_json => Class::Unsure,
+                        "id" if !is_json || kind == "another id" => Class::Unsure,
+                        _ => Class::Delivered,
+                    };
+                    assert_eq!(found.class, expected, "HTTP {status}, {kind}, expect {proof}, https {https}");
+                    let passing = matches!(plain, Class::Busy | Class::Throttled | Class::Unsure);
+                    let unreadable = expected == Class::Unsure && !is_json && !passing;
+                    assert_eq!(found.unreadable, unreadable, "HTTP {status}, {kind}, expect {proof}");
+                }
+            }
+        }
+    }
+}
+
+/// Every end without a response, over both schemes: a request that was not sent is never unsure, and one that
+/// was sent is never certain.
+#[test]
+fn the_whole_table_of_ends_without_an_answer() {
+    use ConnectError::*;
+    let class = |ending: &Ending| understood(ending, "https://hq/", WallTime::from_millis(0)).class;
+    let unsent = [Lookup, NoConnection, ConnectTimeout, Certificate, CertificateTime, Tls, Credentials, Bug];
+    for fault in unsent {
+        let expected = match fault {
+            Lookup | NoConnection | ConnectTimeout | Certificate | Tls => Class::Unreachable,
+            CertificateTime | Credentials | Bug => Class::Misconfigured,
+        };
+        assert_eq!(class(&Ending::NotSent(fault, "x".into())), expected, "{fault:?}");
+    }
+    for fault in [InterruptKind::Timeout, InterruptKind::Upload, InterruptKind::Reset] {
+        assert_eq!(class(&Ending::Broken(fault, "x".into())), Class::Unsure, "{fault:?}");
+    }
 }

@@ -1,32 +1,32 @@
-//! The conditions of an upstream, by the names that people and programs see (`spec/07`).
+//! The conditions of an upstream, by the names that operators and programs see.
 
 use crate::moment::AgentTime;
 use serde::{Deserialize, Serialize};
 
-/// What keeps an upstream from being sent to; in the order in which the first is its `state`.
+/// Why nothing can be sent to an upstream. The first that holds, in this order, is its `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// A person stopped it.
+    /// An operator paused it.
     Paused,
-    /// Nobody answers.
+    /// It is unreachable.
     Offline,
-    /// The way to it is set up wrongly.
+    /// Credentials, address or clock are misconfigured.
     Blocked,
-    /// It fails whatever it is sent.
+    /// It fails on every request.
     Failing,
-    /// It asked for less.
+    /// It rate-limits this terminal.
     Throttled,
-    /// The pause runs.
+    /// The pacing delay is running.
     Waiting,
-    /// A login is under way.
+    /// A login is in progress.
     LoggingIn,
-    /// No contact yet in this run.
+    /// Not contacted yet in this run.
     Unknown,
 }
 
 impl Condition {
-    /// As it is shown.
+    /// The name that is shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,5 +52,13 @@ pub(super) struct Shut {
 impl Shut {
     pub(super) fn new(since: AgentTime, reason: &str) -> Self {
         Self { since, reason: reason.to_owned() }
+    }
+
+    /// Returns whether a response with this status caused the outage. None did if the reason names no status
+    /// (an expired certificate, a login). Neither did a success, as its status cannot distinguish a web page.
+    pub(super) fn is_by(&self, status: u16) -> bool {
+        let named = self.reason.strip_prefix("HTTP ").and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
+        let redirects = |status: u16| status / 100 == 3;
+        named.is_some_and(|named| status / 100 != 2 && (named == status || (redirects(named) && redirects(status))))
     }
 }

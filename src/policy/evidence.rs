@@ -1,71 +1,88 @@
-//! What an upstream's answers have shown so far: what counts are weighed against (`spec/03`, Was it
-//! the record or the line?).
+//! What the responses of an upstream have shown so far; used to decide whether record or upstream is at fault.
 //!
-//! - *Acceptances* are numbered. A failure that remembers the number of its last try knows whether
-//!   others got through since (contrast), and a count that remembers its number is confirmed as soon
-//!   as there is a higher one. Neither takes an update of anybody else's row.
-//! - *One or two.* As long as counted tries since the last acceptance belong to one order key it was
-//!   the record; with a second one it was the upstream.
-//! - *Second chances* are renewed for everybody by a new epoch, again without touching a row.
-//! - *Luck.* The share of unclear answers tells how likely it is that a good failure got so many.
+//! - *Acceptances* are numbered. A failure that stores the number at its last attempt shows whether others were
+//!   accepted since (contrast), and a count that stores its number is confirmed by a higher one. Neither
+//!   updates the rows of other failures.
+//! - *One or two.* While all counted attempts since the last acceptance belong to one order key, the record is
+//!   at fault; with a second order key, the upstream is.
+//! - *Extra attempts* are renewed for all failures by a new epoch, again without updating rows.
+//! - *Significance.* The share of inconclusive responses gives the probability that a valid failure gets a run
+//!   of them.
 //!
-//! It decides nothing; `judge` does.
+//! It does not decide anything; `judge` does.
 
 use crate::policy::class::Class;
-use crate::policy::dossier::OrderTag;
+use crate::policy::retry_state::OrderTag;
 use crate::policy::upstream::Ordering;
 use serde::{Deserialize, Serialize};
 
-/// How many failures the upstream had accepted.
+/// Number of failures that the upstream has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AcceptanceNo(pub i64);
 
-/// How often second chances were renewed. The first epoch is 1, so that a store may keep 0 for a
-/// chance that was never used.
+/// Number of times that extra attempts were renewed. The first epoch is 1, so that a store can use 0 for an
+/// extra attempt that was never used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChanceEpoch(pub i64);
 
-/// Counted tries of one failure under strict order that make the upstream failing.
+/// Counted attempts of one failure under strict order that make the upstream failing.
 const STRICT_TRIES: u32 = 3;
-/// Order keys refused since the last acceptance that make the upstream failing.
+/// Order keys rejected since the last acceptance that make the upstream failing.
 const REFUSED_KEYS: usize = 10;
-/// Weight of a new answer in the smoothed share.
+/// Number of unreadable responses in a row, for two order keys, that block the upstream.
+const UNREADABLE_ANSWERS: u32 = 3;
+/// The same for a single order key.
+const UNREADABLE_ANSWERS_OF_ONE: u32 = 10;
+/// Weight of a new response in the smoothed share.
 const WEIGHT: f64 = 1.0 / 50.0;
-/// Of a failure's tries only so many enter the share: a single bad one that is tried a thousand
-/// times must not make the upstream look bad.
+/// Number of attempts of one failure that enter the share: a single bad failure with a thousand attempts must
+/// not make the upstream look bad.
 const SAMPLED_TRIES: u32 = 3;
-/// The least share that is reckoned with.
+/// Lower bound of the share in calculations.
 const LEAST_SHARE: f64 = 0.05;
-/// What is less likely than this is no bad luck. With a million failures in a chain's day it stays
-/// unlikely that one healthy failure is counted.
+/// Below this probability the record is blamed. At a million failures a day in a chain, it remains unlikely
+/// that a valid failure is counted.
 const NO_LUCK: f64 = 1e-12;
 
-/// See the file's head.
+/// State of the fault attribution for one upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     accepted: AcceptanceNo,
     epoch: ChanceEpoch,
-    suspect: Option<Suspect>,
-    /// Distinct order keys refused since the last acceptance, at most [`REFUSED_KEYS`].
+    suspect: Option<SuspectKey>,
+    /// Distinct order keys rejected since the last acceptance, at most [`REFUSED_KEYS`].
     refused: Vec<OrderTag>,
     unclear_share: f64,
+    /// Run of responses that had to be read but could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreadable: Option<Unreadable>,
 }
 
-/// The one order key whose tries were counted since the last acceptance.
+/// Run of unreadable responses; used by [`Evidence::unreadable`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Suspect {
+struct Unreadable {
+    answers: u32,
+    /// The order key of the first of them.
+    order: OrderTag,
+    /// Another order key got one as well.
+    several: bool,
+}
+
+/// The only order key with counted attempts since the last acceptance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct SuspectKey {
     order: OrderTag,
     tries: u32,
 }
 
-/// Whose fault counted tries were.
+/// What counted attempts are attributed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// One order key's, so far.
+    /// To the record: only one order key is affected so far.
     Record,
-    /// It was the upstream.
+    /// To the upstream.
     Upstream,
 }
 
@@ -77,6 +94,7 @@ impl Evidence {
             suspect: None,
             refused: Vec::new(),
             unclear_share: 0.0,
+            unreadable: None,
         }
     }
 
@@ -86,19 +104,19 @@ impl Evidence {
         self.accepted
     }
 
-    /// The present epoch of second chances.
+    /// The current epoch of extra attempts.
     #[must_use]
     pub fn epoch(&self) -> ChanceEpoch {
         self.epoch
     }
 
-    /// The smoothed share of unclear answers, `p`, as it is reckoned with.
+    /// The smoothed share of inconclusive responses, `p`, with its lower bound applied.
     #[must_use]
     pub fn unclear_share(&self) -> f64 {
         self.unclear_share.max(LEAST_SHARE)
     }
 
-    /// A try of a failure was answered, or not; `attempt` counts its tries from 1.
+    /// Records whether an attempt got a response; `attempt` is its number within the failure, from 1.
     pub(super) fn sample(&mut self, class: Class, attempt: u32) {
         if attempt > SAMPLED_TRIES || class == Class::Unreachable {
             return;
@@ -107,29 +125,29 @@ impl Evidence {
         self.unclear_share += (f64::from(u8::from(unclear)) - self.unclear_share) * WEIGHT;
     }
 
-    /// Could a good failure have got so many unclear answers?
-    pub(super) fn beyond_luck(&self, unclear: u32) -> bool {
+    /// Returns whether so many inconclusive responses in a row are too improbable for a valid failure.
+    pub(super) fn is_significant(&self, unclear: u32) -> bool {
         let exponent = i32::try_from(unclear).unwrap_or(i32::MAX);
         self.unclear_share().powi(exponent) < NO_LUCK
     }
 
-    /// The upstream accepted a failure. When it had answered that one badly before, it was the
-    /// upstream then, and everybody gets a second chance again. Says whether that is so.
-    pub(super) fn accept(&mut self, answered_badly: bool) -> bool {
+    /// Records an acceptance. If the failure had got a bad response before, the upstream was at fault then, and
+    /// all failures have an extra attempt again. Returns whether that is the case.
+    pub(super) fn accept(&mut self, had_error_response: bool) -> bool {
         self.accepted.0 += 1;
         self.suspect = None;
         self.refused.clear();
-        if answered_badly {
+        if had_error_response {
             self.epoch.0 += 1;
         }
-        answered_badly
+        had_error_response
     }
 
-    /// A try was counted, not by contrast, of a failure that can be given back.
+    /// Records an attempt that was counted, but not by contrast, of a failure that can be refunded.
     pub(super) fn suspect(&mut self, order: &OrderTag, ordering: Ordering) -> Fault {
         let suspect = match self.suspect.take() {
-            None => Suspect { order: order.clone(), tries: 1 },
-            Some(known) if known.order == *order => Suspect { tries: known.tries + 1, ..known },
+            None => SuspectKey { order: order.clone(), tries: 1 },
+            Some(known) if known.order == *order => SuspectKey { tries: known.tries + 1, ..known },
             Some(_) => return Fault::Upstream,
         };
         if ordering == Ordering::Strict && suspect.tries >= STRICT_TRIES {
@@ -139,7 +157,24 @@ impl Evidence {
         Fault::Record
     }
 
-    /// A failure was refused.
+    /// Records a response that was needed as a proof or by a rule but cannot be read. This repeats until the
+    /// configuration or the upstream is changed.
+    pub(super) fn unreadable(&mut self, order: &OrderTag) -> Fault {
+        let before = self.unreadable.take().unwrap_or(Unreadable { answers: 0, order: order.clone(), several: false });
+        let several = before.several || before.order != *order;
+        let now = Unreadable { answers: before.answers.saturating_add(1), several, ..before };
+        let most = if several { UNREADABLE_ANSWERS } else { UNREADABLE_ANSWERS_OF_ONE };
+        let fault = if now.answers >= most { Fault::Upstream } else { Fault::Record };
+        self.unreadable = Some(now);
+        fault
+    }
+
+    /// Records a response that was read.
+    pub(super) fn readable(&mut self) {
+        self.unreadable = None;
+    }
+
+    /// Records a rejection.
     pub(super) fn refuse(&mut self, order: &OrderTag) -> Fault {
         if !self.refused.contains(order) {
             self.refused.push(order.clone());
@@ -160,14 +195,14 @@ mod tests {
     #[test]
     fn ten_unclear_answers_are_no_luck_at_the_least_share_and_more_are_needed_in_bad_times() {
         let mut evidence = Evidence::none();
-        assert!(!evidence.beyond_luck(9));
-        assert!(evidence.beyond_luck(10));
+        assert!(!evidence.is_significant(9));
+        assert!(evidence.is_significant(10));
         (0..200).for_each(|_| evidence.sample(Class::Busy, 1));
         assert!(evidence.unclear_share() > 0.95);
-        assert!(!evidence.beyond_luck(500));
+        assert!(!evidence.is_significant(500));
         (0..500).for_each(|_| evidence.sample(Class::Busy, 4));
         (0..500).for_each(|_| evidence.sample(Class::Delivered, 1));
-        assert!(evidence.beyond_luck(10), "only first tries enter the share");
+        assert!(evidence.is_significant(10), "only first attempts enter the share");
     }
 
     #[test]
@@ -200,5 +235,18 @@ mod tests {
             assert_eq!(evidence.refuse(&order), Fault::Record, "the same again is no tenth");
         }
         assert_eq!(evidence.refuse(&OrderTag::new("9")), Fault::Upstream);
+    }
+    #[test]
+    fn three_answers_that_cannot_be_read_are_the_upstream_with_two_keys_and_ten_with_one() {
+        let (a, b) = (OrderTag::new("a"), OrderTag::new("b"));
+        let mut evidence = Evidence::none();
+        for _ in 0..9 {
+            assert_eq!(evidence.unreadable(&a), Fault::Record);
+        }
+        assert_eq!(evidence.unreadable(&a), Fault::Upstream);
+        evidence.readable();
+        assert_eq!([&a, &b, &a].map(|key| evidence.unreadable(key)), [Fault::Record, Fault::Record, Fault::Upstream]);
+        evidence.readable();
+        assert_eq!([&a, &b].map(|key| evidence.unreadable(key)), [Fault::Record, Fault::Record], "in a row");
     }
 }

@@ -1,11 +1,11 @@
-//! When the next sign of life is due: at an offset that follows from the terminal, so that a chain's
-//! terminals spread over the whole period, and each keeps its place in it over a restart.
+//! When the next heartbeat is due: at an offset derived from the terminal id, so that the terminals of a chain
+//! spread over the whole period, and each keeps its offset across restarts.
 
 use crate::moment::{AgentTime, Moment};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// The next one after now, `every` being some whole milliseconds.
+/// The next heartbeat after `now`; `every` is a whole number of milliseconds.
 #[must_use]
 pub fn next(now: Moment, every: Duration, terminal_id: &str) -> AgentTime {
     let period = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);

@@ -1,57 +1,57 @@
-//! Was it the record or the line? What the end of a try makes of its failure and of the upstream
-//! (`spec/03`, the chapter of that name).
+//! Was it the record or the upstream? Decides what the end of an attempt changes for its failure and its upstream.
 //!
-//! [`judge`] is called once for each try that ends. It reads as the chapter does: the class says
-//! what happened; an answer about the failure costs it a retry, everything else does not, unless
-//! others got through meanwhile and it cannot be bad luck (contrast). While the upstream is shut
-//! nothing counts but a refusal. When counted tries of a second order key come without an acceptance
-//! in between, it was the upstream after all, and what was counted is given back.
+//! [`judge`] is called once for each attempt that ends. The class says what happened. A response about the failure
+//! uses a retry; any other result does not, unless the upstream accepted others meanwhile and chance cannot explain
+//! it (contrast). While the upstream is unavailable, only a rejection counts. When counted attempts of a second order
+//! key follow without an acceptance in between, the upstream is at fault and the retries are refunded.
 //!
-//! The upstream is changed in place; what becomes of the failure is returned as a value, with the
-//! one thing that concerns others ([`GiveBack`]). Everything else that others get from it (confirmed
-//! counts, renewed chances, a sweep after opening, the one more try of critical ones) follows from
-//! numbers in the upstream and costs their rows nothing now.
+//! The upstream is changed in place. What becomes of the failure is returned as a value, with the one thing that
+//! concerns others ([`Refund`]). All other effects on others (confirmed counts, renewed chances, a sweep after
+//! recovery, the extra attempt of critical failures) follow from numbers in the upstream and change no rows now.
 
 use crate::config::Retry;
+use crate::limits::cut;
 use crate::moment::{AgentTime, Moment};
 use crate::policy::class::{Class, Contact, Verdict};
-use crate::policy::dossier::{Cause, Dossier, GiveBack, OrderTag, Standing};
 use crate::policy::evidence::Fault;
-use crate::policy::upstream::tries::Heard;
-use crate::policy::upstream::{Errand, Ordering, Pace, Upstream};
+use crate::policy::retry_state::{Cause, OrderTag, Refund, RetryState, Standing};
+use crate::policy::upstream::attempts::AttemptSummary;
+use crate::policy::upstream::{DispatchKind, Ordering, Pace, Upstream};
 use crate::policy::why::Why;
 use crate::record::Asked;
 use std::time::Duration;
 
-/// A throttled failure is counted by contrast only when it is older: a daily quota is no fault.
+/// A throttled failure is counted by contrast only when it is older, because a daily quota is not its fault.
 const THROTTLED_AGE: Duration = Duration::from_hours(24);
-/// Until then it waits at least so long from one try to the next.
+/// Maximum length of the error text that is stored with a failure that the upstream defers.
+const MOST_WORDS: usize = 300;
+/// Minimum delay between attempts of a failure that the upstream defers, until it reaches that age.
 const SINGLED_OUT_WAIT: Duration = Duration::from_mins(5);
-/// Answers of this class prove the record's fault at the second time.
+/// This many misconfigured responses, while others are accepted, show that the record is at fault.
 const MISCONFIGURED_TIMES: u32 = 2;
 
-/// What a try's end is judged by.
+/// The end of one attempt, as input to [`judge`].
 #[derive(Clone, Copy, Debug)]
 pub struct Try<'a> {
-    /// What is remembered of the failure.
-    pub dossier: &'a Dossier,
-    /// Its order key.
+    /// Retry state of the failure.
+    pub retry_state: &'a RetryState,
+    /// Order key of the failure.
     pub order: &'a OrderTag,
-    /// When it was recorded.
+    /// Time of recording.
     pub recorded_at: AgentTime,
-    /// Which of its tries this was, from 1.
+    /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_at: AgentTime,
-    /// On whose account; as [`Upstream::sent`] said.
-    pub errand: Errand,
-    /// How it ended.
+    /// Why it was sent, as returned by [`Upstream::sent`].
+    pub dispatch_kind: DispatchKind,
+    /// Classification of its result.
     pub verdict: &'a Verdict,
-    /// The newest insertion number: what an opening sweeps.
+    /// The newest sequence number: the upper bound of a sweep after recovery.
     pub newest: i64,
 }
 
-/// What is configured.
+/// The configuration that applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// The section `[retry]`.
@@ -60,55 +60,55 @@ pub struct Rules<'a> {
     pub pace: Pace,
 }
 
-/// What a try's end makes of its failure.
+/// The decision about the failure of an attempt that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
-    /// What is remembered from now on; of no use when it was accepted.
-    pub dossier: Dossier,
-    /// What becomes of it.
+    /// The new retry state; irrelevant if the failure was accepted.
+    pub retry_state: RetryState,
+    /// What becomes of the failure.
     pub decision: Decision,
-    /// For people.
+    /// The reason, for the history.
     pub why: Why,
-    /// It was the upstream: others get counts back, in the same transaction.
-    pub give_back: Option<GiveBack>,
+    /// The upstream was at fault: retries of others are refunded in the same transaction.
+    pub refund: Option<Refund>,
 }
 
 impl Judgement {
-    /// An earlier try had arrived.
+    /// A verification found that an earlier attempt had arrived.
     #[must_use]
-    pub fn found(dossier: Dossier) -> Self {
-        Self { dossier, decision: Decision::Accepted, why: Why::Found, give_back: None }
+    pub fn found(retry_state: RetryState) -> Self {
+        Self { retry_state, decision: Decision::Accepted, why: Why::Found, refund: None }
     }
 }
 
 /// What becomes of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It leaves.
+    /// It is removed as delivered.
     Accepted,
-    /// The try cost nothing; it goes again, at this time or when the upstream opens.
+    /// No retry was used; it is sent again at this time or when the upstream recovers.
     Uncounted {
-        /// As far as that is known now.
+        /// The earliest time, as far as currently known.
         due_at: AgentTime,
     },
-    /// The try cost a retry; it waits.
+    /// A retry was used; it waits.
     Counted {
-        /// So long.
+        /// Delay until the next attempt.
         wait: Duration,
-        /// It may be given back.
+        /// The retry may be refunded.
         provisional: bool,
     },
-    /// It needs a person.
+    /// It needs an operator.
     NeedsPerson {
-        /// The try cost a retry.
+        /// A retry was used.
         counted: bool,
-        /// Which may be given back.
+        /// The retry may be refunded.
         provisional: bool,
     },
 }
 
 impl Decision {
-    /// Did the try cost a retry?
+    /// Returns whether a retry was used.
     #[must_use]
     pub fn counts(self) -> bool {
         match self {
@@ -119,29 +119,30 @@ impl Decision {
     }
 }
 
-/// See the file's head. `now` is when the try ended.
+/// Decides about one attempt and updates the upstream. `now` is the time at which the attempt ended.
 pub fn judge(end: &Try, upstream: &mut Upstream, rules: Rules, now: Moment, random: &mut fastrand::Rng) -> Judgement {
     let was_shut = upstream.is_shut();
-    let canary = matches!(end.errand, Errand::Canary { .. });
-    let heard = Heard { sent_at: end.sent_at, attempt: end.attempt, verdict: end.verdict, newest: end.newest };
+    let canary = matches!(end.dispatch_kind, DispatchKind::Canary { .. });
+    let heard = AttemptSummary { sent_at: end.sent_at, attempt: end.attempt, verdict: end.verdict, newest: end.newest };
     upstream.heard(now, heard, rules.pace, random);
 
     let accepted = upstream.evidence().accepted();
-    let others_got_through = end.dossier.others_got_through(accepted);
-    let mut dossier = end.dossier.clone();
-    dossier.note(end.verdict.class, end.sent_at, accepted);
+    let others_got_through = end.retry_state.others_got_through(accepted);
+    let mut retry_state = end.retry_state.clone();
+    retry_state.note(end.verdict.class, end.sent_at, accepted);
     let mut case = Case {
         end,
         heard,
         rules,
         now,
         nothing_counts: was_shut || canary,
-        last_chance: dossier.standing == Standing::SecondChance,
+        last_chance: retry_state.standing == Standing::SecondChance,
         others_got_through,
-        dossier,
+        own_wait: None,
+        retry_state,
         upstream,
         random,
-        give_back: None,
+        refund: None,
     };
     let (decision, why) = match end.verdict.class {
         Class::Delivered => case.delivered(),
@@ -150,29 +151,32 @@ pub fn judge(end: &Try, upstream: &mut Upstream, rules: Rules, now: Moment, rand
         Class::Unreachable => case.unreachable(),
         Class::Throttled | Class::Busy | Class::Unsure | Class::Misconfigured => case.unclear(),
     };
-    let Case { dossier, give_back, .. } = case;
+    let Case { mut retry_state, refund, .. } = case;
+    retry_state.bound_by = retry_state.retry_after_until.map(|_| cut(&end.verdict.error, MOST_WORDS));
     if canary {
         upstream.canary_ended(now.agent, random);
     }
-    Judgement { dossier, decision, why, give_back }
+    Judgement { retry_state, decision, why, refund }
 }
 
-/// One try's end before the judge.
+/// Working state of one call of [`judge`].
 struct Case<'a> {
     end: &'a Try<'a>,
-    heard: Heard<'a>,
+    heard: AttemptSummary<'a>,
     rules: Rules<'a>,
     now: Moment,
-    /// The upstream was shut, or this was a canary.
+    /// The upstream was unavailable, or this attempt was a canary.
     nothing_counts: bool,
-    /// It was the one more try of a failure whose budget is used up.
+    /// It was the extra attempt of a failure whose retries are exhausted.
     last_chance: bool,
-    /// The upstream has accepted another since this failure's previous try.
+    /// The upstream has accepted another failure since the previous attempt of this one.
     others_got_through: bool,
-    dossier: Dossier,
+    /// Only this failure waits, until this time, because the upstream accepts most of the others.
+    own_wait: Option<AgentTime>,
+    retry_state: RetryState,
     upstream: &'a mut Upstream,
     random: &'a mut fastrand::Rng,
-    give_back: Option<GiveBack>,
+    refund: Option<Refund>,
 }
 
 type Outcome = (Decision, Why);
@@ -181,18 +185,18 @@ impl Case<'_> {
     // ---- class by class
 
     fn delivered(&mut self) -> Outcome {
-        let badly = self.end.dossier.answered_badly;
+        let badly = self.end.retry_state.had_error_response;
         self.upstream.accepted(self.now, self.heard, badly, self.rules.pace, self.random);
         (Decision::Accepted, Why::Accepted)
     }
 
-    /// It counts even while the upstream is shut, for good.
+    /// It counts even while the upstream is unavailable, and is never refunded.
     fn refused(&mut self) -> Outcome {
-        self.dossier.count_for_good();
-        self.dossier.standing = Standing::Critical(Cause::Hopeless);
+        self.retry_state.count_for_good();
+        self.retry_state.standing = Standing::Critical(Cause::Hopeless);
         let decision = Decision::NeedsPerson { counted: true, provisional: false };
         if self.end.verdict.contact == Contact::None {
-            return (decision, Why::Unbuildable); // Nothing was sent, so it says nothing about anybody.
+            return (decision, Why::InvalidRequest); // Nothing was sent, so this is no evidence about the upstream.
         }
         self.upstream.yes(self.now.agent, self.end.sent_at, self.rules.pace, self.random);
         if self.upstream.evidence_mut().refuse(self.end.order) == Fault::Upstream {
@@ -209,7 +213,7 @@ impl Case<'_> {
         if self.last_chance {
             return self.critical_again();
         }
-        let why = if self.dossier.asked == Asked::OneShot { Why::OneShot } else { Why::Failed };
+        let why = if self.retry_state.asked == Asked::OneShot { Why::OneShot } else { Why::Failed };
         let outcome = self.count(why, Why::LastRetry);
         let suspicious = self.has_chance() || self.rules.pace.ordering == Ordering::Strict;
         if suspicious
@@ -223,12 +227,15 @@ impl Case<'_> {
 
     fn unreachable(&mut self) -> Outcome {
         self.no();
-        // Nobody was reached: a last chance is not used up either.
+        // The upstream was not reached, so an extra attempt is not used up either.
         self.waits(Why::Unreachable)
     }
 
-    /// Answers that say nothing for certain. They count by contrast only.
+    /// Inconclusive responses. They count by contrast only.
     fn unclear(&mut self) -> Outcome {
+        if self.end.verdict.unreadable {
+            return self.unreadable();
+        }
         let class = self.end.verdict.class;
         let contrast = self.is_contrast();
         let young = self.now.agent.since(self.end.recorded_at) <= THROTTLED_AGE;
@@ -236,7 +243,7 @@ impl Case<'_> {
             Class::Throttled if contrast && young => {
                 self.no();
                 let wait = self.end.verdict.retry_after.unwrap_or_default().max(SINGLED_OUT_WAIT);
-                self.dossier.bound_until = Some(self.now.agent.after(wait));
+                self.retry_state.retry_after_until = Some(self.now.agent.after(wait));
                 self.waits(Why::SingledOut)
             }
             _ if contrast => {
@@ -262,33 +269,57 @@ impl Case<'_> {
         }
     }
 
+    /// The failure may have been accepted or rejected, but the response cannot be read. The record is never at
+    /// fault for that, so it does not count by contrast either. If it persists, an operator has to act.
+    fn unreadable(&mut self) -> Outcome {
+        self.no();
+        if self.upstream.evidence_mut().unreadable(self.end.order) == Fault::Upstream {
+            let reason = format!("its answers cannot be understood: {}", self.end.verdict.error);
+            self.upstream.block(self.now, &reason, self.random);
+        }
+        self.uncounted(Why::Unreadable)
+    }
+
     // ---- what they have in common
 
-    /// The upstream accepts others, and it cannot be bad luck.
+    /// The upstream accepts others, and chance cannot explain this result.
     fn is_contrast(&self) -> bool {
         if !self.others_got_through || self.nothing_counts || self.last_chance {
             return false;
         }
         match self.end.verdict.class {
-            Class::Misconfigured => self.dossier.unclear.misconfigured >= MISCONFIGURED_TIMES,
-            _ => self.upstream.evidence().beyond_luck(self.dossier.unclear.tries),
+            Class::Misconfigured => self.retry_state.unclear.misconfigured >= MISCONFIGURED_TIMES,
+            _ => self.upstream.evidence().is_significant(self.retry_state.unclear.tries),
         }
     }
 
-    /// A no for the upstream's pace. What a canary brings that was sent while nobody answered says
-    /// nothing about the pace: it went out in an outage's silence. A wait that was asked for holds.
+    /// A signal to slow down. An occasional error among acceptances delays only this failure, unless the
+    /// upstream sent Retry-After. A canary that was sent while the upstream was unreachable is inconclusive
+    /// about the pace, so it does not change it. A requested delay always applies.
     fn no(&mut self) {
         let (now, pace) = (self.now.agent, self.rules.pace);
-        if self.end.errand != (Errand::Canary { offline: true }) {
+        if self.end.verdict.retry_after.is_none() && !self.nothing_counts {
+            let answered = self.end.verdict.contact == Contact::Answered;
+            let sporadic = self.upstream.sporadic(now, self.end.sent_at, answered, self.random);
+            // A failure that waits alone continues to do so: the next error must not shorten its delay.
+            if sporadic || self.retry_state.sporadic > 0 {
+                self.retry_state.sporadic = self.retry_state.sporadic.saturating_add(1);
+                self.own_wait = Some(self.upstream.own_wait(now, self.retry_state.sporadic, pace, self.random));
+            }
+            if sporadic {
+                return;
+            }
+        }
+        if self.end.dispatch_kind != (DispatchKind::Canary { offline: true }) {
             self.upstream.no(now, self.end.sent_at, pace, self.random);
         }
         if let Some(wait) = self.end.verdict.retry_after {
             let who = (self.end.order, self.others_got_through);
-            self.dossier.bound_until = self.upstream.asked_to_wait(now, wait, who, pace, self.random);
+            self.retry_state.retry_after_until = self.upstream.asked_to_wait(now, wait, who, pace, self.random);
         }
     }
 
-    /// Costs nothing, unless it was the last chance: then it is critical again, whatever it brought.
+    /// Uses no retry. If this was the extra attempt, the failure is critical again, whatever the result.
     fn uncounted(&mut self, why: Why) -> Outcome {
         if self.last_chance && !self.nothing_counts {
             return self.critical_again();
@@ -298,7 +329,7 @@ impl Case<'_> {
 
     fn waits(&mut self, why: Why) -> Outcome {
         let open = self.upstream.reopens_at(self.now.agent);
-        let due_at = self.dossier.bound_until.map_or(open, |bound| bound.max(open));
+        let due_at = open.max(self.own_wait.max(self.retry_state.retry_after_until).unwrap_or(open));
         (Decision::Uncounted { due_at }, why)
     }
 
@@ -307,42 +338,42 @@ impl Case<'_> {
         (Decision::NeedsPerson { counted: false, provisional: false }, Why::LastChance)
     }
 
-    /// Costs a retry.
+    /// Uses a retry.
     fn count(&mut self, why: Why, last: Why) -> Outcome {
-        let one_shot = self.dossier.asked == Asked::OneShot;
-        self.dossier.count(self.upstream.evidence().accepted());
+        let one_shot = self.retry_state.asked == Asked::OneShot;
+        self.retry_state.count(self.upstream.evidence().accepted());
         let provisional = self.has_chance() || self.rules.pace.ordering == Ordering::Strict;
-        if self.rules.retry.used_up(self.dossier.retry_count) || one_shot {
+        if self.rules.retry.used_up(self.retry_state.retry_count) || one_shot {
             self.give_up();
             return (Decision::NeedsPerson { counted: true, provisional }, if one_shot { why } else { last });
         }
-        let step = self.rules.retry.wait(self.dossier.retry_count, self.random);
+        let step = self.rules.retry.wait(self.retry_state.retry_count, self.random);
         let wait = step.max(self.end.verdict.retry_after.unwrap_or_default());
         (Decision::Counted { wait, provisional }, why)
     }
 
-    /// It needs a person, or its second chance.
+    /// Makes it critical, or schedules its extra attempt.
     fn give_up(&mut self) {
-        self.dossier.standing = Standing::Critical(Cause::Counted { at: self.now.agent });
+        self.retry_state.standing = Standing::Critical(Cause::Counted { at: self.now.agent });
         if self.has_chance() {
-            self.upstream.owes_chance();
+            self.upstream.owes_extra_attempt();
         }
     }
 
     fn has_chance(&self) -> bool {
-        self.dossier.chance.is_left(self.upstream.evidence().epoch())
+        self.retry_state.chance.is_left(self.upstream.evidence().epoch())
     }
 
-    /// It was the upstream: this failure's counts and those of others are given back.
+    /// The upstream was at fault: refunds the retries of this failure and of others.
     fn fail_upstream(&mut self, reason: &str) -> Outcome {
         self.upstream.fail(self.now, reason, self.random);
         let evidence = self.upstream.evidence();
         let (accepted, epoch) = (evidence.accepted(), evidence.epoch());
-        let give_back = GiveBack { accepted, epoch, ordering: self.rules.pace.ordering };
-        if let Some(back) = give_back.of(&self.dossier) {
-            self.dossier = back;
+        let refund = Refund { accepted, epoch, ordering: self.rules.pace.ordering };
+        if let Some(back) = refund.of(&self.retry_state) {
+            self.retry_state = back;
         }
-        self.give_back = Some(give_back);
+        self.refund = Some(refund);
         (Decision::Uncounted { due_at: self.now.agent }, Why::UpstreamFailing)
     }
 }

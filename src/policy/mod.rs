@@ -1,33 +1,37 @@
-//! Floor 2: what is decided, as pure functions and small state machines.
+//! Layer 2: decisions, as pure functions and small state machines.
 //!
-//! Nothing here reads a clock, a file or a socket: times come in as arguments, chance comes in as a
-//! generator, and what is to be done goes out as values. `spec/03` is the text that it follows.
+//! Nothing here reads a clock, a file or a socket: times are arguments, randomness is a generator that the
+//! caller passes in, and actions are returned as values. `packaging/doc/delivery.md` explains the rules.
 //!
-//! - [`class`]: what does the end of a try say by itself? [`reading`]: how one upstream's answers
-//!   are read.
-//! - [`judge`]: was it the record or the line, and what becomes of the failure? [`why`] has the
-//!   reasons in words, [`dossier`] what is remembered of a failure for it, [`evidence`] what is
-//!   remembered of an upstream.
-//! - [`backoff`]: when is a failure due? [`retention`]: when may it be cleaned up?
-//! - [`upstream`]: may anything be sent now, and is it time to probe? It joins [`pause`] and
-//!   [`throttle`] (how fast), [`probe`] and [`canary`] (when to look); [`condition`] names what it shows,
-//!   [`passing`] marks what of it is not stored.
-//! - [`alert`]: what are people told of, and when? [`heartbeat`]: when is the next sign of life?
+//! - [`class`] classifies the end of an attempt. [`answer_rules`] applies the answer rules of one upstream; [`body`]
+//!   examines a response's body.
+//! - [`judge`]: was it the record or the upstream, and what becomes of the failure? [`why`] lists the reasons,
+//!   [`retry_state`] is the state kept for a failure, [`evidence`] that for an upstream.
+//! - [`backoff`] decides when a failure is due, [`retention`] when it may be removed.
+//! - [`upstream`] decides whether something may be sent now and whether a probe is due. It combines [`pause`]
+//!   and [`throttle`] (how fast; [`share`], [`spacing`] and [`latency`] distinguish an overload from sporadic
+//!   errors, a rate limit or a slow system), [`probe`] and [`canary`] (when to test for recovery); [`condition`]
+//!   names its states, [`transient`] marks state that is not stored.
+//! - [`alert`] decides when operators are notified of what, [`heartbeat`] when the next heartbeat is due.
 
 pub mod alert;
+pub mod answer_rules;
 pub mod backoff;
+pub mod body;
 pub mod canary;
 pub mod class;
 pub mod condition;
-pub mod dossier;
 pub mod evidence;
 pub mod heartbeat;
 pub mod judge;
-mod passing;
+pub mod latency;
 pub mod pause;
 pub mod probe;
-pub mod reading;
 pub mod retention;
+pub mod retry_state;
+mod share;
+mod spacing;
 pub mod throttle;
+mod transient;
 pub mod upstream;
 pub mod why;

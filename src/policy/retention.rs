@@ -1,24 +1,24 @@
-//! What a clean-up may take away (`spec/03`, Clean-up): the two rules, in agent time.
+//! Which failures retention may remove: two rules, in agent time.
 //!
-//! A pending failure never leaves by its age. One that needs a person does when none has come, and it
-//! takes those behind it along, if they are as old: they would go out without it.
+//! A pending failure is never removed because of its age. One that needs an operator is, if it has waited too
+//! long, together with those behind it that are as old, because they would be sent without it.
 
 use crate::config::Retention;
 use crate::record::Status;
 use std::time::Duration;
 
-/// By which rule a failure may leave.
+/// The rule by which a failure may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// It has failed often, and that long ago.
+    /// It has failed often, and long ago.
     Exhausted,
-    /// It is older than anything is kept.
+    /// It is older than the limit for all failures.
     TooOld,
 }
 
 impl Rule {
-    /// The rule by which a failure of this age may leave, if any; where both do, the one that asks less
-    /// of those behind it.
+    /// The rule by which a failure of this age may be removed; if both apply, the one that requires less of
+    /// those behind it.
     #[must_use]
     pub fn of(retention: &Retention, status: Status, retry_count: u32, age: Duration) -> Option<Self> {
         let exhausted = retry_count > retention.exhausted_retries && age > retention.exhausted_age;
@@ -31,7 +31,7 @@ impl Rule {
         }
     }
 
-    /// The age that all behind it must have passed.
+    /// The minimum age of all failures behind it.
     #[must_use]
     pub fn age(self, retention: &Retention) -> Duration {
         match self {
@@ -40,7 +40,7 @@ impl Rule {
         }
     }
 
-    /// In words, for the audit.
+    /// Description, for the audit.
     #[must_use]
     pub fn words(self, retention: &Retention) -> String {
         let age = in_words(self.age(retention));

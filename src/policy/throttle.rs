@@ -1,26 +1,25 @@
-//! What the upstream asked for with `Retry-After`, and whom that binds (`spec/03`, A no).
+//! Delays that the upstream requested with `Retry-After`, and whom they bind.
 //!
-//! A short wait is a floor for everybody. A long one (over `max_pause`) may be about a single
-//! record, and an hour for one bad record must not close the till's line: it binds the failure that
-//! got it, and the upstream only when a second order key gets one before anything is accepted.
+//! A short delay is a minimum for all failures. A long one (over `max_pause`) may concern a single record, and an
+//! hour for one bad record must not stop all sending: beyond `max_pause` it binds only the failure that got it, and
+//! the upstream only when a second order key gets one before anything is accepted.
 //!
-//! The pause beside it has its own file; the longer of the two holds.
+//! The pacing delay is in `pause`; the longer of the two applies.
 
 use crate::moment::AgentTime;
-use crate::policy::dossier::OrderTag;
+use crate::policy::retry_state::OrderTag;
 use crate::policy::upstream::Pace;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The waits that an upstream asked for.
+/// The delays that an upstream requested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throttle {
     until: AgentTime,
     long: LongWaits,
 }
 
-/// Order keys that were asked for a long wait since the last acceptance. More than two need not be
-/// told apart.
+/// Order keys with a long delay since the last acceptance. Two or more need not be distinguished.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum LongWaits {
     #[default]
@@ -32,29 +31,29 @@ enum LongWaits {
 /// One `Retry-After`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
-    /// What it says; at most `MAX_RETRY_AFTER`.
+    /// The requested delay; at most `MAX_RETRY_AFTER`.
     pub(super) wait: Duration,
-    /// Whose request got it.
+    /// The order key of the request.
     pub(super) order: &'a OrderTag,
-    /// The upstream has accepted something since this failure's previous try: then the wait is
-    /// likely about this one and speaks for nobody else.
+    /// The upstream has accepted something since the previous attempt of this failure, so the delay likely
+    /// concerns only this failure.
     pub(super) singled_out: bool,
 }
 
 impl Throttle {
-    /// Nothing was asked for.
+    /// No delay.
     #[must_use]
     pub fn none(now: AgentTime) -> Self {
         Self { until: now, long: LongWaits::Nobody }
     }
 
-    /// Nothing starts before.
+    /// Earliest start of the next request.
     #[must_use]
     pub fn until(&self) -> AgentTime {
         self.until
     }
 
-    /// An answer asked to wait; until when that binds the failure itself, where it does.
+    /// Records a `Retry-After`. Returns until when it binds the failure itself, if it does.
     pub(super) fn asked(
         &mut self,
         now: AgentTime,
@@ -74,7 +73,7 @@ impl Throttle {
         is_long.then(|| now.after(asked.wait))
     }
 
-    /// The upstream accepted something.
+    /// Records an acceptance.
     pub(super) fn accepted(&mut self) {
         self.long = LongWaits::Nobody;
     }

@@ -1,61 +1,67 @@
-//! Why a try was counted or not, for the history and for people.
+//! Why an attempt was or was not counted, for the history.
 //!
-//! The code ([`Why::as_str`]) is stored with the attempt; the sentence ([`Why::words`]) is what
-//! `show` says. Names, times and numbers of the single case stand beside it in the attempt's row.
+//! The code ([`Why::as_str`]) is stored with the attempt; `text::why` has the sentence that `show` prints.
+//! Names, times and numbers of the single case are in the row of the attempt.
 
-/// See the file's head.
+/// Reason of a decision about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// The upstream has it.
+    /// The upstream accepted it.
     Accepted,
-    /// It was asked, and had it already.
+    /// The same, for a failure that was handed over without an earlier attempt.
+    HandedOver,
+    /// A verification found that the upstream already has it.
     Found,
-    /// It was asked, and did not have it yet.
+    /// A verification found that the upstream does not have it yet.
     NotThere,
-    /// Nobody was reached.
+    /// The upstream was not reached.
     Unreachable,
-    /// The upstream asked for less.
+    /// The upstream rate-limited the request.
     Throttled,
-    /// The upstream could not just now.
+    /// The upstream was temporarily unavailable.
     Busy,
-    /// No answer, or none that proves anything.
+    /// No response, or an inconclusive one.
     Unsure,
-    /// Something between us is set up wrongly.
+    /// The response has to be interpreted, but cannot be read.
+    Unreadable,
+    /// Credentials, address or clock are misconfigured.
     Misconfigured,
-    /// The upstream was shut, or this was the try that looked whether it still is.
+    /// The upstream was unavailable, or this attempt was a canary.
     Shut,
-    /// A second order key failed as well.
+    /// A failure of a second order key failed as well.
     UpstreamFailing,
-    /// The one more try after the last brought nothing.
+    /// The extra attempt after the last retry failed.
     LastChance,
-    /// The upstream asked this one alone to wait.
+    /// The upstream deferred only this failure.
     SingledOut,
-    /// The upstream did not take it.
+    /// The upstream did not accept it.
     Failed,
-    /// The same as `Failed`, and it was the last.
+    /// The same as `Failed`, with the last retry.
     LastRetry,
-    /// A person's one shot has failed.
+    /// The single attempt that an operator requested failed.
     OneShot,
-    /// Others got through, and this one was set aside more often than bad luck explains.
+    /// Others were accepted, and this one got inconclusive responses more often than chance explains.
     Contrast,
-    /// The same, and it was the last.
+    /// The same as `Contrast`, with the last retry.
     LastByContrast,
-    /// The upstream will never take it.
+    /// The upstream rejected it permanently.
     Refused,
-    /// No request can be made of it.
-    Unbuildable,
+    /// No valid request can be built from it.
+    InvalidRequest,
 }
 
 impl Why {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
+    /// All reasons.
+    pub const ALL: [Self; 21] = [
         Self::Accepted,
+        Self::HandedOver,
         Self::Found,
         Self::NotThere,
         Self::Unreachable,
         Self::Throttled,
         Self::Busy,
         Self::Unsure,
+        Self::Unreadable,
         Self::Misconfigured,
         Self::Shut,
         Self::UpstreamFailing,
@@ -67,20 +73,22 @@ impl Why {
         Self::Contrast,
         Self::LastByContrast,
         Self::Refused,
-        Self::Unbuildable,
+        Self::InvalidRequest,
     ];
 
-    /// As it is stored.
+    /// The name that is stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::HandedOver => "handed_over",
             Self::Found => "found",
             Self::NotThere => "not_there",
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Busy => "busy",
             Self::Unsure => "unsure",
+            Self::Unreadable => "unreadable",
             Self::Misconfigured => "misconfigured",
             Self::Shut => "shut",
             Self::UpstreamFailing => "upstream_failing",
@@ -92,70 +100,32 @@ impl Why {
             Self::Contrast => "contrast",
             Self::LastByContrast => "last_by_contrast",
             Self::Refused => "refused",
-            Self::Unbuildable => "unbuildable",
+            Self::InvalidRequest => "unbuildable",
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Parses what [`as_str`](Self::as_str) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|why| why.as_str() == text)
-    }
-
-    /// What a person is told.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Accepted => "the upstream has it",
-            Self::Found => "an earlier try had arrived: the upstream has it already, and it is not sent again",
-            Self::NotThere => "no earlier try had arrived, so it was sent again",
-            Self::Unreachable => "the upstream was not reached: no fault of this failure, so it costs no retry",
-            Self::Throttled => "the upstream asked for less: no fault of this failure, so it costs no retry",
-            Self::Busy => "the upstream could not just now: no fault of this failure, so it costs no retry",
-            Self::Unsure => {
-                "no answer that proves anything: it costs no retry, and it is sent again under the same key"
-            }
-            Self::Misconfigured => {
-                "the way to the upstream is set up wrongly (credentials, address or clock): it costs no retry"
-            }
-            Self::Shut => {
-                "the upstream was taking nothing, so this try says nothing about the failure and costs no retry"
-            }
-            Self::UpstreamFailing => {
-                "another failure failed as well and nothing was accepted in between: it is the upstream, and the retries \
-                 of both are given back"
-            }
-            Self::LastChance => "its retries were used up; the one more try it had brought nothing either",
-            Self::SingledOut => {
-                "the upstream asks this failure to wait while it accepts others: it waits alone, and costs no retry \
-                 until it is a day old"
-            }
-            Self::Failed => "the upstream answered, and did not take it: it costs a retry",
-            Self::LastRetry => "the upstream answered, and did not take it; that was its last retry",
-            Self::OneShot => "a person had asked for this try, and it failed",
-            Self::Contrast => {
-                "the upstream accepts others while this one gets no clear answer, more often than bad luck explains: \
-                 it costs a retry"
-            }
-            Self::LastByContrast => {
-                "the upstream accepts others while this one gets no clear answer, more often than bad luck explains; \
-                 that was its last retry"
-            }
-            Self::Refused => "the upstream will not take it as it is, however often it is sent",
-            Self::Unbuildable => "no request can be made of it as it is",
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Why;
+    use crate::text::Language;
+    use crate::text::why::last_attempt;
     use std::collections::HashSet;
 
     #[test]
-    fn codes_and_words_are_told_apart_and_come_back() {
-        let words: HashSet<_> = Why::ALL.iter().map(|why| why.words()).collect();
-        assert_eq!(words.len(), Why::ALL.len());
+    fn every_reason_has_a_code_and_a_sentence_of_its_own() {
+        for language in [Language::English, Language::Spanish] {
+            let sentences: HashSet<_> =
+                Why::ALL.iter().map(|why| language.during(|| last_attempt(why.as_str(), "hq"))).collect();
+            assert_eq!(sentences.len(), Why::ALL.len());
+            assert!(!sentences.contains(""), "a reason without a sentence");
+        }
         assert!(Why::ALL.iter().all(|why| Why::parse(why.as_str()) == Some(*why)));
     }
 }

@@ -1,20 +1,22 @@
-//! Alerts, over a restart: at most some hundreds of rows, of which one is written when it changes.
+//! The alerts' table: at most some hundreds of rows, each written when its alert changes.
 
+use super::cells::{text, text_or_null};
 use super::reader::Reader;
 use super::rows::as_limit;
 use super::{Store, StoreError};
+use crate::ids::FailureId;
 use crate::moment::{AgentTime, WallTime};
 use crate::policy::alert::{Alert, Kind};
-use crate::record::Class;
+use crate::record::{Class, NOT_SENT_YET};
 use rusqlite::{Connection, Row, params};
 
 impl Store {
-    /// All that are stored.
+    /// All stored alerts.
     pub fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
         all(&self.connection)
     }
 
-    /// Stores one as it is.
+    /// Stores an alert.
     pub fn keep_alert(&mut self, alert: &Alert) -> Result<(), StoreError> {
         self.connection
             .prepare_cached(
@@ -36,7 +38,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets one.
+    /// Deletes an alert.
     pub fn forget_alert(&mut self, kind: Kind, subject: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM alerts WHERE kind = ?1 AND subject = ?2";
         self.connection.prepare_cached(sql)?.execute([kind.as_str(), subject])?;
@@ -44,7 +46,7 @@ impl Store {
     }
 }
 
-/// Rows that say nothing to this version (a later one's kind, a hand that wrote) are passed over.
+/// Skips rows that this version cannot interpret, such as a later version's kind or another program's row.
 fn all(connection: &Connection) -> Result<Vec<Alert>, StoreError> {
     let mut statement = connection.prepare(
         "SELECT kind, subject, active, since, cleared_at, message, amount, changed_at, untold, told_at FROM alerts \
@@ -58,12 +60,12 @@ fn all(connection: &Connection) -> Result<Vec<Alert>, StoreError> {
 fn alert(row: &Row) -> Option<Alert> {
     let time = |text: String| WallTime::parse(&text);
     Some(Alert {
-        kind: Kind::parse(&row.get::<_, String>(0).ok()?)?,
-        subject: row.get(1).ok()?,
+        kind: Kind::parse(&text(row, 0).ok()?)?,
+        subject: text(row, 1).ok()?,
         active: row.get(2).ok()?,
-        since: time(row.get(3).ok()?)?,
-        cleared_at: row.get::<_, Option<String>>(4).ok()?.and_then(time),
-        message: row.get(5).ok()?,
+        since: time(text(row, 3).ok()?)?,
+        cleared_at: text_or_null(row, 4).ok()?.and_then(time),
+        message: text(row, 5).ok()?,
         amount: u64::try_from(row.get::<_, i64>(6).ok()?).unwrap_or(0),
         changed_at: AgentTime::from_millis(row.get(7).ok()?),
         untold: row.get(8).ok()?,
@@ -71,20 +73,20 @@ fn alert(row: &Row) -> Option<Alert> {
     })
 }
 
-/// What happened of late, for the counting that starts anew with the process.
+/// A recent event, for counters that start at zero with the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happened {
-    /// To this entity's type,
+    /// Type of the entity.
     pub entity_type: String,
-    /// and id.
+    /// Id of the entity.
     pub entity_id: String,
-    /// A failure of it was recorded; otherwise a try of one was counted.
+    /// True if a failure was recorded, false if an attempt was counted.
     pub recorded: bool,
-    /// When: agent time where that is known, else the terminal's.
+    /// In agent time where that is known, otherwise by the terminal's clock.
     pub at: When,
 }
 
-/// A time on the clock that was written.
+/// A time on the clock that was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Agent time.
@@ -94,61 +96,67 @@ pub enum When {
 }
 
 impl Store {
-    /// The newest live failures, and what of the newest tries counted or ended a failure that has left; at
-    /// most `most` of each, oldest first: the kernel reads ahead, and not back.
+    /// The newest live failures, and of the newest attempts those that counted, and the recording of the failures that
+    /// they delivered, as far as their ids tell its time; at most `most` of each, oldest first, because the kernel reads ahead and not back.
     pub fn happened_of_late(&self, most: usize) -> Result<Vec<Happened>, StoreError> {
-        let live = "SELECT entity_type, entity_id, recorded_at FROM sync_failures WHERE rowid >= \
-                    (SELECT MIN(rowid) FROM (SELECT rowid FROM sync_failures ORDER BY rowid DESC LIMIT ?1)) ORDER BY rowid";
-        let mut statement = self.connection.prepare(live)?;
+        // A handed-over failure without an attempt has not failed.
+        let live = format!(
+            "SELECT entity_type, entity_id, recorded_at FROM sync_failures WHERE rowid >= \
+             (SELECT MIN(rowid) FROM (SELECT rowid FROM sync_failures ORDER BY rowid DESC LIMIT ?1)) \
+             AND NOT (attempts = 0 AND http_status IS NULL AND unsure = 0 AND error = '{NOT_SENT_YET}') ORDER BY rowid"
+        );
+        let mut statement = self.connection.prepare(&live)?;
         let read = |row: &Row| {
             let at = When::Agent(AgentTime::from_millis(row.get(2)?));
-            Ok(Happened { entity_type: row.get(0)?, entity_id: row.get(1)?, recorded: true, at })
+            Ok(Happened { entity_type: text(row, 0)?, entity_id: text(row, 1)?, recorded: true, at })
         };
-        let mut all = statement.query_map([as_limit(most)], read)?.collect::<Result<Vec<_>, _>>()?;
-        let tried = "SELECT entity_type, entity_id, started_at, class, counted FROM sync_attempts \
-                     WHERE id > (SELECT MAX(id) FROM sync_attempts) - ?1 ORDER BY id";
+        let rows = statement.query_map([as_limit(most)], |row| self.odd.read_elsewhere(read(row)))?;
+        let mut all = rows.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+        let tried = "SELECT entity_type, entity_id, started_at, class, counted, failure_id FROM sync_attempts \
+                     WHERE id > (SELECT MAX(id) FROM sync_attempts) - ?1 AND why IS NOT 'handed_over' ORDER BY id";
         let mut statement = self.connection.prepare(tried)?;
         let read = |row: &Row| {
-            let at = WallTime::parse(&row.get::<_, String>(2)?);
-            let (delivered, counted) = (row.get::<_, String>(3)? == Class::Delivered.as_str(), row.get::<_, bool>(4)?);
+            let (delivered, counted) = (text(row, 3)? == Class::Delivered.as_str(), row.get::<_, bool>(4)?);
+            // What was delivered just now may have been recorded long before.
+            let at = if delivered { FailureId::new(text(row, 5)?).made_at() } else { WallTime::parse(&text(row, 2)?) };
             let happened = |at| {
                 Ok::<_, rusqlite::Error>(Happened {
-                    entity_type: row.get(0)?,
-                    entity_id: row.get(1)?,
+                    entity_type: text(row, 0)?,
+                    entity_id: text(row, 1)?,
                     recorded: delivered,
                     at: When::Wall(at),
                 })
             };
             at.filter(|_| delivered || counted).map(happened).transpose()
         };
-        for happened in statement.query_map([as_limit(most)], read)? {
-            all.extend(happened?);
+        for happened in statement.query_map([as_limit(most)], |row| self.odd.read_elsewhere(read(row)))? {
+            all.extend(happened?.flatten());
         }
         Ok(all)
     }
 
-    /// Does any failure need a person?
+    /// Returns whether a failure is critical.
     pub fn any_critical(&self) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_person \
                    WHERE status <> 'pending' AND status = 'critical')";
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// How many do, counted to `most`.
+    /// Number of critical failures, counted up to `most`.
     pub fn count_critical(&self, most: usize) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sync_failures INDEXED BY sync_failures_person \
                    WHERE status <> 'pending' AND status = 'critical' LIMIT ?1)";
         Ok(self.connection.prepare_cached(sql)?.query_row([as_limit(most)], |row| row.get(0))?)
     }
 
-    /// Does anything wait for this upstream?
+    /// Returns whether a pending failure is routed to this upstream.
     pub fn any_pending(&self, upstream: &str) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_due \
                    WHERE head = 1 AND status = 'pending' AND upstream = ?1)";
         Ok(self.connection.prepare_cached(sql)?.query_row([upstream], |row| row.get(0))?)
     }
 
-    /// Has this entity a live failure?
+    /// Returns whether this entity has a live failure.
     pub fn any_of_entity(&self, entity_type: &str, entity_id: &str) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures INDEXED BY sync_failures_entity \
                    WHERE entity_type = ?1 AND entity_id = ?2)";
@@ -157,14 +165,14 @@ impl Store {
 }
 
 impl Reader {
-    /// All alerts that are stored; none in a file of an older version.
+    /// All stored alerts; none in a file of an older version.
     pub fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alerts')";
         let there: bool = self.connection().query_row(sql, [], |row| row.get(0))?;
         if there { all(self.connection()) } else { Ok(Vec::new()) }
     }
 
-    /// How many counted tries live failures have on average; 0 when nothing is live.
+    /// Mean of counted attempts over live failures; 0 if there are none.
     pub fn mean_retries(&self) -> Result<f64, StoreError> {
         let number = |sql: &str| self.connection().query_row(sql, [], |row| row.get::<_, f64>(0));
         // Counting a million of them would read 20 MB at each start, while the first clients wait for the disk.

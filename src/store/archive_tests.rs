@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use crate::moment::Moment;
 use crate::store::disk::Disk;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn at(text: &str) -> WallTime {
     WallTime::parse(text).expect("a time")
@@ -70,11 +71,91 @@ fn a_file_is_forgotten_by_the_age_of_its_last_line_in_agent_time() {
         store.begin().expect("a round");
         work(&mut store);
         store.commit(Moment { agent: day(1), wall: at("2026-11-24") }).expect("it is committed");
-        months(&dir.path().join("archive")).expect("files").len()
+        files(&dir.path().join("archive"), Part::Undelivered).expect("files").len()
     };
-    round(&|store| store.keep_archived(at("2026-11-24"), day(1)).expect("it is kept"));
-    assert_eq!(round(&|store| store.forget_archive(day(1), day(2)).expect("a look")), 2, "none is old");
-    assert_eq!(round(&|store| store.forget_archive(day(2), day(3)).expect("a look")), 1, "one is");
-    assert!(dir.path().join("archive/2016-11.jsonl").exists(), "of this one nobody had told");
-    assert_eq!(round(&|store| store.forget_archive(day(3), day(4)).expect("a look")), 0);
+    round(&|store| store.keep_archived(Part::Undelivered, at("2026-11-24"), day(1)).expect("it is kept"));
+    assert_eq!(
+        round(&|store| store.forget_archive(Part::Undelivered, day(1), day(2)).expect("a look")),
+        2,
+        "none is old"
+    );
+    assert_eq!(round(&|store| store.forget_archive(Part::Undelivered, day(2), day(3)).expect("a look")), 1, "one is");
+    assert!(dir.path().join("archive/2016-11.jsonl").exists(), "this one was not reported");
+    assert_eq!(round(&|store| store.forget_archive(Part::Undelivered, day(3), day(4)).expect("a look")), 0);
+}
+
+#[test]
+fn deliveries_have_a_file_a_day_and_cost_one_sync() {
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+    static LINES: AtomicUsize = AtomicUsize::new(0);
+    let disk = Disk {
+        append: |file, lines| {
+            LINES.fetch_add(1, Ordering::Relaxed);
+            (Disk::default().append)(file, lines)
+        },
+        sync_dir: |dir| {
+            NAMES.fetch_add(1, Ordering::Relaxed);
+            (Disk::default().sync_dir)(dir)
+        },
+        ..Disk::default()
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = open(dir.path(), disk);
+    let mut add = |day: &str, lines: &[u8]| {
+        let before = (LINES.load(Ordering::Relaxed), NAMES.load(Ordering::Relaxed));
+        store.archive_delivered(at(day), lines).expect("it is added");
+        (LINES.load(Ordering::Relaxed) - before.0, NAMES.load(Ordering::Relaxed) - before.1)
+    };
+    let file = |name: &str| dir.path().join("archive").join(name);
+    assert_eq!(add("2026-11-24", b"a\n"), (1, 2), "a new file has a name");
+    assert_eq!(add("2026-11-24T23:59:59.999Z", b"b\nc\n"), (1, 0));
+    assert_eq!(add("2026-11-25", b"d\n"), (1, 2));
+    assert_eq!(fs::read_to_string(file("delivered-2026-11-24.jsonl")).expect("a file"), "a\nb\nc\n");
+    // What is not as it was left is looked at: its end may be torn.
+    let torn = file("delivered-2026-11-25.jsonl");
+    fs::write(&torn, "d\nto").expect("a torn line");
+    assert_eq!(add("2026-11-25", b"e\n"), (1, 2));
+    assert_eq!(fs::read_to_string(&torn).expect("a file"), "d\ne\n");
+    fs::remove_file(&torn).expect("it goes");
+    assert_eq!(add("2026-11-25", b"f\n"), (1, 2));
+    assert_eq!(fs::metadata(&torn).expect("a file").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_parts_of_the_archive_age_each_for_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = open(dir.path(), Disk::default());
+    store.archive(at("2026-11-24"), b"x\n").expect("it is added");
+    store.archive_delivered(at("2026-11-24"), b"y\n").expect("it is added");
+    let now = AgentTime::from_millis(1000);
+    store.begin().expect("a round");
+    for part in [Part::Undelivered, Part::Delivered] {
+        store.keep_archived(part, at("2026-11-24"), now).expect("it is kept");
+    }
+    store.forget_archive(Part::Delivered, now, now).expect("a look");
+    assert_eq!(delivered_files(dir.path(), None).expect("files").len(), 1, "it is not older than that");
+    let later = AgentTime::from_millis(2000);
+    store.forget_archive(Part::Delivered, later, later).expect("a look");
+    assert_eq!(delivered_files(dir.path(), None).expect("files"), Vec::<PathBuf>::new());
+    assert!(dir.path().join("archive/2026-11.jsonl").exists());
+}
+
+#[test]
+fn what_is_known_of_a_file_goes_with_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut store = open(dir.path(), Disk::default());
+    let now = AgentTime::from_millis(1);
+    for day in ["2026-11-24", "2026-11-25"] {
+        store.archive_delivered(at(day), b"x\n").expect("it is added");
+        store.begin().expect("a round");
+        store.keep_archived(Part::Delivered, at(day), now).expect("it is kept");
+        store.commit(Moment { agent: now, wall: at(day) }).expect("it is committed");
+    }
+    let given_up = store.give_up_delivered().expect("it goes");
+    assert_eq!(given_up.as_deref(), Some("delivered-2026-11-24.jsonl"));
+    store.begin().expect("a round");
+    store.forget_archive(Part::Undelivered, now, now).expect("a look");
+    assert_eq!(store.archived_names().expect("names").len(), 2, "they belong to the other part");
+    store.forget_archive(Part::Delivered, now, now).expect("a look");
+    assert_eq!(store.archived_names().expect("names"), ["delivered-2026-11-25.jsonl"]);
 }

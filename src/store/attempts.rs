@@ -1,7 +1,8 @@
-//! Every try, kept also when its failure has gone.
+//! The attempts' table: rows outlive their failure.
 
+use super::reader::readable;
 use super::{Store, StoreError};
-use crate::ids::FailureId;
+use crate::ids::{FailureId, Seq};
 use crate::limits::{MAX_EXCERPT, cut};
 use crate::moment::WallTime;
 use crate::policy::class::Class;
@@ -9,37 +10,37 @@ use crate::record::{Failure, Trigger};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 
-/// One try and what came of it.
+/// An attempt and its result.
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
-    /// Of which failure, as it was when it was sent.
+    /// The failure as it was sent.
     pub failure: &'a Failure,
     /// Why it was made.
     pub trigger: Trigger,
-    /// To where.
+    /// Name of the upstream.
     pub upstream: &'a str,
-    /// When it began.
+    /// Start of the attempt.
     pub started_at: WallTime,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// The answer's status, when there was one.
+    /// Status of the response, if there was one.
     pub http_status: Option<u16>,
-    /// What it says.
+    /// Class of the result.
     pub class: Class,
-    /// In words; `None` when it was accepted.
+    /// The error in words; `None` if the attempt was accepted.
     pub error: Option<&'a str>,
-    /// The beginning of the answer.
+    /// Excerpt from the beginning of the response.
     pub response: Option<&'a str>,
-    /// Did it cost a retry?
+    /// Whether it used a retry.
     pub counted: bool,
-    /// One that may be given back?
+    /// Whether that retry may still be refunded.
     pub provisional: bool,
-    /// Why it did or did not.
+    /// Why it was counted or not.
     pub why: &'a str,
 }
 
 impl Store {
-    /// Keeps a try.
+    /// Stores an attempt.
     pub fn keep_attempt(&mut self, attempt: &Attempt) -> Result<(), StoreError> {
         let failure = attempt.failure;
         self.connection
@@ -67,30 +68,33 @@ impl Store {
                 attempt.provisional,
                 attempt.why,
             ])?;
-        self.spend(attempt.error.map_or(0, str::len) + attempt.response.map_or(0, |text| text.len().min(MAX_EXCERPT)));
+        let texts = attempt.error.map_or(0, str::len) + attempt.response.map_or(0, |text| text.len().min(MAX_EXCERPT));
+        self.spend(texts);
+        self.wrote(1, texts);
         Ok(())
     }
 
-    /// Does the history hold this try of a failure, by the number that it bears?
-    pub fn is_attempt_kept(&self, failure: &FailureId, attempt: u32) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM sync_attempts WHERE failure_id = ?1 AND attempt = ?2)")?;
-        Ok(statement.query_row(params![failure.as_str(), attempt], |row| row.get(0))?)
+    /// Returns whether the history contains this attempt of a failure. A failure that was removed and imported again
+    /// counts its attempts on, but only from those that the history still has; `seq` distinguishes all of them.
+    pub fn is_attempt_kept(&self, failure: &FailureId, seq: Seq, attempt: u32) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sync_attempts WHERE failure_id = ?1 AND attempt = ?2 AND seq = ?3)",
+        )?;
+        Ok(statement.query_row(params![failure.as_str(), attempt, seq.0], |row| row.get(0))?)
     }
 }
 
-/// The last answer's excerpt of a failure.
-pub(super) fn last_response(connection: &Connection, id: &FailureId) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection
-        .prepare_cached("SELECT response FROM sync_attempts WHERE failure_id = ?1 ORDER BY id DESC LIMIT 1")?;
-    Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
+/// The excerpt of the last response to a failure under its current number.
+pub(super) fn last_response(connection: &Connection, id: &FailureId, seq: Seq) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT response FROM sync_attempts WHERE failure_id = ?1 AND seq = ?2 ORDER BY id DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![id.as_str(), seq.0], |row| readable(row, 0)).optional()?.flatten())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Seq;
     use crate::limits::Limits;
     use crate::store::{Room, StoreSettings};
 

@@ -1,24 +1,24 @@
-//! What people did.
+//! The audit's table: operator actions.
 
 use super::{Store, StoreError};
 use crate::ids::FailureId;
 use crate::moment::WallTime;
 use rusqlite::params;
 
-/// Who did it: what the socket proves, and what is only claimed.
+/// The user who acted: what the socket proves, and what is only claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {
-    /// The peer's user.
+    /// User id of the peer.
     pub uid: Option<u32>,
-    /// Its name.
+    /// Name of that user.
     pub name: Option<String>,
-    /// Whom the peer says it acts for.
+    /// The person or program that the peer claims to act for.
     pub claimed_by: Option<String>,
 }
 
 impl Store {
-    /// Keeps one deed; one row a failure, with what that is, for the audit outlives it. So a deed that
-    /// takes it away is kept before it has gone.
+    /// Stores one action, a row for each failure. The row contains the failure's entity because it outlives the
+    /// failure, so the audit of a removal is stored before the removal.
     pub fn audit(
         &mut self,
         at: WallTime,
@@ -42,7 +42,7 @@ impl Store {
                 failure.map(FailureId::as_str),
                 reason
             ])?;
-        // An edit may have brought a large payload; and what people do is rare.
+        // An edit may store a large payload. Operator actions are rare, so the recount is cheap.
         self.spare = 0;
         Ok(())
     }

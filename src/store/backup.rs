@@ -1,9 +1,9 @@
 //! A consistent copy of the live file, by SQLite's own `VACUUM INTO`.
 //!
-//! It reads one state of the file, as any reader does, so the writer goes on meanwhile; and it writes
-//! a whole file that needs no log beside it. (SQLite's backup in steps begins anew with every write of
-//! another process: beside a busy agent it never ends.) The copy is written without locks, which not
-//! every file system has, because nobody else knows its name yet.
+//! It reads one state of the file, as any reader does, so the writer continues meanwhile; and it writes a complete file
+//! that needs no WAL. (SQLite's incremental backup restarts with every write of another process: beside a busy agent it
+//! never ends.) The copy is written without locks, which some file systems do not support, because no other process
+//! knows its name yet.
 
 use super::StoreError;
 use super::reader::Reader;
@@ -13,14 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 impl Reader {
-    /// Copies what is committed into a file that is empty.
+    /// Copies the committed state into an empty file.
     pub fn copy_into(&self, file: &Path) -> Result<(), StoreError> {
         self.connection().execute("VACUUM INTO ?1", [uri(file, "nolock=1")])?;
         Ok(())
     }
 }
 
-/// Looks whether a copy is whole, and how many live failures it holds.
+/// Checks a copy's integrity; returns the number of its live failures.
 pub fn examine(copy: &Path) -> Result<u64, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri(copy, "immutable=1"), flags)?;
@@ -31,7 +31,7 @@ pub fn examine(copy: &Path) -> Result<u64, StoreError> {
     Ok(connection.query_row("SELECT COUNT(*) FROM sync_failures", [], |row| row.get(0))?)
 }
 
-/// A path as SQLite reads it with a parameter behind it; whatever could mean something else is escaped.
+/// A path as an SQLite URI with a parameter; characters with another meaning are escaped.
 fn uri(file: &Path, parameter: &str) -> String {
     let mut uri = "file:".to_owned();
     for byte in file.as_os_str().as_bytes() {

@@ -1,69 +1,79 @@
-//! Room that is held back for the time when the disk is full: a file that takes it, and is given up
-//! so that outcomes can be written and what was delivered can leave (`spec/05`).
+//! The ballast: a preallocated file that is deleted when the disk is full, so that outcomes can be written and
+//! delivered failures removed.
 //!
-//! It takes what it says: allocated, not a hole. Deleting a failure needs room too, in SQLite's log;
-//! without the ballast a full disk would keep a delivered failure for ever, and send it again.
+//! Its blocks are allocated; it is not sparse. Deleting a failure needs space too, in SQLite's WAL: without the ballast
+//! a full disk would keep a delivered failure for ever, and send it again.
 //!
-//! It reads neither clock nor disk space: how much is free comes in.
+//! It reads neither clock nor disk space; the caller passes the free bytes.
 
 use super::open::give_to_owner;
+use super::own;
 use crate::limits::{BALLAST, LEAST_BALLAST};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// State of the ballast file.
 #[derive(Debug)]
 pub struct Ballast {
     file: PathBuf,
-    /// Its bytes; 0 when there is none.
+    /// Bytes of the file; 0 if there is none.
     held: u64,
-    /// What was given up last: with less it is not made again, so that the room that it has left is
-    /// not taken back at once.
-    least: u64,
+    /// Bytes that were given up last.
+    given_up: u64,
     missing: bool,
 }
 
+/// How large something that is held back, of which there are `held` bytes, is made when so many bytes of the disk are
+/// free; `None`: it is not changed.
+///
+/// It is made again only when three times as much as was given up is free beside that: otherwise it would take back
+/// at once the room that it left to outcomes.
+pub(super) fn size(free: u64, held: u64, given_up: u64, most: u64) -> Option<u64> {
+    const PARTS: u64 = 4;
+    let wanted = (free / 16).min(most);
+    // Twice as large, or whole: not a little more at every look.
+    let worth_it = wanted >= held.saturating_mul(2) || (wanted == most && held < most);
+    (wanted >= LEAST_BALLAST && free / PARTS >= given_up && worth_it).then_some(wanted)
+}
+
 impl Ballast {
-    /// As the last run left it.
+    /// The state that the last run left.
     #[must_use]
     pub(super) fn of(dir: &Path) -> Self {
         let file = dir.join("ballast");
-        let held = fs::metadata(&file).map_or(0, |meta| meta.len());
-        Self { file, held, least: LEAST_BALLAST, missing: false }
+        let held = fs::symlink_metadata(&file).map_or(0, |meta| meta.len());
+        Self { file, held, given_up: 0, missing: false }
     }
 
-    /// There is none, for want of room: what room there is belongs to outcomes.
+    /// Returns whether the ballast could not be created for lack of space, so that outcomes need what remains.
     #[must_use]
     pub(super) fn is_missing(&self) -> bool {
         self.missing
     }
 
-    /// Gives it up; false when there was none.
+    /// Deletes the ballast; false if there was none.
     pub(super) fn give_up(&mut self) -> bool {
         if self.held == 0 {
             return false;
         }
         if let Err(error) = fs::remove_file(&self.file) {
-            log::error!("event=ballast_not_given_up path={:?} error={:?}", self.file, error.to_string());
+            log::error!("event=ballast_release_failed path={:?} error={:?}", self.file, error.to_string());
             return false;
         }
-        log::warn!("event=ballast_given_up bytes={}", self.held);
-        (self.least, self.held, self.missing) = (self.held, 0, true);
+        log::warn!("event=ballast_released bytes={}", self.held);
+        (self.given_up, self.held, self.missing) = (self.held, 0, true);
         true
     }
 
-    /// Makes it, or makes it larger, when this many bytes are free.
+    /// Creates or enlarges the ballast, given this many free bytes.
     pub(super) fn keep(&mut self, free: u64) {
-        let wanted = (free / 16).min(BALLAST);
-        // Twice as large, or whole: not a little more at every look.
-        let worth_it = wanted >= self.held.saturating_mul(2) || (wanted == BALLAST && self.held < BALLAST);
-        if wanted < self.least || !worth_it {
+        let Some(wanted) = size(free, self.held, self.given_up, BALLAST) else {
             self.missing |= self.held == 0;
             return;
-        }
+        };
         match self.make(wanted) {
             Ok(()) => {
                 log::info!("event=ballast_made bytes={wanted}");
@@ -71,7 +81,7 @@ impl Ballast {
             }
             Err(error) => {
                 log::warn!("event=ballast_not_made path={:?} error={:?}", self.file, error.to_string());
-                // What is there of it holds nothing back, if it is there at all.
+                // A partial file reserves too little; it may also not exist.
                 let _ = fs::remove_file(&self.file);
                 (self.held, self.missing) = (0, error.kind() == io::ErrorKind::StorageFull);
             }
@@ -80,7 +90,7 @@ impl Ballast {
 
     fn make(&self, bytes: u64) -> io::Result<()> {
         let mut open = OpenOptions::new();
-        let file = open.write(true).create(true).truncate(false).mode(0o600).open(&self.file)?;
+        let file = own::open(&self.file, open.write(true).create(true).truncate(false))?;
         give_to_owner(&self.file, self.file.parent().unwrap_or(&self.file)).map_err(io::Error::other)?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Err(rustix::io::Errno::OPNOTSUPP) => write_out(file, bytes),
@@ -117,8 +127,10 @@ mod tests {
         assert!(taken(dir.path()) >= BALLAST && !ballast.is_missing());
         assert!(ballast.give_up() && ballast.is_missing());
         assert_eq!(taken(dir.path()), 0);
-        ballast.keep(BALLAST * 16 - 1);
-        assert!(ballast.is_missing(), "there is not as much room as before");
+        ballast.keep(BALLAST * 4 - 1);
+        assert!(ballast.is_missing(), "most of what is free is what it has left");
+        ballast.keep(BALLAST * 4);
+        assert_eq!((ballast.held, ballast.is_missing()), (BALLAST / 4, false));
         ballast.keep(BALLAST * 16);
         assert!(taken(dir.path()) >= BALLAST && !ballast.is_missing());
     }

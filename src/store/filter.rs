@@ -1,4 +1,4 @@
-//! A [`Filter`] as SQL: a condition, and what is bound to it.
+//! Converts a [`Filter`] to SQL: a condition, and its bound values.
 
 use crate::moment::WallTime;
 use crate::question::Filter;
@@ -10,11 +10,11 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// The condition of a filter; of none: true.
+/// The condition of a filter; always true for an empty one.
 pub(super) fn condition(filter: &Filter) -> Condition {
     let mut all = Condition { sql: String::from("1"), values: Vec::new() };
     let status = match filter.status {
-        // As it stands in the index of those that need a person.
+        // Worded like the partial index of critical and held failures, so that SQLite can use it.
         Some(Status::Held | Status::Critical) => {
             all.sql.push_str(" AND status <> 'pending'");
             filter.status

@@ -1,10 +1,11 @@
-//! What was tried and done, in one time line: of a failure, of an entity over all its failures, or of
-//! everybody since a time. It outlives the failures.
+//! Attempts and operator actions on one time line: of a failure, of an entity over all its failures, or of all since a
+//! time. It outlives the failures.
 //!
-//! Tries and deeds stand in two tables; each gives its next entries along an index, and the two are
-//! merged. A page begins where the last one ended, by the entry, so that no page skips or repeats one.
+//! The two kinds are stored in two tables. Each returns its next entries along an index, and the two are merged. A page
+//! begins after the last entry of the previous one, so no page skips or repeats an entry.
 
 use super::StoreError;
+use super::cells::{text, text_or_null};
 use super::reader::Reader;
 use super::rows::as_limit;
 use crate::ids::{FailureId, Seq};
@@ -12,63 +13,94 @@ use crate::limits::MAX_PAGE_BYTES;
 use crate::moment::WallTime;
 use crate::question::{Direction, EntryCursor};
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{Row, params, params_from_iter};
 use std::fmt::Write as _;
 
-/// Whose history, with names looked up.
+/// Scope of a history, with names resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// One failure's.
+pub enum HistoryScope {
+    /// One failure.
     Failure(FailureId),
-    /// An entity's: type and id.
+    /// An entity: type and id.
     Entity(String, String),
-    /// Everybody's.
+    /// Of all entities with this id.
+    EntityId(String),
+    /// All failures.
     All,
+    /// Removals of undelivered failures that were not restored since.
+    Removed,
+    /// Attempts that were accepted.
+    Delivered,
 }
 
-/// Which part of it.
+/// Undelivered failures that were removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Number of failures, at most [`MOST_REMOVED`].
+    pub count: u64,
+    /// When the first of them was removed.
+    pub first_at: String,
+    /// When the last of them was removed.
+    pub last_at: String,
+}
+
+/// Maximum number of removed failures that are counted: each takes a few lookups, and `health` is called often.
+pub const MOST_REMOVED: usize = 1000;
+
+/// The audit row of a removal that ended the last life of its failure. A failure that has left lives again only by an
+/// import or a replay, and both are audited: no such row follows, nor another removal. A delivery is of an earlier life if
+/// the failure had come back before this removal. If it had not, another copy of the database had the failure still live,
+/// and it was delivered from there.
+pub(super) const LAST_REMOVAL: &str = "operation IN ('discard', 'cleanup') \
+    AND NOT EXISTS (SELECT 1 FROM sync_failures WHERE id = audit_log.failure_id) \
+    AND NOT EXISTS (SELECT 1 FROM audit_log AS later WHERE later.failure_id = audit_log.failure_id \
+        AND later.id > audit_log.id AND later.operation IN ('discard', 'cleanup', 'import', 'replay')) \
+    AND (EXISTS (SELECT 1 FROM audit_log AS back WHERE back.failure_id = audit_log.failure_id \
+            AND back.id < audit_log.id AND back.operation IN ('import', 'replay')) \
+        OR NOT EXISTS (SELECT 1 FROM sync_attempts WHERE failure_id = audit_log.failure_id AND class = 'delivered'))";
+
+/// Selects a page of a history.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// Then or later.
+    /// Earliest time, inclusive.
     pub since: Option<WallTime>,
-    /// Beyond this entry.
+    /// The entry before the page.
     pub after: Option<&'a EntryCursor>,
-    /// At most so many.
+    /// Maximum number of entries.
     pub limit: usize,
-    /// Which way.
+    /// Direction in time.
     pub direction: Direction,
 }
 
 /// A page of a history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entries {
-    /// In the page's direction.
+    /// The entries in the page's direction.
     pub entries: Vec<Entry>,
-    /// Where the next page begins.
+    /// The last entry, from which the next page continues.
     pub next: Option<EntryCursor>,
 }
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Where it stands in the time line.
+    /// Position on the time line.
     pub place: EntryCursor,
-    /// What it was.
+    /// The attempt or action.
     pub what: What,
 }
 
-/// What was tried or done.
+/// The kinds of entries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A try.
+    /// An attempt.
     Attempt(AttemptEntry),
-    /// Something a person did.
+    /// An operator action.
     Operation(OperationEntry),
 }
 
-/// A try, as it was kept.
+/// An attempt as stored.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the columns of sync_attempts, named in spec/07")]
 pub struct AttemptEntry {
     pub failure: FailureId,
     pub seq: Seq,
@@ -88,9 +120,8 @@ pub struct AttemptEntry {
     pub why: Option<String>,
 }
 
-/// A person's deed, as it was kept.
+/// An operator action as stored.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the columns of audit_log, named in spec/07")]
 pub struct OperationEntry {
     pub failure: Option<FailureId>,
     pub seq: Option<Seq>,
@@ -107,12 +138,12 @@ pub struct OperationEntry {
     pub sha256_after: Option<String>,
 }
 
-/// A condition and what is bound to its marks.
+/// A condition and its bound values.
 type Condition = (String, Vec<Value>);
 
 impl Reader {
-    /// A page of a history.
-    pub fn history(&self, whose: &Whose, part: Part) -> Result<Entries, StoreError> {
+    /// Reads a page of a history.
+    pub fn history(&self, whose: &HistoryScope, part: Part) -> Result<Entries, StoreError> {
         let mut all = self.attempts(whose, part)?;
         all.extend(self.operations(whose, part)?);
         all.sort_by(|a, b| a.place.cmp(&b.place));
@@ -131,40 +162,61 @@ impl Reader {
         Ok(Entries { entries: all, next })
     }
 
-    fn attempts(&self, whose: &Whose, part: Part) -> Result<Vec<Entry>, StoreError> {
+    /// Undelivered failures removed since then; `None` if there are none.
+    pub fn removed(&self, since: WallTime) -> Result<Option<Removed>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT count(*), min(at), max(at) FROM (SELECT at FROM audit_log WHERE at >= ?1 AND {LAST_REMOVAL} \
+             ORDER BY at DESC LIMIT ?2)"
+        ))?;
+        let read = |row: &Row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?));
+        let (count, first, last) = statement.query_row(params![since.sql(), as_limit(MOST_REMOVED)], read)?;
+        Ok(first.zip(last).map(|(first_at, last_at)| Removed { count, first_at, last_at }))
+    }
+
+    fn attempts(&self, whose: &HistoryScope, part: Part) -> Result<Vec<Entry>, StoreError> {
         let scope = match whose {
-            Whose::Failure(id) => ("failure_id = ?".to_owned(), texts([id.as_str()])),
-            Whose::Entity(kind, which) => ("entity_type = ? AND entity_id = ?".to_owned(), texts([kind, which])),
-            Whose::All => ("1".to_owned(), Vec::new()),
+            HistoryScope::Failure(id) => ("failure_id = ?".to_owned(), texts([id.as_str()])),
+            HistoryScope::Entity(kind, which) => ("entity_type = ? AND entity_id = ?".to_owned(), texts([kind, which])),
+            HistoryScope::EntityId(which) => {
+                (format!("entity_type IN ({}) AND entity_id = ?", all_types("sync_attempts")), texts([which]))
+            }
+            HistoryScope::All => ("1".to_owned(), Vec::new()),
+            HistoryScope::Removed => return Ok(Vec::new()),
+            HistoryScope::Delivered => ("class = 'delivered'".to_owned(), Vec::new()),
         };
-        // A deed of the same millisecond comes first.
+        // An action of the same millisecond comes first.
         let (condition, values) = within(scope, "started_at", part, i64::MIN, true);
         let mut statement = self.connection.prepare(&format!(
             "SELECT id, started_at, failure_id, seq, entity_type, entity_id, action, attempt, trigger, upstream, duration_ms, \
              http_status, class, error, response, counted, provisional, why FROM sync_attempts WHERE {condition}"
         ))?;
-        let entries = statement.query_map(params_from_iter(values), |row| {
-            Ok(Entry {
-                place: EntryCursor { at: row.get(1)?, attempt: true, row: row.get(0)? },
-                what: What::Attempt(attempt(row)?),
-            })
-        })?;
-        Ok(entries.collect::<Result<_, _>>()?)
+        let read = |row: &Row| {
+            let place = EntryCursor { at: text(row, 1)?, attempt: true, row: row.get(0)? };
+            Ok(Entry { place, what: What::Attempt(attempt(row)?) })
+        };
+        let entries = statement.query_map(params_from_iter(values), |row| self.odd.read_elsewhere(read(row)))?;
+        Ok(entries.filter_map(Result::transpose).collect::<Result<_, _>>()?)
     }
 
-    fn operations(&self, whose: &Whose, part: Part) -> Result<Vec<Entry>, StoreError> {
+    fn operations(&self, whose: &HistoryScope, part: Part) -> Result<Vec<Entry>, StoreError> {
         let scope = match whose {
-            Whose::Failure(id) => ("audit_log.failure_id = ?".to_owned(), texts([id.as_str()])),
-            // Also what was done to its failures while they were another entity's, or before the audit
-            // said whose they were.
-            Whose::Entity(kind, which) => (
+            HistoryScope::Failure(id) => ("audit_log.failure_id = ?".to_owned(), texts([id.as_str()])),
+            // Includes actions on its failures while they belonged to another entity, or before the audit stored the
+            // entity.
+            HistoryScope::Entity(kind, which) => (
                 "(audit_log.entity_type = ? AND audit_log.entity_id = ? OR audit_log.failure_id IN \
                  (SELECT failure_id FROM sync_attempts WHERE entity_type = ? AND entity_id = ? \
                  UNION SELECT id FROM sync_failures WHERE entity_type = ? AND entity_id = ?))"
                     .to_owned(),
                 texts([kind, which, kind, which, kind, which]),
             ),
-            Whose::All => ("1".to_owned(), Vec::new()),
+            HistoryScope::EntityId(which) => {
+                let types = all_types("audit_log");
+                (format!("audit_log.entity_type IN ({types}) AND audit_log.entity_id = ?"), texts([which]))
+            }
+            HistoryScope::All => ("1".to_owned(), Vec::new()),
+            HistoryScope::Removed => (LAST_REMOVAL.to_owned(), Vec::new()),
+            HistoryScope::Delivered => return Ok(Vec::new()),
         };
         let (condition, values) = within(scope, "at", part, i64::MAX, false);
         let mut statement = self.connection.prepare(&format!(
@@ -174,18 +226,17 @@ impl Reader {
              sha256_before, sha256_after \
              FROM audit_log LEFT JOIN sync_failures AS live ON live.id = failure_id WHERE {condition}"
         ))?;
-        let entries = statement.query_map(params_from_iter(values), |row| {
-            Ok(Entry {
-                place: EntryCursor { at: row.get(1)?, attempt: false, row: row.get(0)? },
-                what: What::Operation(operation(row)?),
-            })
-        })?;
-        Ok(entries.collect::<Result<_, _>>()?)
+        let read = |row: &Row| {
+            let place = EntryCursor { at: text(row, 1)?, attempt: false, row: row.get(0)? };
+            Ok(Entry { place, what: What::Operation(operation(row)?) })
+        };
+        let entries = statement.query_map(params_from_iter(values), |row| self.odd.read_elsewhere(read(row)))?;
+        Ok(entries.filter_map(Result::transpose).collect::<Result<_, _>>()?)
     }
 }
 
 impl Entry {
-    /// About what it takes in a reply.
+    /// Approximate bytes of the entry in a reply.
     fn weight(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         400 + match &self.what {
@@ -195,12 +246,21 @@ impl Entry {
     }
 }
 
+/// The entity types that a table has, each found by one step along its index, which begins with them.
+fn all_types(table: &str) -> String {
+    format!(
+        "WITH RECURSIVE types (name) AS (SELECT min(entity_type) FROM {table} WHERE entity_id IS NOT NULL UNION ALL \
+         SELECT (SELECT min(entity_type) FROM {table} WHERE entity_id IS NOT NULL AND entity_type > name) FROM types \
+         WHERE name IS NOT NULL) SELECT name FROM types WHERE name IS NOT NULL"
+    )
+}
+
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<Value> {
     texts.map(|text| Value::from(text.to_owned())).into()
 }
 
-/// The part of a table that a page asks for; `beside` is where the table goes on behind an entry of the
-/// other one with the same time.
+/// The part of a table that a page needs; `beside` is where the table continues after an entry of the other table with
+/// the same time.
 fn within((scope, mut values): Condition, at: &str, part: Part, beside: i64, attempts: bool) -> Condition {
     let table = if attempts { "sync_attempts" } else { "audit_log" };
     let (beyond, order) = match part.direction {
@@ -225,39 +285,39 @@ fn within((scope, mut values): Condition, at: &str, part: Part, beside: i64, att
 
 fn attempt(row: &Row) -> rusqlite::Result<AttemptEntry> {
     Ok(AttemptEntry {
-        failure: FailureId::new(row.get::<_, String>(2)?),
+        failure: FailureId::new(text(row, 2)?),
         seq: Seq(row.get(3)?),
-        entity_type: row.get(4)?,
-        entity_id: row.get(5)?,
-        action: row.get(6)?,
+        entity_type: text(row, 4)?,
+        entity_id: text(row, 5)?,
+        action: text(row, 6)?,
         attempt: row.get(7)?,
-        trigger: row.get(8)?,
-        upstream: row.get(9)?,
+        trigger: text(row, 8)?,
+        upstream: text(row, 9)?,
         duration_ms: row.get(10)?,
         http_status: row.get(11)?,
-        class: row.get(12)?,
-        error: row.get(13)?,
-        response: row.get(14)?,
+        class: text(row, 12)?,
+        error: text_or_null(row, 13)?,
+        response: text_or_null(row, 14)?,
         counted: row.get(15)?,
         provisional: row.get(16)?,
-        why: row.get(17)?,
+        why: text_or_null(row, 17)?,
     })
 }
 
 fn operation(row: &Row) -> rusqlite::Result<OperationEntry> {
     Ok(OperationEntry {
-        failure: row.get::<_, Option<String>>(2)?.map(FailureId::new),
+        failure: text_or_null(row, 2)?.map(FailureId::new),
         seq: row.get::<_, Option<i64>>(3)?.map(Seq),
-        entity_type: row.get(4)?,
-        entity_id: row.get(5)?,
-        action: row.get(6)?,
-        operation: row.get(7)?,
+        entity_type: text_or_null(row, 4)?,
+        entity_id: text_or_null(row, 5)?,
+        action: text_or_null(row, 6)?,
+        operation: text(row, 7)?,
         actor_uid: row.get(8)?,
-        actor_name: row.get(9)?,
-        claimed_by: row.get(10)?,
-        reason: row.get(11)?,
-        changes: row.get(12)?,
-        sha256_before: row.get(13)?,
-        sha256_after: row.get(14)?,
+        actor_name: text_or_null(row, 9)?,
+        claimed_by: text_or_null(row, 10)?,
+        reason: text_or_null(row, 11)?,
+        changes: text_or_null(row, 12)?,
+        sha256_before: text_or_null(row, 13)?,
+        sha256_after: text_or_null(row, 14)?,
     })
 }

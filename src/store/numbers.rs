@@ -1,25 +1,24 @@
-//! Whether each failure's row has the failure's number, and putting it right where it has not.
+//! Checks `rowid == seq` for every failure's row, and repairs rows where they differ.
 //!
-//! The agent writes `rowid` and `seq` as one ([`rows`](super::rows)). Others may part them: the table has
-//! no `INTEGER PRIMARY KEY`, so SQLite may number its rows anew. `VACUUM` does not, because it copies the
-//! indexes with the table; a dump that is read in again does, as does a program that makes the table anew
-//! with other columns. What counts then is `seq`: people have read it, and the history has it.
+//! The agent writes `rowid` and `seq` as one number ([`rows`](super::rows)). Other programs may change one of them: the
+//! table has no `INTEGER PRIMARY KEY`, so SQLite may renumber its rows. `VACUUM` does not, because it copies the
+//! indexes with the table; restoring a dump does, as does a program that creates the table again with other columns.
+//! Then `seq` is decisive, because operators have seen it and the history contains it.
 //!
-//! Looking at every row takes seconds where there are a million. Rows that were numbered anew in their
-//! order have the numbers from 1 without a gap; the last of them has its own number only if they all
-//! have. In another order both ends may be right by chance, so rows between them are looked at too. A
-//! single one in the middle that a hand has moved is not found; the agent then takes its rowid for its
-//! number everywhere, and nothing else comes of it.
+//! Checking every row takes seconds with a million rows. Rows that were renumbered in order have the numbers from 1
+//! without a gap; then the last one has its own number only if all have. In another order both ends may match by
+//! chance, so rows between them are checked too. A single row in the middle that another program has moved is not
+//! found; the agent then uses its rowid as its number everywhere, which has no further effect.
 
-use super::ledger::Ledger;
+use super::agent_row::Ledger;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// Rows that are looked at between the first and the last.
+/// Number of rows checked between the first and the last.
 const BETWEEN: i64 = 30;
-/// No number that others wrote may be higher: programs that read JSON hold no more in one of theirs.
+/// Highest number accepted from other programs: larger ones exceed the exact integers of many JSON parsers.
 const HIGHEST: i64 = 1 << 53;
 
-/// Has each row that is looked at its own number?
+/// Returns whether each checked row has its own number.
 pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
     let ends = "SELECT coalesce((SELECT min(rowid) FROM sync_failures), 1), \
                 coalesce((SELECT max(rowid) FROM sync_failures), 1)";
@@ -38,9 +37,9 @@ pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Gives each row the number that its `seq` says; how many had another. One whose `seq` is no number, or
-/// is that of another row too, gets a new one behind all; `next_seq` is the next that is given, and kept.
-/// In a transaction of the caller's.
+/// Gives each row the number of its `seq`; returns how many had another. A row whose `seq` is not a number, or is also
+/// that of another row, gets a new one above all others; `next_seq` is then raised and stored. Runs in the caller's
+/// transaction.
 pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite::Result<usize> {
     let moves = moves(connection, next_seq)?;
     let free = connection.query_row("SELECT min(0, min(rowid)) FROM sync_failures", [], |row| {
@@ -49,7 +48,7 @@ pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite
     let mut taken = connection.prepare("SELECT 1 FROM sync_failures WHERE rowid = ?1")?;
     let mut go = connection.prepare("UPDATE sync_failures SET rowid = ?2 WHERE rowid = ?1")?;
     let mut waiting = Vec::new();
-    // From the highest on: who goes up, as is usual, finds a free place.
+    // From the highest on: a row that moves up, the usual case, finds its number free.
     for (n, (rowid, number)) in (1..).zip(&moves) {
         if taken.exists([number])? {
             go.execute([rowid, &(free - n)])?;
@@ -61,13 +60,13 @@ pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite
     for (rowid, number) in waiting {
         go.execute([rowid, number])?;
     }
-    // With the rows that got new ones, or a kill before the next round's end has them given again.
+    // Stored together with the new numbers; otherwise a kill before the next round's end would reuse them.
     Ledger::save_next_seq(connection, *next_seq)?;
-    log::warn!("event=numbers_put_right rows={}", moves.len());
+    log::warn!("event=rowids_realigned rows={}", moves.len());
     Ok(moves.len())
 }
 
-/// Rows with another number than their own, and theirs, the highest first.
+/// Rows with a wrong number, and their right ones, the highest first.
 fn moves(connection: &Connection, next_seq: &mut i64) -> rusqlite::Result<Vec<(i64, i64)>> {
     let number = |row: &Row| row.get_ref(1).map(|seq| seq.as_i64().ok().filter(|seq| (1..=HIGHEST).contains(seq)));
     let sql = "SELECT rowid, seq FROM sync_failures WHERE rowid IS NOT seq OR rowid < 1";

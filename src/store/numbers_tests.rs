@@ -1,5 +1,4 @@
-//! Rows that others numbered anew, in every way that tells: each has its own number again before anything
-//! else is done.
+//! Rows that other programs renumbered, in every detectable way: each has its own number again before any other work.
 
 use super::*;
 use crate::ids::Seq;
@@ -39,7 +38,7 @@ impl Till {
         Store::open(self.settings(), NOW.wall).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As somebody else opens it.
+    /// Opens the database as another program would.
     fn file(&self) -> Connection {
         Connection::open(self.settings().file()).expect("the file")
     }
@@ -48,7 +47,7 @@ impl Till {
         self.file().execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Ids and numbers, where each row has its number and is found by it.
+    /// Ids and numbers; each row must have its number and be found by it.
     fn numbers(&self) -> BTreeMap<String, i64> {
         let file = self.file();
         let sound: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a word");
@@ -74,11 +73,11 @@ fn as_they_were(numbers: impl IntoIterator<Item = i64>) -> BTreeMap<String, i64>
     numbers.into_iter().map(|n| (format!("id-{n}"), n)).collect()
 }
 
-/// What a dump that is read in again does.
+/// Restores a dump.
 const ANEW: &str = "CREATE TEMP TABLE kept AS SELECT * FROM sync_failures ORDER BY rowid; \
                     DELETE FROM sync_failures; INSERT INTO sync_failures SELECT * FROM kept";
 
-/// Nothing here depends on it, but if it were otherwise, every `VACUUM` would cost a start.
+/// Correctness does not depend on this, but otherwise every `VACUUM` would slow down a start.
 #[test]
 fn a_vacuum_keeps_the_numbers() {
     let till = Till::with([3, 4, 9, 17, 18, 80]);
@@ -122,7 +121,7 @@ fn rows_that_were_numbered_anew_are_put_right_at_a_start() {
     }
 }
 
-/// In the middle of many, both ends as they should be.
+/// In the middle of many rows, with both ends correct.
 #[test]
 fn rows_in_another_order_between_the_ends_are_found() {
     let till = Till::with(1..=90);
@@ -165,27 +164,27 @@ fn numbers_that_were_given_are_known_before_the_first_round_ends() {
     assert_eq!(till.open().ledger().next_seq, 152, "the next failure finds its number free");
 }
 
-/// With a running agent, whose round may fail after that: what was put right stays.
+/// The agent's round may fail after the repair, but the repair stays.
 #[test]
 fn a_foreign_write_is_put_right_before_the_round() {
     let till = Till::with([5, 6, 70]);
     let mut store = till.open();
-    assert!(!store.strangers_wrote().expect("a look"));
+    assert!(!store.take_foreign_write().expect("a look"));
     till.change(ANEW);
     store.begin().expect("a round");
     store.rollback();
     assert_eq!(till.numbers(), as_they_were([5, 6, 70]));
-    assert!(store.strangers_wrote().expect("a look"));
+    assert!(store.take_foreign_write().expect("a look"));
     till.change("UPDATE sync_failures SET rowid = 300 WHERE seq = 6; DELETE FROM sync_failures WHERE seq = 5");
-    assert!(store.strangers_wrote().expect("a look"));
+    assert!(store.take_foreign_write().expect("a look"));
     assert!(!store.is_in_round());
     assert_eq!(till.numbers(), as_they_were([6, 70]));
     assert_eq!(store.ledger().live, 2);
-    // As an integrator's own tool would insert: the number in the column, the row's own left to SQLite.
+    // As an integrator's own tool would insert: the number in the column, the rowid left to SQLite.
     let own = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, seq, recorded_at, terminal_id, head, \
                uncounted) VALUES ('id-7', 'SALE', 's', 'CREATE', 'x', 7, 5000, 'till', 0, 1)";
     till.change(own);
-    assert!(store.strangers_wrote().expect("a look"));
+    assert!(store.take_foreign_write().expect("a look"));
     assert_eq!(till.numbers(), as_they_were([6, 7, 70]));
     assert_eq!(store.ledger().next_seq, 100);
 }

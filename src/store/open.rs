@@ -1,97 +1,114 @@
-//! How a file becomes a store: lock, evict, connect, migrate, and be sure of it.
+//! Turns a file into a store: lock, evict, connect, migrate, verify.
 //!
-//! Each step is here because its absence lost acknowledged records in tests:
+//! Each step is here because without it tests lost acknowledged records:
 //!
-//! - The files are fsynced and their cached pages dropped before SQLite sees them ([`Disk`](super::disk::Disk)): after
-//!   a kill between write and fsync a row is visible that is not on disk, and a repeated `record`
-//!   would be answered "already there". After a failed fsync the kernel calls such pages clean.
+//! - The files are fsynced and their cached pages dropped before SQLite opens them ([`Disk`](super::disk::Disk)). After
+//!   a kill between write and fsync, a row is visible that is not on disk, and a repeated `record`
+//!   would be answered as a duplicate. After a failed fsync the kernel reports such pages as clean.
 //! - Every PRAGMA is stepped to its end ([`drain`]): `journal_mode=WAL` reports an error of its own
 //!   commit only on the second step.
-//! - `synchronous=EXTRA`, so that even a journal that is not the one we asked for is durable.
-//! - A file of a newer version is refused before anything of it is written.
-//! - A damaged file is moved to the quarantine, and what can be read of it is salvaged into a new one
-//!   before anybody sees that.
+//! - `synchronous=EXTRA`, so that a journal in another mode than requested is durable too.
+//! - A file of a newer version is refused before any of it is written.
+//! - A damaged file is moved to the quarantine, and its readable rows are salvaged into a new one
+//!   before any client can use that.
 
+use super::agent_row::Ledger;
 use super::archive;
 use super::ballast::Ballast;
-use super::door::Door;
-use super::ledger::Ledger;
+use super::cells::OddRows;
+use super::disk::private;
+use super::foreign_writes::ForeignWrites;
+use super::instance::{self, Keeper, Known};
 use super::lock::{Lock, LockError};
+use super::migrations;
+pub use super::migrations::newest_version;
+use super::odd::{self, Search, TakenOut};
+use super::own;
 use super::quarantine::{self, Recovery};
-use super::steps;
-pub use super::steps::newest_version;
-use super::strangers::Strangers;
-use super::{Store, StoreSettings, damaged, hard_limit, numbers};
+use super::reader_gate::Door;
+use super::reserve::Reserve;
+use super::written::Written;
+use super::{Deletions, Store, StoreError, StoreSettings, damaged, hard_limit, numbers};
 use crate::access::standing;
-use crate::limits::BUSY_PATIENCE;
+use crate::limits::BUSY_TIMEOUT;
 use crate::moment::WallTime;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a page of a new file: a record changes a few places in as many pages, and each page is
-/// written whole. 1024 was slower. A file that is there keeps its own, 4096 before schema 4.
+/// Page size of a new file, in bytes. A record changes a few places in as many pages, and each page is written
+/// completely. 1024 was slower.
 pub const PAGE_SIZE: u32 = 2048;
-/// Bytes of pages in the log after which it goes into the file: small, so that a full disk leaves
-/// something to reuse and nobody waits long for it, and large enough that a page changed often is written once.
-/// Twice as many write 2 % less, and whoever comes meanwhile waits twice as long.
+/// Bytes of pages in the WAL that trigger a checkpoint. Small, so that a full disk leaves space to reuse and clients
+/// wait only briefly; large enough that a frequently changed page is written once. Twice this size writes 2 % less, but
+/// doubles the wait.
 const CHECKPOINT_BYTES: u32 = 2_048_000;
-/// The same while the disk may be full before the next look at it: what the log holds more than the file must
-/// find room in half of the ballast.
+/// The same while the disk may be full before it is next checked: what the WAL holds beyond the file must fit into half
+/// of the ballast.
 const CAREFUL_CHECKPOINT_BYTES: u32 = 512 << 10;
-/// What `PRAGMA auto_vacuum` says when pages are given back step by step.
+/// Bytes that the WAL keeps after a checkpoint; a WAL that grew during a long read is truncated to this length.
+pub(super) const LOG_ROOM: u64 = 2 * CHECKPOINT_BYTES as u64;
+/// Value of `PRAGMA auto_vacuum` for incremental vacuuming.
 const INCREMENTAL: i64 = 2;
 
 /// Why a state directory could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another agent has it.
+    /// Another agent holds its lock.
     Held {
         /// The state directory.
         dir: PathBuf,
-        /// The other's process, when it said so.
+        /// Process id of the other agent, if known.
         pid: Option<u32>,
     },
     /// The file was written by a newer resyncd.
     Newer {
         /// The file.
         file: PathBuf,
-        /// Its schema's version.
+        /// Its schema version.
         found: i64,
         /// The newest version known here.
         known: i64,
     },
-    /// A question is being answered from the file; it is opened again in a moment.
+    /// The file has several names (hard links). An agent at another one would not see this one's lock and log.
+    Linked {
+        /// The file.
+        file: PathBuf,
+        /// Number of names.
+        names: u64,
+    },
+    /// A query is reading the file; reopening will soon be possible.
     Read,
-    /// It is no database, or a damaged one.
+    /// The file is damaged or not a database.
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// The evidence.
         why: String,
     },
-    /// The file system said no.
+    /// A file operation failed.
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// Its file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         why: io::Error,
     },
-    /// SQLite said no.
+    /// An SQLite call failed.
     Sqlite {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To what.
+        /// Its file.
         path: PathBuf,
-        /// What it said.
+        /// SQLite's message.
         why: String,
-        /// What that is to a file system.
+        /// The corresponding file system error.
         kind: io::ErrorKind,
     },
 }
@@ -99,6 +116,16 @@ pub enum OpenError {
 impl OpenError {
     pub(super) fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), why }
+    }
+
+    /// Returns whether the disk or the database is full.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        match self {
+            Self::Io { why, .. } => why.kind() == io::ErrorKind::StorageFull,
+            Self::Sqlite { kind, .. } => *kind == io::ErrorKind::StorageFull,
+            _ => false,
+        }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
@@ -126,6 +153,13 @@ impl fmt::Display for OpenError {
                  Install that version again, or move the file away to start with an empty one",
                 file.display()
             ),
+            Self::Linked { file, names } => write!(
+                f,
+                "{0} has {names} names (hard links): another agent may use it under another name, and the two would \
+                 damage it. Remove the other names (find them: find / -samefile {0}), or make this one a file of \
+                 its own: cp -p {0} {0}.copy && mv {0}.copy {0}",
+                file.display()
+            ),
             Self::Read => f.write_str("a question is being answered from the file"),
             Self::Damaged { path, why } => {
                 write!(
@@ -146,50 +180,134 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// Converts to the error of a statement that needed the open file.
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        let words = error.to_string();
+        if matches!(error, OpenError::Damaged { .. }) {
+            return Self::damaged(&words);
+        }
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        Self::Failed(rusqlite::Error::SqliteFailure(code, Some(words)))
+    }
+}
+
 impl Store {
-    /// Opens the state directory for writing; makes it when it is missing.
+    /// Opens the state directory for writing, creating it if necessary. Quarantined data is restored first.
     pub fn open(settings: StoreSettings, now: WallTime) -> Result<Self, OpenError> {
+        let mut store = Self::open_at_once(settings, now)?;
+        while !store.recover(now)? {}
+        Ok(store)
+    }
+
+    /// Like [`open`](Self::open), but if possible, quarantined data is restored later ([`is_beside`](Self::is_beside)).
+    pub fn open_at_once(settings: StoreSettings, now: WallTime) -> Result<Self, OpenError> {
         make_dir(&settings.dir)?;
-        let lock_file = settings.dir.join("lock");
-        let lock = Lock::take(&lock_file).map_err(|error| match error {
-            LockError::Held(pid) => OpenError::Held { dir: settings.dir.clone(), pid },
-            LockError::Io(why) => OpenError::io("opening", &lock_file, why),
-        })?;
-        give_to_owner(&lock_file, &settings.dir)?;
+        let lock = take_lock(&settings)?;
         let mut ballast = Ballast::of(&settings.dir);
+        may_write(&settings)?;
         let opened = match connect(&settings, now) {
-            // Even opening needs some room.
+            // Even opening needs some space.
             Err(OpenError::Sqlite { .. } | OpenError::Io { .. }) if ballast.give_up() => connect(&settings, now)?,
             opened => opened?,
         };
-        let Opened { connection, ledger, identity, page_size, recovery } = opened;
+        let Opened { connection, mut ledger, identity, instance, page_size, reserve, mut recovery, doubtful, told } =
+            opened;
+        let (known, mut keeper) = (Known::read(&settings), Keeper::default());
+        let vanished = known.as_ref().and_then(|known| known.misses(&instance, &ledger));
+        if let Some(known) = known.as_ref().filter(|_| vanished.is_some()) {
+            known.precede(&mut ledger);
+        }
+        // Without that file the numbers used so far are unknown.
+        let beside = known.is_some() && recovery.go_on_beside(&settings, &connection, ledger.next_seq)?;
+        let changed = vanished.is_none() && known.is_some_and(|known| known.was_changed(&settings));
+        if let Some(vanished) = vanished.filter(|_| recovery.is_over()) {
+            keeper.misses(vanished);
+        }
         let mut store = Self {
             connection,
+            files: Files::of(&settings),
+            quarantined: quarantine::untold(&settings)?,
             settings,
             lock,
             door: Door::default(),
             ledger,
+            instance,
+            keeper,
             before: None,
+            rewritten: 0,
             ballast,
+            reserve,
+            growth: None,
+            lengths: Lengths::default(),
+            measured: 0,
+            bytes: 0,
+            extent: u64::MAX,
+            written: Written::default(),
+            deletions: Deletions::default(),
             identity,
             page_size,
             spare: 0,
+            unweighed: u64::MAX,
             careful: false,
+            trouble: None,
             condemned: false,
+            copying: None,
             recovery,
-            quarantined: Vec::new(),
-            strangers: Strangers::default(),
+            untold: Vec::new(),
+            strangers: ForeignWrites::at_start(doubtful || changed),
+            odd: OddRows::default(),
+            search: Search::default(),
+            told,
+            delivered: super::archive::Appended::default(),
         };
+        store.reserve_log();
         archive::mend(&store.settings)?;
-        while !store.recover(now)? {}
-        if store.lacks_room() {
-            store.put_log_away();
+        while !beside && !store.recover(now)? {}
+        store.measure();
+        store.keeper.begin(&store.settings, &store.instance, &store.ledger);
+        if store.is_reserved_for_outcomes() {
+            store.checkpoint_passive();
         }
         Ok(store)
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), OpenError> {
+/// Takes the lock of the state directory.
+pub(super) fn take_lock(settings: &StoreSettings) -> Result<Lock, OpenError> {
+    let lock = Lock::take(&settings.dir).map_err(|error| not_locked(settings, error))?;
+    give_to_owner(&settings.dir.join("lock"), &settings.dir)?;
+    Ok(lock)
+}
+
+pub(super) fn not_locked(settings: &StoreSettings, error: LockError) -> OpenError {
+    match error {
+        LockError::Held(pid) => OpenError::Held { dir: settings.dir.clone(), pid },
+        LockError::Io(why) => OpenError::io("opening", &settings.dir.join("lock"), why),
+    }
+}
+
+/// Checks that this process may write to all necessary files, and that no other can have the database open under another
+/// name. SQLite silently opens a file without write permission for reading; an agent started like that would refuse every
+/// record.
+pub fn may_write(settings: &StoreSettings) -> Result<(), OpenError> {
+    let (file, log) = (settings.file(), settings.log_file());
+    let index = settings.dir.join("sync_failures.db-shm");
+    let others = ["ballast", "archive", "quarantine"].map(|name| settings.dir.join(name));
+    for path in [settings.dir.clone(), file, log, index].iter().chain(&others) {
+        let Ok(meta) = fs::symlink_metadata(path) else { continue };
+        let wanted =
+            if meta.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK | Access::READ_OK };
+        accessat(CWD, path, wanted, AtFlags::EACCESS).map_err(|why| OpenError::io("writing to", path, why.into()))?;
+    }
+    // The lock of the directory does not protect another directory's files.
+    match fs::symlink_metadata(settings.file()).map_or(1, |meta| meta.nlink()) {
+        0 | 1 => Ok(()),
+        names => Err(OpenError::Linked { file: settings.file(), names }),
+    }
+}
+
+pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -197,72 +315,180 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .map_err(|why| OpenError::io("making the state directory", dir, why))
 }
 
-/// A file that is open, and sure; what was quarantined before may have to be brought back.
+/// A verified open file; quarantined data may still have to be restored.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) ledger: Ledger,
     pub(super) identity: Identity,
+    /// The id of the database.
+    pub(super) instance: String,
+    /// Another program has written to it, so numbers were repaired.
+    pub(super) doubtful: bool,
     /// Bytes of a page.
     pub(super) page_size: u32,
+    pub(super) reserve: Reserve,
     pub(super) recovery: Recovery,
+    /// Rows repaired while opening.
+    pub(super) told: Vec<TakenOut>,
 }
 
-/// Which files are open: a path may lead to others one day.
+/// Where SQLite's three files are.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    file: PathBuf,
+    log: PathBuf,
+    index: PathBuf,
+}
+
+impl Files {
+    pub(super) fn of(settings: &StoreSettings) -> Self {
+        let dir = settings.dir.clone();
+        Self { dir, file: settings.file(), log: settings.log_file(), index: settings.index_file() }
+    }
+
+    /// How long the file and its log are.
+    pub(super) fn lengths(&self) -> Lengths {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+        Lengths { file: length(&self.file), log: length(&self.log) }
+    }
+
+    /// Looks at each of them once. Fails where the directory does not let the agent look: a file that cannot be
+    /// seen is not gone.
+    pub(super) fn look(&self) -> Result<(Identity, Lengths), OpenError> {
+        let file = match fs::metadata(&self.file) {
+            Ok(meta) => Some(meta),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(OpenError::io("looking into", &self.dir, why)),
+        };
+        let inode = |meta: &Option<fs::Metadata>| meta.as_ref().map(|meta| (meta.dev(), meta.ino()));
+        let length = |meta: &Option<fs::Metadata>| meta.as_ref().map_or(0, fs::Metadata::len);
+        let (log, index) = (fs::metadata(&self.log).ok(), fs::metadata(&self.index).ok());
+        let identity = Identity { file: inode(&file), log: inode(&log), index: inode(&index) };
+        Ok((identity, Lengths { file: length(&file), log: length(&log) }))
+    }
+}
+
+/// Identifies the open files, because a path may lead to others later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     /// Device and inode of the database.
     pub(super) file: Option<(u64, u64)>,
-    /// The same of its log.
+    /// Device and inode of the WAL.
     pub(super) log: Option<(u64, u64)>,
+    /// Device and inode of the WAL's index, which also holds the locks.
+    pub(super) index: Option<(u64, u64)>,
 }
 
-impl Identity {
-    /// What is there now.
-    pub(super) fn of(settings: &StoreSettings) -> Self {
-        let look = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-        Self { file: look(settings.file()), log: look(settings.log_file()) }
+/// Lengths of the files. Only the agent's own checkpoints shorten them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lengths {
+    pub(super) file: u64,
+    log: u64,
+}
+
+impl Lengths {
+    /// Without blocks allocated beyond the file's pages, which any checkpoint may cut off.
+    pub(super) fn within(self, extent: u64) -> Self {
+        Self { file: self.file.min(extent), ..self }
+    }
+
+    /// Bytes of both files.
+    pub(super) fn total(self) -> u64 {
+        self.file + self.log
+    }
+
+    /// Returns whether another program has shortened one of the files since.
+    pub(super) fn are_cut(self, now: Self) -> bool {
+        now.file < self.file || now.log < self.log
+    }
+
+    /// The same across a commit. The first commit after a complete checkpoint cuts a long WAL to its usual length.
+    pub(super) fn are_cut_by_another(self, now: Self) -> bool {
+        Self { log: self.log.min(LOG_ROOM), ..self }.are_cut(now)
+    }
+
+    /// Returns whether the WAL is shorter now. A checkpoint that does not truncate leaves its length.
+    pub(super) fn is_log_cut(self, now: Self) -> bool {
+        now.log < self.log
     }
 }
 
-/// Everything after the lock, also for a store that is opened again.
+impl Identity {
+    /// The files that are at the paths now; see [`Files::look`].
+    pub(super) fn seen(settings: &StoreSettings) -> Result<Self, OpenError> {
+        Files::of(settings).look().map(|(identity, _)| identity)
+    }
+}
+
+/// Device and inode of a path.
+pub(super) fn inode_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// All steps after the lock, also used to reopen a store.
 pub(super) fn connect(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
     make_dir(&settings.dir)?;
-    let (connection, ledger, page_size) = match quarantine::resume(settings).and_then(|()| connect_file(settings, now))
-    {
+    refuse_other_kinds(settings)?;
+    let mut opened = match quarantine::resume(settings).and_then(|()| connect_file(settings, now)) {
         Err(OpenError::Damaged { path, why }) => {
             log::error!("event=database_corrupt path={path:?} error={why:?}");
-            quarantine::take_away(settings, now)?;
+            quarantine::move_files(settings, now)?;
             connect_file(settings, now)?
         }
         connected => connected?,
     };
     (settings.disk.sync_dir)(&settings.dir).map_err(|why| OpenError::io("syncing", &settings.dir, why))?;
-    let (identity, recovery) = (Identity::of(settings), Recovery::plan(settings)?);
-    Ok(Opened { connection, ledger, identity, page_size, recovery })
+    (opened.identity, opened.recovery) = (Identity::seen(settings)?, Recovery::plan(settings)?);
+    // A new file that takes the place of a quarantined one continues its numbers, and so it is the same database.
+    if opened.recovery.is_untouched() && opened.ledger.next_seq == 1 && opened.ledger.live == 0 {
+        let named = instance::continued(&opened.connection, settings);
+        opened.instance =
+            named.map_err(|why| OpenError::sqlite("naming", &settings.file(), why))?.unwrap_or(opened.instance);
+    }
+    Ok(opened)
 }
 
-/// The agent's own row of an open file. It is the agent's memory; a file without one has lost it.
-pub(super) fn load(connection: &Connection, settings: &StoreSettings, now: WallTime) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::load(connection).map_err(|why| match why {
+/// Loads the agent's own row of an open file, which is the agent's memory and must exist. Also returns what had to be
+/// repaired in it.
+pub(super) fn load(
+    connection: &Connection,
+    settings: &StoreSettings,
+    now: WallTime,
+) -> Result<(Ledger, Option<TakenOut>), OpenError> {
+    let (mut ledger, before) = Ledger::load_or_mend(connection).map_err(|why| match why {
         rusqlite::Error::QueryReturnedNoRows => {
             OpenError::Damaged { path: settings.file(), why: "the agent's own row is missing".into() }
         }
         why => OpenError::sqlite("opening", &settings.file(), why),
     })?;
     if ledger.at.wall.as_millis() == 0 {
-        ledger.at.wall = now; // A new file: its life begins now.
+        ledger.at.wall = now; // Agent time of a new file begins now.
     }
-    Ok(ledger)
+    let Some(before) = before else { return Ok((ledger, None)) };
+    let file = odd::keep_row(settings, now, "agent", &before)?;
+    ledger.save_mended(connection).map_err(|why| OpenError::sqlite("mending", &settings.file(), why))?;
+    Ok((ledger, Some(TakenOut { file, others: 1, ..TakenOut::default() })))
 }
 
-fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, Ledger, u32), OpenError> {
+/// Fails where another kind of file has the path of one of the database's. To open a pipe would wait for ever.
+fn refuse_other_kinds(settings: &StoreSettings) -> Result<(), OpenError> {
+    for path in [settings.file(), settings.log_file(), settings.index_file()] {
+        if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(OpenError::io("opening", &path, io::Error::other("it is no regular file")));
+        }
+    }
+    Ok(())
+}
+
+fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenError> {
     let file = settings.file();
-    let mut found = None;
     if file.exists() {
         for part in [&file, &settings.log_file()] {
             (settings.disk.evict)(part).map_err(|why| OpenError::io("syncing", part, why))?;
         }
-        found = refuse_newer(&file)?;
+        mend_mode(&file);
+        refuse_newer(&file)?;
     } else {
         make_private(&file, &settings.dir)?;
     }
@@ -270,19 +496,40 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<(Connection, 
     let mut connection =
         Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(opened)?;
-    let page_size = prepare(&connection, settings).map_err(opened)?;
-    if let Some(from) = found.filter(|found| *found < newest_version()) {
-        // With a million failures it takes half a minute.
-        log::info!("event=schema_update from={from} to={}", newest_version());
+    if connection.is_readonly("main").map_err(opened)? {
+        return Err(OpenError::io("writing to", &file, io::ErrorKind::PermissionDenied.into()));
     }
-    steps::runner().run(&mut connection).map_err(|why| migrating(&file, &why))?;
-    let mut ledger = load(&connection, settings, now)?;
+    let page_size = prepare(&connection, settings).map_err(opened)?;
+    let mut told: Vec<TakenOut> = migrations::mend(&connection, settings, now)?.into_iter().collect();
+    migrations::runner().run(&mut connection).map_err(|why| migrating(&file, &why))?;
+    let (mut ledger, mended) = {
+        if let Some(why) = migrations::schema_damage(&connection).map_err(opened)? {
+            return Err(OpenError::Damaged { path: file, why });
+        }
+        load(&connection, settings, now)?
+    };
+    told.extend(mended);
+    let instance = match Ledger::instance(&connection).map_err(opened)? {
+        Some(instance) => instance,
+        None => instance::restored(&connection, settings).map_err(opened)?,
+    };
+    let mut doubtful = false;
     if !numbers::agree(&connection).map_err(opened)? {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(opened)?;
         numbers::put_right(&change, &mut ledger.next_seq).map_err(opened)?;
         change.commit().map_err(opened)?;
+        doubtful = true;
     }
-    Ok((connection, ledger, page_size))
+    // The agent writes a row and the next number in one transaction.
+    let newest = "SELECT coalesce(max(rowid), 0) FROM sync_failures";
+    let newest: i64 = connection.query_row(newest, [], |row| row.get(0)).map_err(opened)?;
+    if newest >= ledger.next_seq {
+        (ledger.next_seq, doubtful) = (newest.saturating_add(1), true);
+    }
+    ledger.pass_all(&connection).map_err(opened)?;
+    let (identity, recovery) = (Identity::seen(settings)?, Recovery::default());
+    let reserve = Reserve::of(&connection).map_err(opened)?;
+    Ok(Opened { connection, ledger, identity, instance, doubtful, page_size, reserve, recovery, told })
 }
 
 fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
@@ -297,11 +544,11 @@ fn migrating(file: &Path, error: &refinery::Error) -> OpenError {
     OpenError::Sqlite { doing, path: file.to_owned(), why: error.to_string(), kind: io::ErrorKind::Other }
 }
 
-/// The schema's version, which is one that is known here; `None`: it has none yet.
-fn refuse_newer(file: &Path) -> Result<Option<i64>, OpenError> {
+/// Refuses a schema that this program does not know.
+fn refuse_newer(file: &Path) -> Result<(), OpenError> {
     let found = match version_of(file, OpenFlags::SQLITE_OPEN_READ_ONLY) {
-        // The power went in the first start, before the file had its log: what was half done there is
-        // rolled back by whoever reads it next, and that takes a hand that may write.
+        // Power failed during the first start, before the file had its WAL. The next reader rolls the unfinished
+        // changes back, for which it needs write access.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
             version_of(file, OpenFlags::SQLITE_OPEN_READ_WRITE)
         }
@@ -310,14 +557,14 @@ fn refuse_newer(file: &Path) -> Result<Option<i64>, OpenError> {
     let known = newest_version();
     match found.map_err(|why| OpenError::sqlite("reading", file, why))? {
         Some(found) if found > known => Err(OpenError::Newer { file: file.to_owned(), found, known }),
-        found => Ok(found),
+        _ => Ok(()),
     }
 }
 
 /// The schema's version; `None`: it has none yet.
 fn version_of(file: &Path, how: OpenFlags) -> rusqlite::Result<Option<i64>> {
     let reading = Connection::open_with_flags(file, how)?;
-    reading.busy_timeout(BUSY_PATIENCE)?;
+    reading.busy_timeout(BUSY_TIMEOUT)?;
     let exists: bool = reading.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",
         [],
@@ -326,66 +573,83 @@ fn version_of(file: &Path, how: OpenFlags) -> rusqlite::Result<Option<i64>> {
     if !exists {
         return Ok(None);
     }
-    reading.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))
+    // A newer program's file has all migrations that are known here. If one of them is missing, the version number is
+    // damaged and is repaired.
+    let known = "SELECT MAX(version) FROM refinery_schema_history WHERE typeof(version) = 'integer' \
+                 AND EXISTS (SELECT 1 FROM refinery_schema_history WHERE version = ?1)";
+    reading.query_row(known, [newest_version()], |row| row.get(0))
 }
 
-/// Makes an empty file that only its owner reads, before SQLite makes one by the umask.
+/// A database that was copied here, perhaps from a backup, may be readable by others; it contains customers' data.
+fn mend_mode(file: &Path) {
+    let mode = fs::symlink_metadata(file).map_or(0, |meta| meta.mode());
+    let for_others = mode & 0o077;
+    if for_others == 0 {
+        return;
+    }
+    let open = private().read(true).open(file);
+    match open.and_then(|open| open.set_permissions(fs::Permissions::from_mode(0o600))) {
+        Ok(()) => log::warn!("event=mode_mended path={file:?} was={:o} is=600", mode & 0o7777),
+        Err(error) => log::warn!("event=mode_not_mended path={file:?} error={:?}", error.to_string()),
+    }
+}
+
+/// Creates an empty file readable by its owner alone, before SQLite creates one with the umask.
 pub(super) fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file);
+    let made = own::open(file, fs::OpenOptions::new().write(true).create(true).truncate(false));
     made.map_err(|why| OpenError::io("making", file, why))?;
     give_to_owner(file, dir)
 }
 
-/// A root who records without the daemon must not leave files that the daemon cannot open.
+/// If root records without the daemon, files must not be left that the daemon cannot open.
 pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let meta = fs::metadata(dir).map_err(|why| OpenError::io("reading", dir, why))?;
-    chown(file, Some(meta.uid()), Some(meta.gid())).map_err(|why| OpenError::io("giving away", file, why))
+    lchown(file, Some(meta.uid()), Some(meta.gid())).map_err(|why| OpenError::io("giving away", file, why))
 }
 
-/// Says to a connection all that it must know; the bytes of a page come back.
+/// Configures a connection; returns the page size in bytes.
 fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<u32> {
-    connection.busy_timeout(BUSY_PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // Else a statement with `LIMIT ?` is compiled anew each time that a number is bound to it.
+    // Otherwise a statement with `LIMIT ?` is compiled again each time that a number is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // auto_vacuum and page_size only take effect before the first table.
     drain(connection, &format!("PRAGMA page_size = {PAGE_SIZE}"))?;
-    // Setting it again would write, and a full disk would keep an agent from its start.
+    // Setting it again would write, and on a full disk the agent could not start.
     if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))? != INCREMENTAL {
         drain(connection, "PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     drain(connection, "PRAGMA synchronous = EXTRA")?;
     drain(connection, "PRAGMA journal_mode = WAL")?;
     let page_size = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    checkpoint_after(connection, page_size, false)?;
-    // A log that a long reader made large shrinks again.
-    drain(connection, &format!("PRAGMA journal_size_limit = {}", 2 * CHECKPOINT_BYTES))?;
+    // For migrations and for salvage; afterwards the store runs the checkpoints itself.
+    drain(connection, &format!("PRAGMA wal_autocheckpoint = {}", checkpoint_pages(page_size, false)))?;
+    drain(connection, &format!("PRAGMA journal_size_limit = {LOG_ROOM}"))?;
     // The hard quota: inserts fail at it, deletions work.
     let pages = hard_limit(&settings.limits) / u64::from(page_size);
     drain(connection, &format!("PRAGMA max_page_count = {}", pages.min(u64::from(u32::MAX - 1))))?;
     // No temporary files on a disk that may be full.
     drain(connection, "PRAGMA temp_store = MEMORY")?;
     drain(connection, "PRAGMA cache_size = -4000")?;
-    // A damaged or hostile file runs nothing of its own, and damage is seen early.
+    // A damaged or hostile file must not run code, and damage should be detected early.
     drain(connection, "PRAGMA trusted_schema = OFF")?;
-    // What a column may hold is held by our types here; against others the schema holds it. SQLite builds a
-    // table of the words anew for each row that it checks.
+    // Our types enforce the columns' values here; the schema's checks are for other programs. SQLite would build a
+    // table of the words for each row that it checks.
     drain(connection, "PRAGMA ignore_check_constraints = ON")?;
     drain(connection, "PRAGMA cell_size_check = ON")?;
     Ok(page_size)
 }
 
-/// When the log goes into the file: the sooner, the more `careful`.
-pub(super) fn checkpoint_after(connection: &Connection, page_size: u32, careful: bool) -> rusqlite::Result<()> {
+/// Number of WAL pages that trigger a checkpoint: fewer if `careful`.
+pub(super) fn checkpoint_pages(page_size: u32, careful: bool) -> u32 {
     let bytes = if careful { CAREFUL_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES };
-    drain(connection, &format!("PRAGMA wal_autocheckpoint = {}", bytes / page_size))
+    bytes / page_size
 }
 
-/// Runs a PRAGMA and steps it until no row is left; only the last step tells whether it worked.
+/// Runs a PRAGMA and steps it to its end, because only the last step reports whether it worked.
 pub(super) fn drain(connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(pragma)?;
     let mut rows = statement.query([])?;

@@ -1,81 +1,85 @@
-//! What the clean-up asks, and how history is forgotten: each a bounded step along an index.
+//! Queries and deletions of retention, each a bounded step along an index.
 //!
-//! **Age is agent time.** The history's rows bear the wall clock's time, which may jump by years. So
-//! marks say up to which row everything was written by which agent time ([`Store::mark_history`]), and
-//! a row is old when it stands below an old mark.
+//! **Age is agent time.** The history's rows contain wall-clock times, which may jump by years. So marks store up to
+//! which row everything was written by which agent time ([`Store::mark_history`]), and a row is old if it is below an
+//! old mark.
 
+use super::cells::{is_odd, text};
 use super::rows::{as_limit, order_condition};
 use super::{Store, StoreError};
 use crate::ids::Seq;
 use crate::moment::AgentTime;
 use crate::record::{OrderKey, Status};
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, Rows, params, params_from_iter};
 
-/// Of a live failure what decides whether it may be cleaned up.
+/// The properties of a live failure that decide whether it may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aged {
-    /// Its number.
+    /// Number of the failure.
     pub seq: Seq,
-    /// Where it stands.
+    /// Status of the failure.
     pub status: Status,
-    /// Counted tries.
+    /// Number of counted attempts.
     pub retry_count: u32,
-    /// When it was recorded.
-    pub recorded_at: AgentTime,
+    /// When it was recorded, or imported with a new age.
+    pub since: AgentTime,
     /// Bytes of its payload.
     pub bytes: usize,
+    /// Whether it is a head.
+    pub head: bool,
 }
 
-/// What is remembered of clean-ups.
+/// The schedule of retention runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CleanUps {
     /// When the last one ended.
     pub ended_at: Option<AgentTime>,
-    /// Before this there is to be none.
+    /// Earliest time of the next one.
     pub not_before: Option<AgentTime>,
 }
 
-/// Rows of the history up to these numbers.
+/// History rows up to these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryMark {
-    /// Of `sync_attempts`.
+    /// Number in `sync_attempts`.
     pub attempt: i64,
-    /// Of `audit_log`.
+    /// Number in `audit_log`.
     pub audit: i64,
 }
 
-const AGED: &str = "rowid, status, retry_count, recorded_at, coalesce(octet_length(payload), 0)";
+const AGED: &str =
+    "rowid, status, retry_count, coalesce(imported_at, recorded_at), coalesce(octet_length(payload), 0), head";
 
 fn aged(row: &Row) -> rusqlite::Result<Aged> {
-    let status: String = row.get(1)?;
+    let status = text(row, 1)?;
     Ok(Aged {
         seq: Seq(row.get(0)?),
-        // What a hand has written is not cleaned up.
+        // A status that another program wrote is never removed by retention.
         status: Status::parse(&status).unwrap_or(Status::Pending),
         retry_count: row.get(2)?,
-        recorded_at: AgentTime::from_millis(row.get(3)?),
+        since: AgentTime::from_millis(row.get(3)?),
         bytes: row.get(4)?,
+        head: row.get(5)?,
     })
 }
 
 impl Store {
-    /// Failures that are held or critical, beyond `after`, in the order of their numbers.
+    /// Held or critical failures after `after`, ordered by number.
     pub fn needing_persons(&self, status: Status, after: Seq, limit: usize) -> Result<Vec<Aged>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {AGED} FROM sync_failures INDEXED BY sync_failures_person \
              WHERE status <> 'pending' AND status = ?1 AND rowid > ?2 ORDER BY rowid LIMIT ?3"
         ))?;
-        let found = statement.query_map(params![status.as_str(), after.0, as_limit(limit)], aged)?;
-        Ok(found.collect::<Result<_, _>>()?)
+        self.all_aged(statement.query(params![status.as_str(), after.0, as_limit(limit)])?)
     }
 
-    /// Those of an order key from `from` on, in the order of their numbers.
+    /// Failures of an order key from `from` on, ordered by number.
     pub fn order_from(&self, order: &OrderKey, from: Seq, limit: usize) -> Result<Vec<Aged>, StoreError> {
         self.along(order, ">=", from, "ASC", limit)
     }
 
-    /// The newest of an order key.
+    /// The newest failures of an order key.
     pub fn order_from_its_end(&self, order: &OrderKey, limit: usize) -> Result<Vec<Aged>, StoreError> {
         self.along(order, "<=", Seq(i64::MAX), "DESC", limit)
     }
@@ -94,21 +98,34 @@ impl Store {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {AGED} FROM sync_failures WHERE {condition} AND rowid {beyond} ? ORDER BY rowid {direction} LIMIT ?"
         ))?;
-        let found = statement.query_map(params_from_iter(all), aged)?;
-        Ok(found.collect::<Result<_, _>>()?)
+        self.all_aged(statement.query(params_from_iter(all))?)
     }
 
-    /// What is remembered of clean-ups.
+    /// An unreadable row ends the list, because what may be removed depends on it.
+    fn all_aged(&self, mut rows: Rows) -> Result<Vec<Aged>, StoreError> {
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let read = aged(row);
+            if read.as_ref().is_err_and(is_odd) {
+                self.odd.note(row.get(0)?);
+            }
+            found.push(read?);
+        }
+        Ok(found)
+    }
+
+    /// The stored schedule.
     pub fn clean_ups(&self) -> Result<CleanUps, StoreError> {
         let read = |row: &Row| {
             let time = |at: Option<i64>| at.map(AgentTime::from_millis);
             Ok(CleanUps { ended_at: time(row.get(0)?), not_before: time(row.get(1)?) })
         };
         let mut statement = self.connection.prepare_cached("SELECT ended_at, not_before FROM clean_up WHERE id = 1")?;
-        Ok(statement.query_row([], read).optional()?.unwrap_or_default())
+        let read = |row: &Row| self.odd.read_elsewhere(read(row));
+        Ok(statement.query_row([], read).optional()?.flatten().unwrap_or_default())
     }
 
-    /// Remembers it.
+    /// Stores the schedule.
     pub fn keep_clean_ups(&mut self, clean_ups: CleanUps) -> Result<(), StoreError> {
         let time = |at: Option<AgentTime>| at.map(AgentTime::as_millis);
         self.connection
@@ -119,8 +136,7 @@ impl Store {
 
     // ---- history
 
-    /// Sets a mark, unless the last one is from after `unless_since`, and forgets those from before
-    /// `needless`.
+    /// Sets a mark, unless the last one is newer than `unless_since`, and deletes those older than `needless`.
     pub fn mark_history(
         &mut self,
         now: AgentTime,
@@ -134,7 +150,7 @@ impl Store {
                  WHERE NOT EXISTS (SELECT 1 FROM history_marks WHERE agent_time > ?2)",
             )?
             .execute(params![now.as_millis(), unless_since.as_millis()])?;
-        // The newest of them is the one that tells what is old.
+        // The newest of them determines which rows are old.
         self.connection
             .prepare_cached(
                 "DELETE FROM history_marks WHERE agent_time < \
@@ -144,25 +160,32 @@ impl Store {
         Ok(())
     }
 
-    /// Up to where the history is from before this.
+    /// The history that is older than `before`.
     pub fn history_before(&self, before: AgentTime) -> Result<Option<HistoryMark>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT attempt_id, audit_id FROM history_marks WHERE agent_time <= ?1 ORDER BY agent_time DESC LIMIT 1",
         )?;
         let read = |row: &Row| Ok(HistoryMark { attempt: row.get(0)?, audit: row.get(1)? });
-        Ok(statement.query_row([before.as_millis()], read).optional()?)
+        let read = |row: &Row| self.odd.read_elsewhere(read(row));
+        Ok(statement.query_row([before.as_millis()], read).optional()?.flatten())
     }
 
-    /// Forgets the oldest tries up to a number; how many.
+    /// Deletes the oldest attempts up to a number; returns how many.
     pub fn forget_attempts(&mut self, up_to: i64, limit: usize) -> Result<usize, StoreError> {
         let sql = "DELETE FROM sync_attempts WHERE id IN \
                    (SELECT id FROM sync_attempts WHERE id <= ?1 ORDER BY id LIMIT ?2)";
         Ok(self.connection.prepare_cached(sql)?.execute(params![up_to, as_limit(limit)])?)
     }
 
-    /// Of the next `limit` people's actions beyond `after` forgets those up to a number: up to
-    /// `up_to.0` all but how failures left undelivered, which the archive needs, and up to `up_to.1`
-    /// those too. Returns where it has come; `None` at the end.
+    /// Deletes the oldest `limit` attempts to make space for live failures; returns how many. The audit is kept,
+    /// because operators rely on it, and so are the outcomes of keys.
+    pub fn shorten_history(&mut self, limit: usize) -> Result<usize, StoreError> {
+        self.forget_attempts(i64::MAX, limit)
+    }
+
+    /// Of the next `limit` audit rows after `after`, deletes those up to a number: up to `up_to.0` all except removals
+    /// of undelivered failures, which the archive needs, and returns of failures, which show that an earlier removal or
+    /// delivery is not the last one; up to `up_to.1` those too. Returns where to continue; `None` at the end.
     pub fn forget_audit(&mut self, after: i64, up_to: (i64, i64), limit: usize) -> Result<Option<i64>, StoreError> {
         let last: Option<i64> = self
             .connection
@@ -174,25 +197,25 @@ impl Store {
         self.connection
             .prepare_cached(
                 "DELETE FROM audit_log WHERE id > ?1 AND id <= ?2 AND \
-                 ((id <= ?3 AND operation NOT IN ('discard', 'cleanup')) OR \
-                 (id <= ?4 AND operation IN ('discard', 'cleanup')))",
+                 ((id <= ?3 AND operation NOT IN ('discard', 'cleanup', 'import', 'replay')) OR \
+                 (id <= ?4 AND operation IN ('discard', 'cleanup', 'import', 'replay')))",
             )?
             .execute(params![after, last, up_to.0, up_to.1])?;
         Ok(Some(last))
     }
 
-    /// Says of keys whose failures have left that they have by now; how many.
+    /// Stores for keys of removed failures that they were removed by now; returns how many.
     pub fn age_keys(&mut self, now: AgentTime, limit: usize) -> Result<usize, StoreError> {
-        let sql = "UPDATE idempotency_keys SET left_by = ?1 WHERE (source_uid, key) IN \
-                   (SELECT source_uid, key FROM idempotency_keys INDEXED BY idempotency_keys_left \
+        let sql = "UPDATE idempotency_keys SET left_by = ?1 WHERE (key, source_uid) IN \
+                   (SELECT key, source_uid FROM idempotency_keys INDEXED BY idempotency_keys_left \
                    WHERE outcome IS NOT NULL AND left_by IS NULL LIMIT ?2)";
         Ok(self.connection.prepare_cached(sql)?.execute(params![now.as_millis(), as_limit(limit)])?)
     }
 
-    /// Forgets keys whose failures had left by then; those of live ones never. How many.
+    /// Deletes keys whose failures had been removed by then, and never those of live failures; returns how many.
     pub fn forget_keys(&mut self, left_by: AgentTime, limit: usize) -> Result<usize, StoreError> {
-        let sql = "DELETE FROM idempotency_keys WHERE (source_uid, key) IN \
-                   (SELECT source_uid, key FROM idempotency_keys INDEXED BY idempotency_keys_left \
+        let sql = "DELETE FROM idempotency_keys WHERE (key, source_uid) IN \
+                   (SELECT key, source_uid FROM idempotency_keys INDEXED BY idempotency_keys_left \
                    WHERE outcome IS NOT NULL AND left_by <= ?1 LIMIT ?2)";
         Ok(self.connection.prepare_cached(sql)?.execute(params![left_by.as_millis(), as_limit(limit)])?)
     }

@@ -1,7 +1,8 @@
-//! The time series' table: an interval is added to, read, and forgotten.
+//! The time series' table: adding to an interval, reading, deleting.
 //!
-//! It tells people what was; nothing is decided by it. A damaged file's series is not salvaged.
+//! It is for display only; no decision depends on it. The series of a damaged file is not salvaged.
 
+use super::cells::text;
 use super::reader::Reader;
 use super::rows::as_limit;
 use super::{Store, StoreError};
@@ -11,7 +12,7 @@ use crate::moment::WallTime;
 use crate::record::Status;
 use rusqlite::{OptionalExtension, Row, params};
 
-/// Failures that need a person are counted so far: the loop does it.
+/// Critical and held failures are counted up to this number, because the loop runs the query.
 const MOST_COUNTED: usize = 10_000;
 
 const LAST: &str = "SELECT pending, critical, held FROM series WHERE bucket < ?1 AND upstream = '' \
@@ -22,7 +23,7 @@ fn live(row: &Row, from: usize) -> rusqlite::Result<ByStatus> {
 }
 
 impl Store {
-    /// How many are live, by status; those that need a person are counted up to 10,000 each.
+    /// Number of live failures by status; critical and held ones are counted up to 10,000 each.
     pub fn live_by_status(&self) -> Result<ByStatus, StoreError> {
         let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sync_failures INDEXED BY sync_failures_person \
                    WHERE status <> 'pending' AND status = ?1 LIMIT ?2)";
@@ -34,13 +35,13 @@ impl Store {
         Ok(ByStatus { pending: self.ledger.live.saturating_sub(critical + held), critical, held })
     }
 
-    /// What was live when the series was last written.
+    /// Live failures when the series was last written.
     pub fn last_of_series(&self) -> Result<Option<ByStatus>, StoreError> {
         let mut statement = self.connection.prepare_cached(LAST)?;
-        Ok(statement.query_row([i64::MAX], |row| live(row, 0)).optional()?)
+        Ok(statement.query_row([i64::MAX], |row| self.odd.read_elsewhere(live(row, 0))).optional()?.flatten())
     }
 
-    /// Adds to an interval what was counted; what is live is as it is now.
+    /// Adds counts to an interval; the number of live failures is replaced.
     pub fn add_to_series(&mut self, kept: &Kept) -> Result<(), StoreError> {
         let Kept { bucket, wall, live, counted } = kept;
         self.connection
@@ -66,7 +67,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the oldest rows of intervals before this one; how many.
+    /// Deletes the oldest rows of intervals before this one; returns how many.
     pub fn forget_series(&mut self, before: Bucket, limit: usize) -> Result<usize, StoreError> {
         let sql = "DELETE FROM series WHERE (bucket, upstream) IN \
                    (SELECT bucket, upstream FROM series WHERE bucket < ?1 ORDER BY bucket LIMIT ?2)";
@@ -75,10 +76,11 @@ impl Store {
 }
 
 impl Reader {
-    /// What was live when this interval began, and what is kept from it on.
+    /// Live failures when this interval began, and the rows from it on.
     pub fn series(&self, from: Bucket) -> Result<(Option<ByStatus>, Vec<Kept>), StoreError> {
         let _one_state = self.connection().unchecked_transaction()?;
-        let before = self.connection().query_row(LAST, [from.0], |row| live(row, 0)).optional()?;
+        let before = self.connection().query_row(LAST, [from.0], |row| self.odd.read_elsewhere(live(row, 0)));
+        let before = before.optional()?.flatten();
         let mut statement = self.connection().prepare(
             "SELECT bucket, upstream, wall_time, recorded, delivered, failed, refused, offline_ms, shut_ms, \
              pending, critical, held FROM series WHERE bucket >= ?1 ORDER BY bucket, upstream",
@@ -86,25 +88,31 @@ impl Reader {
         let mut rows = statement.query([from.0])?;
         let mut found: Vec<Kept> = Vec::new();
         while let Some(row) = rows.next()? {
-            let bucket = Bucket(row.get(0)?);
-            let name: String = row.get(1)?;
-            if name.is_empty() {
-                let counted = Counted::recorded(row.get(3)?);
-                let wall = WallTime::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or_default());
-                found.push(Kept { bucket, wall, live: live(row, 9)?, counted });
-            } else if let Some(kept) = found.last_mut().filter(|kept| kept.bucket == bucket) {
-                *kept.counted.at(&name) = Tally {
-                    recorded: row.get(3)?,
-                    delivered: row.get(4)?,
-                    failed: row.get(5)?,
-                    refused: row.get(6)?,
-                    offline_ms: row.get(7)?,
-                    shut_ms: row.get(8)?,
-                };
-            }
+            self.odd.read_elsewhere(add(row, &mut found))?;
         }
         Ok((before, found))
     }
+}
+
+/// Adds a row to the result.
+fn add(row: &Row, found: &mut Vec<Kept>) -> rusqlite::Result<()> {
+    let bucket = Bucket(row.get(0)?);
+    let name = text(row, 1)?;
+    if name.is_empty() {
+        let counted = Counted::recorded(row.get(3)?);
+        let wall = WallTime::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or_default());
+        found.push(Kept { bucket, wall, live: live(row, 9)?, counted });
+    } else if let Some(kept) = found.last_mut().filter(|kept| kept.bucket == bucket) {
+        *kept.counted.at(&name) = Tally {
+            recorded: row.get(3)?,
+            delivered: row.get(4)?,
+            failed: row.get(5)?,
+            refused: row.get(6)?,
+            offline_ms: row.get(7)?,
+            shut_ms: row.get(8)?,
+        };
+    }
+    Ok(())
 }
 
 #[cfg(test)]

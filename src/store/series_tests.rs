@@ -1,4 +1,4 @@
-//! The time series' table.
+//! Tests of the time series' table.
 
 use super::*;
 use crate::limits::Limits;
@@ -46,7 +46,7 @@ fn what_is_added_twice_is_counted_twice_and_is_live_as_it_was_last() {
     assert_eq!(store.forget_series(Bucket(7), 500).expect("a clean-up"), 1);
 }
 
-/// A month in which something happens in each interval, and the only upstream is away all the time.
+/// A month with events in each interval, and the only upstream offline all the time.
 #[test]
 fn the_worst_month_of_one_upstream_takes_a_few_hundred_kibibytes() {
     let (_dir, mut store, reader) = opened();
@@ -61,7 +61,7 @@ fn the_worst_month_of_one_upstream_takes_a_few_hundred_kibibytes() {
     assert!(bytes < 640 * 1024, "{bytes}");
 }
 
-/// The loop asks these: each along the key, none of them sorts or reads it whole.
+/// The loop runs these: each uses the key, and none sorts or scans the table.
 #[test]
 fn no_statement_of_the_loop_reads_the_whole_series() {
     let (_dir, store, _reader) = opened();

@@ -1,5 +1,5 @@
-//! Alerts as they are shown and told (`spec/07`): the `alerts` reply, which also stands in the state
-//! file; the notice that a program gets; the present state that is posted.
+//! JSON forms of alerts: the `alerts` reply, which is also the content of the state file; the notice that a command
+//! gets; the current state that is posted.
 
 use crate::moment::WallTime;
 use crate::policy::alert::{Alert, Notice};
@@ -7,13 +7,12 @@ use serde::Serialize;
 
 /// The reply to `alerts`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct AlertsReply<'a> {
     pub alerts: Vec<AlertView<'a>>,
 }
 
 impl<'a> AlertsReply<'a> {
-    /// Of these: the active ones first, and of each the newest first.
+    /// The given alerts, active ones first, each group newest first.
     #[must_use]
     pub fn of(alerts: &'a [Alert]) -> Self {
         let mut alerts: Vec<&Alert> = alerts.iter().collect();
@@ -22,9 +21,8 @@ impl<'a> AlertsReply<'a> {
     }
 }
 
-/// An alert as it is shown.
+/// An alert as shown.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct AlertView<'a> {
     pub kind: &'static str,
     pub subject: Option<&'a str>,
@@ -47,22 +45,21 @@ impl<'a> AlertView<'a> {
     }
 }
 
-/// Whose alerts they are, for who hears of many terminals.
+/// The terminal of the alerts, for receivers with many terminals.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[expect(missing_docs, reason = "the names of spec/02")]
 pub struct Sender<'a> {
     pub terminal_id: &'a str,
     pub store_id: Option<&'a str>,
     pub version: &'static str,
 }
 
-/// A notice as JSON: what has changed, of one kind.
+/// A notice as JSON: the changes of one kind.
 #[must_use]
 pub fn notice(sender: Sender, at: WallTime, notice: &Notice) -> Vec<u8> {
     told(sender, at, Some(notice.kind.as_str()), notice.alerts.iter().map(AlertView::of).collect())
 }
 
-/// The present state as JSON: all that is active, and what has ended of late.
+/// The current state as JSON: active alerts, and recently ended ones.
 #[must_use]
 pub fn present(sender: Sender, at: WallTime, alerts: &[Alert]) -> Vec<u8> {
     told(sender, at, None, AlertsReply::of(alerts).alerts)

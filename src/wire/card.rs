@@ -1,18 +1,19 @@
-//! Payment card numbers where none should be: in a payload, in an error text.
+//! Detects payment card numbers in payloads and error texts, where they must not be.
 //!
-//! A number counts when it has 13 to 19 digits, together or in groups with single blanks or hyphens
-//! between, begins as a card of that length does, and passes Luhn's check. That alone would take one
-//! in ten of all long numbers that begin with a 4 for a card, so what surely is something else is left
-//! out: digits that go on as letters or as another number (ids, hashes, fractions, phone numbers),
-//! and article numbers (EAN-13), of which shops are full.
+//! A number is reported if it has 13 to 19 digits, contiguous or in groups separated by single blanks or hyphens,
+//! or by dots between groups as cards print them, begins like a card of that length, and passes Luhn's check. That
+//! alone would report one in ten of all long numbers that begin with a 4, so anything that is certainly something
+//! else is left out: digits that continue as hexadecimal ones or as another number (ids, hashes, fractions, phone
+//! numbers), and article numbers (EAN-13), which are frequent in shops. Words directly before or after the digits
+//! (`PAN4111…`, `…EUR`) do not matter, nor does the start of a magnetic stripe's track 1, `%B4111…^NAME^…`.
 //!
-//! It stands in the way of every record. The look goes over a text in steps of four bytes, because
-//! at least one group of a card's digits has four: where there are no digits, that is all it does.
+//! Every record is checked, so the scan advances in steps of four bytes, because at least one group of a card's
+//! digits has four: where there are no digits, it does nothing else.
 
-/// Does the text hold what looks like a card number? What it is is deliberately not told.
+/// Returns whether the text seems to contain a card number. The number is deliberately not returned.
 #[must_use]
-pub fn is_in(text: &str) -> bool {
-    let bytes = text.as_bytes();
+pub fn is_in(text: impl AsRef<[u8]>) -> bool {
+    let bytes = text.as_ref();
     let mut at = LEAST_GROUP - 1;
     let mut done = 0;
     while at < bytes.len() {
@@ -21,7 +22,7 @@ pub fn is_in(text: &str) -> bool {
             continue;
         }
         let run = run_around(bytes, at, done);
-        if run.holds_card(bytes) {
+        if run.holds_card(bytes) || run.begins_dotted_card(bytes) {
             return true;
         }
         done = run.end;
@@ -33,12 +34,12 @@ pub fn is_in(text: &str) -> bool {
 const LEAST_GROUP: usize = 4;
 const MOST_DIGITS: usize = 19;
 
-/// How cards are printed, in groups.
+/// The groups in which cards print their numbers.
 const PRINTED: [&[usize]; 5] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 3, 3, 3], &[4, 4, 4, 4, 3]];
-/// From so many digits on, any grouping will do; less is a phone number rather than a card.
+/// From this number of digits on any grouping is accepted; a shorter number is more likely a phone number.
 const LEAST_IN_ODD_GROUPS: usize = 15;
 
-/// First digits from … to …, and the lengths of such cards from … to ….
+/// Range of the first digits, and range of the lengths of such cards.
 const BRANDS: [(u32, u32, usize, usize); 17] = [
     (4, 4, 13, 13),
     (4, 4, 16, 16),
@@ -61,13 +62,13 @@ const BRANDS: [(u32, u32, usize, usize); 17] = [
 /// Maestro, whose cards may have any length.
 const MAESTRO: [u32; 9] = [5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763];
 
-/// Digits with single blanks or hyphens between them.
+/// Digits separated by single blanks or hyphens.
 struct Run {
     start: usize,
     end: usize,
 }
 
-/// The run that a digit stands in, not before `done`.
+/// The run that contains a digit, not before `done`.
 fn run_around(bytes: &[u8], at: usize, done: usize) -> Run {
     let joins = |before: usize, gap: usize, after: usize| {
         bytes[before].is_ascii_digit() && matches!(bytes[gap], b' ' | b'-') && bytes[after].is_ascii_digit()
@@ -103,7 +104,7 @@ impl Run {
         }
         let text = &bytes[self.start..self.end];
         let groups: Vec<&[u8]> = text.split(|byte| !byte.is_ascii_digit()).collect();
-        // What goes on as something else belongs to the outer groups only.
+        // Adjacent characters only affect the outer groups.
         let first = usize::from(continues_before(bytes, self.start));
         let last = groups.len() - usize::from(continues_behind(bytes, self.end)).min(groups.len());
         let Some(whole) = groups.get(first..last).filter(|whole| !whole.is_empty()) else { return false };
@@ -116,17 +117,45 @@ impl Run {
         let windows = (1..=5).flat_map(|count| whole.windows(count));
         (odd && is_card(whole)) || windows.filter(|groups| printed(groups)).any(is_card)
     }
+
+    /// Returns whether the run is the first group of a card whose groups are separated by dots.
+    fn begins_dotted_card(&self, bytes: &[u8]) -> bool {
+        if self.end - self.start != LEAST_GROUP || bytes.get(self.end) != Some(&b'.') {
+            return false;
+        }
+        if continues_before(bytes, self.start) {
+            return false;
+        }
+        let mut groups: Vec<&[u8]> = Vec::new();
+        let mut at = self.start;
+        let end = loop {
+            let digits = bytes[at..].iter().take(MOST_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
+            groups.push(&bytes[at..at + digits]);
+            at += digits;
+            if groups.len() > PRINTED[0].len() + 1 || digits == 0 {
+                return false;
+            }
+            match bytes.get(at..at + 2) {
+                Some([b'.', next]) if next.is_ascii_digit() => at += 1,
+                _ => break at,
+            }
+        };
+        let fits = |sizes: &&[usize]| groups.iter().map(|group| group.len()).eq(sizes.iter().copied());
+        !continues_behind(bytes, end) && PRINTED.iter().any(fits) && is_card(&groups)
+    }
 }
 
-/// A letter, a digit's point or sign before it makes it a part of something else. The letter of an
-/// escape (`\n`) does not.
+/// Returns whether the number is part of something else, because of a decimal point, a sign, an underscore, or
+/// possibly hexadecimal letters before it. A word does not count, and neither does the letter of an escape (`\n`)
+/// or the format code of track 1.
 fn continues_before(bytes: &[u8], start: usize) -> bool {
     let before = |back: usize| start.checked_sub(back).map_or(b' ', |at| bytes[at]);
     match before(1) {
         b'.' | b',' => before(2).is_ascii_digit(),
         b'+' | b'_' => true,
-        b'n' | b't' | b'r' | b'b' | b'f' => before(2) != b'\\',
-        other => other.is_ascii_alphanumeric(),
+        b'b' | b'f' if before(2) == b'\\' => false,
+        b'B' if before(2) == b'%' => false,
+        _ => are_hexadecimal(bytes[..start].iter().rev()),
     }
 }
 
@@ -134,8 +163,23 @@ fn continues_behind(bytes: &[u8], end: usize) -> bool {
     let behind = |on: usize| bytes.get(end + on).copied().unwrap_or(b' ');
     match behind(0) {
         b'.' | b',' => behind(1).is_ascii_digit(),
-        other => other == b'_' || other.is_ascii_alphabetic(),
+        b'_' => true,
+        _ => are_hexadecimal(bytes[end..].iter()),
     }
+}
+
+/// Returns whether there are letters and all of them are hexadecimal digits. Words longer than the limit are not
+/// checked.
+fn are_hexadecimal<'b>(letters: impl Iterator<Item = &'b u8>) -> bool {
+    const LONGEST: usize = 64;
+    let mut any = false;
+    for letter in letters.take(LONGEST).take_while(|byte| byte.is_ascii_alphabetic()) {
+        any = true;
+        if !letter.is_ascii_hexdigit() {
+            return false;
+        }
+    }
+    any
 }
 
 fn is_card(groups: &[&[u8]]) -> bool {
@@ -144,7 +188,7 @@ fn is_card(groups: &[&[u8]]) -> bool {
     if !(13..=MOST_DIGITS).contains(&count) || !is_brand(digits(), count) || !luhn(digits(), count) {
         return false;
     }
-    // Ordinary article numbers pass by chance.
+    // Some article numbers pass the check by chance.
     !(count == 13 && groups.len() == 1 && ean13(digits()))
 }
 
@@ -219,6 +263,13 @@ mod tests {
                 "a,*,b",
                 "{\"note\":\"paid\\n*\\nthanks\"}",
                 "x1 *",
+                "%B*^DOE/JOHN^29121010000000000000",
+                ";*=29121010000000000000?",
+                "PAN*",
+                "pan:*EUR",
+                "*EUR",
+                "*Visa",
+                "{\"note\":\"\\bcard\\n*\\f*\"}",
             ] {
                 for shift in ["", " ", "  ", "   "] {
                     let text = format!("{shift}{}", around.replace('*', card));
@@ -240,6 +291,10 @@ mod tests {
             "4222 222 222 222",
             "41111111 11111111",
             "7 4111 1111 1111 1111",
+            "4111.1111.1111.1111",
+            "card 4111.1111.1111.1111.",
+            "PAN4111.1111.1111.1111EUR",
+            "3782.822463.10005, exp 12.27",
         ] {
             assert!(is_in(text), "{text}");
         }
@@ -263,6 +318,11 @@ mod tests {
             "+49 30 1234567 89",
             "4111  1111  1111  1111",
             "4111/1111/1111/1111",
+            "4111.1111.1111.1111.1111.1111",
+            "1.4111.1111.1111.1111",
+            "4111.1111.1111.1112",
+            "4111.1111.1111",
+            "B4111111111111111",
             "DE89 3704 0044 0532 0130 00",
             "41111111111111111111111111",
             "01a20e57-8106-7000-8793-0831a64dfe4d",
@@ -273,7 +333,7 @@ mod tests {
         }
     }
 
-    /// Article numbers of a country whose begin as a card does: some pass Luhn's check by chance.
+    /// Article numbers of a country whose prefix is that of a card: some pass Luhn's check by chance.
     #[test]
     fn an_article_number_is_never_a_card() {
         for n in 0..20_000_u64 {

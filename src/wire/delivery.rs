@@ -1,42 +1,57 @@
-//! The request for a failure: method, URL, headers and body by its route, the same bytes on every
-//! try; what changes stands in headers (`spec/03`, The request).
+//! The request for a failure: method, URL, headers and body as configured by its route. The body is the same on
+//! every attempt; anything that changes is in headers.
 //!
-//! Secrets are not here: where one belongs, the request names its file, and the sender puts in what
-//! the file holds at that moment.
+//! Secrets are not included: the request names the file of each, and the sender inserts its current content.
 
 use super::envelope::{USER_AGENT, envelope, quoted};
-use crate::config::route::{Body, Route, Verify};
-use crate::config::template::{Form, Piece, Template, Value};
+use crate::config::route::{Body, OnUnsure, Route, Verify};
+use crate::config::template::{Form, Language, Piece, Template, Value};
 use crate::config::upstream::{Authorization, Upstream};
-use crate::record::{Failure, wire_time};
+use crate::config::value::same_server;
+use crate::record::{Failure, PayloadKind, wire_time};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// A request, ready to be sent but for its secrets.
+/// A request that is complete except for its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
     /// `POST`, …
     pub method: &'static str,
-    /// Where to.
+    /// The absolute URL.
     pub url: String,
-    /// In order; texts are visible ASCII.
+    /// In this order; texts are visible ASCII.
     pub headers: Vec<(String, HeaderValue)>,
-    /// The body, part by part.
+    /// The body in parts.
     pub body: Vec<BodyPart>,
+    /// Whether it may use an open connection. Such a connection may end just as the request is written, and then it
+    /// is unknown whether the request arrived.
+    pub reuse: bool,
+    /// Whether the response's body is read completely, not only its beginning.
+    pub reads_body: bool,
 }
 
-/// What a header holds.
+impl HttpRequest {
+    /// A request without a body and without the agent's headers, such as a probe.
+    #[must_use]
+    pub fn bare(method: &'static str, url: &str) -> Self {
+        Self { method, url: url.to_owned(), headers: Vec::new(), body: Vec::new(), reuse: true, reads_body: false }
+    }
+}
+
+/// The value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderValue {
-    /// This.
+    /// This text.
     Text(String),
-    /// The contents of this file,
+    /// The content of this file.
     File(PathBuf),
-    /// behind `Bearer`,
+    /// `Bearer` and the content of this file.
     Bearer(PathBuf),
-    /// or in base64 behind `Basic`.
+    /// `Basic` and the content of this file in base64.
     Basic(PathBuf),
 }
 
@@ -45,19 +60,19 @@ pub enum HeaderValue {
 pub enum BodyPart {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// The contents of the credential of this name.
+    /// The content of the credential with this name.
     Secret(String),
 }
 
-/// The request that delivers a failure, or why it cannot be built from it.
+/// The request that delivers a failure, or why it cannot be built.
 pub fn request(failure: &Failure, upstream: &Upstream, route: Option<&Route>) -> Result<HttpRequest, String> {
     let (method, url, body, content_type) = match route {
         None => ("POST", upstream.url.clone(), whole(envelope(failure)), Some("application/json")),
         Some(route) => {
             let (body, has_body) = match &route.body {
                 Body::Envelope => (whole(envelope(failure)), true),
-                Body::Payload => (whole(payload(failure).unwrap_or_default().into_owned()), true),
-                Body::Template(template) => (filled(failure, template)?, true),
+                Body::Payload => (whole(payload_bytes(failure).into_owned()), true),
+                Body::Template(template) => (filled(failure, template, &route.content_type)?, true),
                 Body::None => (Vec::new(), false),
             };
             let content_type = has_body.then_some(route.content_type.as_str());
@@ -70,7 +85,8 @@ pub fn request(failure: &Failure, upstream: &Upstream, route: Option<&Route>) ->
         put("Content-Type", HeaderValue::Text(content_type.to_owned()));
     }
     if let Some(name) = &upstream.idempotency_header {
-        put(name, text(failure.key()));
+        // A key is visible ASCII, and is sent as the application gave it, percent signs included.
+        put(name, HeaderValue::Text(encoded(failure.key(), |byte| byte.is_ascii_graphic())));
     }
     put("Resync-Id", text(failure.id.as_str()));
     put("Resync-Entity-Type", text(&failure.entity_type));
@@ -84,10 +100,12 @@ pub fn request(failure: &Failure, upstream: &Upstream, route: Option<&Route>) ->
     headers.extend(credentials(upstream));
     let own = route.map(|route| route.headers.as_slice()).unwrap_or_default();
     headers.extend(own.iter().map(|(name, value)| (name.clone(), HeaderValue::Text(value.clone()))));
-    Ok(HttpRequest { method, url, headers, body })
+    // If an unsure attempt requires verification or an operator, there must be as few of them as possible.
+    let reuse = route.is_none_or(|route| route.on_unsure == OnUnsure::Resend);
+    Ok(HttpRequest { method, url, headers, body, reuse, reads_body: upstream.reads_bodies() })
 }
 
-/// The request that asks whether a failure has arrived already.
+/// The request that verifies whether a failure has arrived.
 pub fn verification(
     failure: &Failure,
     upstream: &Upstream,
@@ -97,16 +115,16 @@ pub fn verification(
     let url = address(failure, upstream, &verify.path)?;
     let mut headers = credentials(upstream);
     let body = match &verify.template {
-        Some(template) => filled(failure, template)?,
+        Some(template) => filled(failure, template, &route.content_type)?,
         None => Vec::new(),
     };
     if !body.is_empty() {
         headers.push(("Content-Type".to_owned(), HeaderValue::Text(route.content_type.clone())));
     }
-    Ok(HttpRequest { method: verify.method.as_str(), url, headers, body })
+    Ok(HttpRequest { method: verify.method.as_str(), url, headers, body, reuse: false, reads_body: true })
 }
 
-/// What goes with every request to an upstream.
+/// The headers of every request to an upstream.
 #[must_use]
 pub fn credentials(upstream: &Upstream) -> Vec<(String, HeaderValue)> {
     let mut headers = vec![("User-Agent".to_owned(), HeaderValue::Text(USER_AGENT.to_owned()))];
@@ -122,15 +140,20 @@ pub fn credentials(upstream: &Upstream) -> Vec<(String, HeaderValue)> {
     headers
 }
 
-fn whole(text: String) -> Vec<BodyPart> {
-    vec![BodyPart::Bytes(text.into_bytes())]
+fn whole(bytes: Vec<u8>) -> Vec<BodyPart> {
+    vec![BodyPart::Bytes(bytes)]
+}
+
+/// The original payload, in any encoding.
+fn payload_bytes(failure: &Failure) -> Cow<'_, [u8]> {
+    failure.payload.as_ref().map_or_else(Cow::default, |(kept, kind)| kind.bytes_of(kept))
 }
 
 fn payload(failure: &Failure) -> Option<Cow<'_, str>> {
     failure.payload.as_ref().map(|(text, _)| Cow::Borrowed(text.as_str()))
 }
 
-/// What stands for a placeholder; `None` where the failure has none.
+/// The value of a placeholder; `None` if the failure has none.
 fn value(failure: &Failure, value: Value) -> Option<Cow<'_, str>> {
     Some(match value {
         Value::Payload => return payload(failure),
@@ -145,38 +168,86 @@ fn value(failure: &Failure, value: Value) -> Option<Cow<'_, str>> {
     })
 }
 
-fn filled(failure: &Failure, template: &Template) -> Result<Vec<BodyPart>, String> {
-    let mut parts = Vec::new();
-    let mut bytes = String::new();
+fn filled(failure: &Failure, template: &Template, content_type: &str) -> Result<Vec<BodyPart>, String> {
+    let language = template.language(content_type);
+    let alone = template.0.len() == 1;
+    let (mut parts, mut bytes) = (Vec::new(), Vec::new());
     for piece in &template.0 {
         match piece {
-            Piece::Literal(text) => bytes.push_str(text),
+            Piece::Literal(text) => bytes.extend_from_slice(text.as_bytes()),
             Piece::Secret(name) => {
-                parts.push(BodyPart::Bytes(std::mem::take(&mut bytes).into_bytes()));
+                parts.push(BodyPart::Bytes(std::mem::take(&mut bytes)));
                 parts.push(BodyPart::Secret(name.clone()));
             }
-            Piece::Value(of, form) => match (value(failure, *of), form) {
-                // What is not there is JSON's null where JSON is asked for, and nothing elsewhere.
-                (None, Form::JsonString) => bytes.push_str("null"),
-                (text, Form::Members) => bytes.push_str(members(text.as_deref().unwrap_or_default())?),
-                (None, Form::Raw) if *of == Value::Payload => bytes.push_str("null"),
-                (None, _) => {}
-                (Some(text), Form::Raw) => bytes.push_str(&text),
-                (Some(text), Form::Lower) => bytes.push_str(&text.to_lowercase()),
-                (Some(text), Form::JsonString) => bytes.push_str(&quoted(&text)),
-                (Some(text), Form::Xml) => bytes.push_str(&xml(&text)),
-            },
+            Piece::Value(Value::Payload, form) if *form != Form::Base64 && is_bytes(failure) => {
+                if *form != Form::Raw || (language == Language::Json && !alone) {
+                    return Err("the payload is bytes: the route's template needs {payload:base64}".to_owned());
+                }
+                bytes.extend_from_slice(&payload_bytes(failure));
+            }
+            Piece::Value(of, form) => {
+                let whole = alone || language != Language::Json;
+                bytes.extend_from_slice(put_in(failure, (*of, *form), language, whole)?.as_bytes());
+            }
         }
     }
-    parts.push(BodyPart::Bytes(bytes.into_bytes()));
+    parts.push(BodyPart::Bytes(bytes));
     Ok(parts)
 }
 
-/// What stands between the braces of a JSON object, as it is.
+fn is_bytes(failure: &Failure) -> bool {
+    matches!(failure.payload, Some((_, PayloadKind::Bytes)))
+}
+
+/// Formats a value. Only a raw payload could end the string or element that contains it; it has to be valid JSON
+/// inside JSON, unless it is the `whole` body.
+fn put_in(
+    failure: &Failure,
+    (of, form): (Value, Form),
+    language: Language,
+    whole: bool,
+) -> Result<Cow<'_, str>, String> {
+    let text = value(failure, of);
+    Ok(match (text, form) {
+        // A missing value is null where JSON is required, and empty elsewhere.
+        (None, Form::JsonString) => Cow::Borrowed("null"),
+        (None, Form::Raw) if of == Value::Payload => Cow::Borrowed("null"),
+        (text, Form::Members) => Cow::Owned(members(text.as_deref().unwrap_or_default())?.to_owned()),
+        (None, _) => Cow::Borrowed(""),
+        (Some(text), Form::Raw) if of == Value::Payload => {
+            if !whole && serde_json::from_str::<IgnoredAny>(&text).is_err() {
+                return Err("the payload is not valid JSON: the route's template needs {payload:string}".to_owned());
+            }
+            text
+        }
+        (Some(text), Form::Raw) => escaped(text, language),
+        (Some(text), Form::Lower) => escaped(Cow::Owned(text.to_lowercase()), language),
+        (Some(text), Form::JsonString) if language == Language::Xml => Cow::Owned(xml(&quoted(&text))),
+        (Some(text), Form::JsonString) => Cow::Owned(quoted(&text)),
+        (Some(text), Form::Xml) if language == Language::Json => escaped(Cow::Owned(xml(&text)), language),
+        (Some(text), Form::Xml) => Cow::Owned(xml(&text)),
+        (Some(text), Form::Base64) if of == Value::Payload && is_bytes(failure) => text,
+        (Some(text), Form::Base64) => Cow::Owned(BASE64_STANDARD.encode(text.as_bytes())),
+    })
+}
+
+/// A text within a string or an element.
+fn escaped(text: Cow<'_, str>, language: Language) -> Cow<'_, str> {
+    match language {
+        Language::Json => {
+            let quoted = quoted(&text);
+            Cow::Owned(quoted[1..quoted.len() - 1].to_owned())
+        }
+        Language::Xml => Cow::Owned(xml(&text)),
+        Language::Other => text,
+    }
+}
+
+/// The text between the braces of a JSON object, verbatim.
 fn members(text: &str) -> Result<&str, String> {
     let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}')).map(str::trim);
     match inner {
-        // Without a member the comma beside it would be left over.
+        // Without members the adjacent comma would be left over.
         Some(inner) if !inner.is_empty() && serde_json::from_str::<IgnoredAny>(text).is_ok() => Ok(inner),
         _ => Err("the payload is no JSON object with members, as the route's template asks for".to_owned()),
     }
@@ -191,18 +262,21 @@ fn xml(text: &str) -> String {
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&apos;"),
+            '\t' | '\n' | '\r' => safe.push(c),
+            // These are not valid in XML, not even as references.
+            '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
             _ => safe.push(c),
         }
     }
     safe
 }
 
-/// The upstream's URL and the path behind it.
+/// The upstream's URL and the path, joined by one slash.
 fn address(failure: &Failure, upstream: &Upstream, path: &Template) -> Result<String, String> {
-    let mut url = upstream.url.clone();
-    if url.ends_with('/') && matches!(path.0.first(), Some(Piece::Literal(text)) if text.starts_with('/')) {
-        url.pop();
+    if path.0.is_empty() {
+        return Ok(upstream.url.clone());
     }
+    let mut url = upstream.url.trim_end_matches('/').to_owned();
     for piece in &path.0 {
         match piece {
             Piece::Literal(text) => url.push_str(&encoded(text, allowed_in_template)),
@@ -215,11 +289,14 @@ fn address(failure: &Failure, upstream: &Upstream, path: &Template) -> Result<St
             }
         }
     }
+    // The configuration guarantees this. It is checked again, because credentials are sent with the request.
+    if !same_server(&upstream.url, &url) {
+        return Err(format!("{url:?} is not an address of the upstream {}", upstream.name));
+    }
     Ok(url)
 }
 
-/// A value must not be able to leave its place in the path, not even with a back end that decodes
-/// it too early.
+/// A value must not be able to leave its place in the path, even if a back end decodes it too early.
 fn judge_in_path(text: &str) -> Result<(), String> {
     let climbs = text.split(['/', '\\']).any(|part| part == "..");
     if text.is_empty() || text == "." || climbs {
@@ -232,12 +309,15 @@ fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What the integrator wrote stays, but for what no URL allows.
+/// Keeps the template's own characters, except those that are not allowed in a URL.
 fn allowed_in_template(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
 
 fn encoded(text: &str, stays: fn(u8) -> bool) -> String {
+    if text.bytes().all(stays) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if stays(byte) {
@@ -250,11 +330,16 @@ fn encoded(text: &str, stays: fn(u8) -> bool) -> String {
     out
 }
 
-/// A header's value: what is no visible ASCII is percent-encoded, so that nothing can end the line.
+/// A header's value: characters other than visible ASCII are percent-encoded, so that none can end the line; the
+/// percent sign itself is, too, so that decoding restores the value.
 fn text(value: &str) -> HeaderValue {
-    HeaderValue::Text(encoded(value, |byte| (0x21..=0x7e).contains(&byte)))
+    HeaderValue::Text(encoded(value, |byte| (0x21..=0x7e).contains(&byte) && byte != b'%'))
 }
 
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "delivery_properties.rs"]
+mod properties;

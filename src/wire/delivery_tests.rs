@@ -1,13 +1,13 @@
-//! Requests as routes make them.
+//! Requests built by routes.
 
 use super::*;
-use crate::config::{Config, Overrides, Surroundings};
+use crate::config::{Config, Environment, Overrides};
 use crate::record::PayloadKind;
 use crate::wire::envelope::tests::failure;
 
 fn config(text: &str) -> Config {
     let text = format!("[upstream.hq]\nurl = \"https://hq.example/api\"\n{text}");
-    let config = Config::load(Some(("f", &text)), &Overrides::default(), &Surroundings::default());
+    let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
     config.unwrap_or_else(|problems| panic!("{}", problems[0]))
 }
 
@@ -45,6 +45,52 @@ fn without_routes_the_envelope_is_posted() {
 fn no_value_forges_a_header() {
     let request = built("", &sale("s 1\r\nX: y")).expect("a request");
     assert_eq!(header(&request, "Resync-Entity-Id"), Some(&HeaderValue::Text("s%201%0D%0AX:%20y".into())));
+}
+
+#[test]
+fn a_percent_sign_in_a_header_is_encoded_too_and_the_key_goes_out_as_it_is() {
+    let url = |entity: &str| {
+        let request = built("", &Failure { idempotency_key: Some("50%25".into()), ..sale(entity) }).expect("a request");
+        assert_eq!(header(&request, "Idempotency-Key"), Some(&HeaderValue::Text("50%25".into())));
+        header(&request, "Resync-Entity-Id").cloned()
+    };
+    assert_eq!(url("a b"), Some(HeaderValue::Text("a%20b".into())));
+    assert_eq!(url("a%20b"), Some(HeaderValue::Text("a%2520b".into())));
+}
+
+#[test]
+fn bytes_are_sent_as_they_are_or_in_base64() {
+    let latin = || Failure { payload: Some(("PGE+6Twv".into(), PayloadKind::Bytes)), ..sale("1") };
+    let bytes = |route: &str| {
+        built(route, &latin()).map(|request| {
+            let parts = request.body.into_iter().map(|part| match part {
+                BodyPart::Bytes(bytes) => bytes,
+                BodyPart::Secret(name) => panic!("{name}"),
+            });
+            parts.collect::<Vec<_>>().concat()
+        })
+    };
+    let template = |text: &str| bytes(&format!("[[route]]\nbody = \"template\"\ntemplate = '{text}'"));
+    assert_eq!(bytes("[[route]]\nbody = \"payload\"").as_deref(), Ok(&b"<a>\xe9</"[..]));
+    assert_eq!(template(r#"{"p":"{payload:base64}"}"#).as_deref(), Ok(&br#"{"p":"PGE+6Twv"}"#[..]));
+    assert_eq!(template("<x>{payload}</x>").as_deref(), Ok(&b"<x><a>\xe9</</x>"[..]));
+    for wrong in [r#"{"p":{payload}}"#, r#"{"p":{payload:string}}"#, "<x>{payload:xml}</x>", "{payload:members}"] {
+        assert!(template(wrong).is_err_and(|why| why.contains("base64")), "{wrong}");
+    }
+    let key =
+        built("[[route]]\nbody = \"template\"\ntemplate = '{\"k\":\"{key:base64}\"}'", &sale("1")).expect("a request");
+    assert_eq!(body(&key), r#"{"k":"c2FsZS0x"}"#);
+}
+
+#[test]
+fn a_path_is_joined_by_one_slash() {
+    for url in ["https://hq.example/api", "https://hq.example/api/"] {
+        let text = format!("[upstream.hq]\nurl = \"{url}\"\n[[route]]\npath = \"/sales\"\n");
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
+        let config = config.unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let request = request(&sale("1"), &config.upstreams[0], config.routes.first()).expect("a request");
+        assert_eq!(request.url, "https://hq.example/api/sales");
+    }
 }
 
 #[test]

@@ -1,15 +1,14 @@
-//! `edit`: what a person changes of one failure (`spec/02`).
+//! `edit`: changes of one failure by an operator.
 
-use super::fields::{Fields, Rejection, missing, string};
-use super::operation::{Signature, signature};
+use super::fields::{Fields, Rejection, missing};
+use super::operation::{RequestedBy, failure_name, signature};
 use super::request::{key, name, payload};
 use crate::ids::FailureName;
 use crate::record::PayloadKind;
 use std::borrow::Cow;
 
-/// An edit; what is absent stays as it is.
+/// An edit; absent fields are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Edit<'a> {
     pub name: FailureName,
     pub entity_type: Option<Cow<'a, str>>,
@@ -17,15 +16,24 @@ pub struct Edit<'a> {
     pub action: Option<Cow<'a, str>>,
     pub payload: Option<(Cow<'a, str>, PayloadKind)>,
     pub new_key: bool,
-    pub by: Signature,
+    pub by: RequestedBy,
 }
 
 pub(super) fn edit(mut fields: Fields<'_>, max_payload: usize) -> Result<Edit<'_>, Rejection> {
-    const KNOWN: [&str; 8] = ["id", "entity_type", "entity_id", "action", "payload", "new_key", "reason", "by"];
-    let Some(id) = fields.raw("id") else { return Err(missing("id")) };
-    let id = string(id).unwrap_or(Cow::Borrowed(id.get()));
+    const KNOWN: [&str; 10] = [
+        "id",
+        "entity_type",
+        "entity_id",
+        "action",
+        "payload",
+        "payload_base64",
+        "payload_kind",
+        "new_key",
+        "reason",
+        "by",
+    ];
     let edit = Edit {
-        name: FailureName::parse(&id),
+        name: failure_name("id", fields.raw("id").ok_or_else(|| missing("id"))?)?,
         entity_type: name(&mut fields, "entity_type")?,
         entity_id: key(&mut fields, "entity_id")?,
         action: name(&mut fields, "action")?,

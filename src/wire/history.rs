@@ -1,27 +1,39 @@
-//! `history` and `stats`: what was tried and done, as it is asked for and answered (`spec/02`, 07).
+//! `history` and `stats`: requests and replies about attempts and operations.
 
-use super::fields::{Fields, Rejection, missing, string};
-use super::operation::time;
-use crate::ids::FailureName;
+use super::fields::{Fields, Rejection, missing};
+use super::operation::{name_or_beginning, time};
 use crate::limits::MAX_PAGE;
 use crate::moment::WallTime;
 use crate::question::{Direction, EntryCursor, HistoryOf, HistoryQuery};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 pub(super) fn history(mut fields: Fields) -> Result<HistoryQuery, Rejection> {
-    const KNOWN: [&str; 7] = ["id", "entity_type", "entity_id", "since", "limit", "after", "order"];
-    let id = fields.raw("id").map(|value| string(value).unwrap_or(Cow::Borrowed(value.get())));
-    let entity = (fields.text("entity_type")?, fields.text("entity_id")?);
+    const KNOWN: [&str; 10] =
+        ["id", "prefix", "entity_type", "entity_id", "removed", "delivered", "since", "limit", "after", "order"];
+    let id = name_or_beginning(&mut fields)?;
+    let entity = (fields.text("entity_type")?, fields.text_or_integer("entity_id")?);
     let since = time(&mut fields, "since")?;
+    let (removed, delivered) = (fields.flag("removed")?, fields.flag("delivered")?);
     let of = match (id, entity) {
-        (Some(id), (None, None)) => HistoryOf::Failure(FailureName::parse(&id)),
+        _ if removed && delivered => {
+            return Err(Rejection::field("delivered", "removed and delivered exclude each other"));
+        }
+        (None, (None, None)) if removed => HistoryOf::Removed,
+        (None, (None, None)) if delivered => HistoryOf::Delivered,
+        _ if removed || delivered => {
+            let field = if removed { "removed" } else { "delivered" };
+            return Err(Rejection::field(field, format!("{field} is about all failures, not about one of them")));
+        }
+        (Some(id), (None, None)) => HistoryOf::Failure(id),
         (None, (Some(kind), Some(which))) => HistoryOf::Entity(kind.into_owned(), which.into_owned()),
         (None, (None, None)) if since.is_some() => HistoryOf::All,
         (None, (Some(_), None)) => return Err(missing("entity_id")),
-        (None, (None, Some(_))) => return Err(missing("entity_type")),
-        _ => return Err(Rejection::field("id", "say whose: one of id, entity_type with entity_id, since")),
+        (None, (None, Some(which))) => HistoryOf::EntityId(which.into_owned()),
+        _ => {
+            let message = "say whose: one of id, entity_id (with entity_type), removed, delivered, since";
+            return Err(Rejection::field("id", message));
+        }
     };
     let wrong = || Rejection::field("after", "after must be the `next` of an earlier page");
     let query = HistoryQuery {
@@ -49,7 +61,6 @@ pub(super) fn statistics(mut fields: Fields) -> Result<Option<WallTime>, Rejecti
 
 /// The reply to `stats`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct StatisticsReply {
     pub since: String,
     pub recorded: u64,
@@ -61,7 +72,6 @@ pub struct StatisticsReply {
 
 /// One group of `stats`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct GroupView {
     pub entity_type: String,
     pub action: String,
@@ -72,7 +82,6 @@ pub struct GroupView {
 
 /// The reply to `history`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct HistoryReply<'a> {
     pub entries: Vec<EntryView<'a>>,
     pub next: Option<String>,
@@ -81,7 +90,6 @@ pub struct HistoryReply<'a> {
 /// One entry of a history.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub enum EntryView<'a> {
     Attempt {
         at: String,
@@ -114,10 +122,10 @@ pub enum EntryView<'a> {
         actor_name: Option<&'a str>,
         claimed_by: Option<&'a str>,
         reason: Option<&'a str>,
-        /// What an edit changed beside the payload: to each name the old and the new value.
+        /// What an edit changed besides the payload: old and new value by name.
         #[serde(skip_serializing_if = "Option::is_none")]
         changes: Option<&'a RawValue>,
-        /// Of an edit's payloads.
+        /// Hashes of the payload before and after an edit.
         #[serde(skip_serializing_if = "Option::is_none")]
         sha256_before: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]

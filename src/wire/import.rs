@@ -1,61 +1,65 @@
-//! A failure that comes from elsewhere: an export line, an archive line, or a row of the server-side
-//! table that integrators come from (`spec/01`, `spec/07`).
+//! A failure from another source: an export line, an archive line, or a row of a server-side table that an
+//! integrator migrates from.
 //!
-//! All three are one shape, with more or fewer fields; names in `snake_case` or `camelCase`. What is
-//! needed is `id entity_type entity_id action error`. What only describes where the failure stood at
-//! home (`seq state blocked_by upstream next_retry_at response`, who archived it and why) is known, and
-//! not taken over: here it gets a number, a place and an upstream of its own.
+//! All three have one format, with more or fewer fields; names are in `snake_case` or `camelCase`. Required are
+//! `id entity_type entity_id action error`. Fields that describe only the state at the source
+//! (`seq state blocked_by upstream next_retry_at response`, who archived it and why) are accepted but ignored: the
+//! failure gets a new number, position and upstream here.
 
 use super::fields::{Code, Fields, Rejection, missing, string};
-use super::operation::{Signature, signature};
+use super::operation::{RequestedBy, signature};
 use super::request;
-use crate::ids::FailureId;
+use crate::ids::{FailureId, FailureName};
 use crate::limits::{Limits, MAX_ERROR, MAX_ID, MAX_NAME, cut};
 use crate::moment::WallTime;
-use crate::record::{Leaving, NewFailure, OwnTry, PayloadKind, Status};
+use crate::record::{ClientAttempt, Disposition, NewFailure, Status};
 use std::borrow::Cow;
 
-/// One row to bring in.
+/// A request to import one row.
 #[derive(Debug)]
 pub struct Import<'a> {
-    /// What it says.
+    /// The row.
     pub row: Imported<'a>,
-    /// Also when our own archive's line is void.
+    /// Import even a void line of this agent's archive.
     pub force: bool,
-    /// Who brings it.
-    pub by: Signature,
+    /// Retention uses the original time of recording, not that of the import.
+    pub keep_age: bool,
+    /// Who requested it.
+    pub by: RequestedBy,
 }
 
-/// A failure as it was elsewhere.
+/// A failure as it was at its source.
 #[derive(Debug)]
 pub struct Imported<'a> {
-    /// Its id, whatever its form; also the key under which it goes out, when it has no other.
+    /// Its id, in any format; also the idempotency key, unless it has another one.
     pub id: FailureId,
-    /// What a record says; the application's own try was made there.
+    /// The fields of a record; the application's own attempt was made at the source.
     pub new: NewFailure<'a>,
-    /// Where it stood; `None`: the row does not say.
+    /// Its status there; `None` if the row has none.
     pub status: Option<Status>,
-    /// Retries that failed and counted.
+    /// A status that no live failure has: it is finished there, whatever the result.
+    pub finished: Option<String>,
+    /// Number of counted retries.
     pub retry_count: u32,
-    /// When the last of them ended.
+    /// End of the last counted retry.
     pub last_retry_at: Option<WallTime>,
-    /// When it was recorded; `None`: the row does not say.
+    /// Time of recording; `None` if the row has none.
     pub created_at: Option<WallTime>,
-    /// When anything of it changed.
+    /// Time of the last change.
     pub updated_at: Option<WallTime>,
-    /// Class of the last counted try.
+    /// Class of the last counted attempt.
     pub error_class: Option<String>,
-    /// Who recorded it, on the terminal it comes from.
+    /// Uid and pid of the process that recorded it, on its terminal.
     pub source: (Option<u32>, Option<u32>),
-    /// That terminal; `None`: the row is the server's.
+    /// Its terminal; `None` for a row of a server.
     pub terminal_id: Option<String>,
-    /// The store that one stands in.
+    /// The store of its terminal.
     pub store_id: Option<String>,
-    /// An archive line says how and when it left.
-    pub left: Option<(Leaving, WallTime)>,
+    /// How and when it was removed, from an archive line.
+    pub left: Option<(Disposition, WallTime)>,
 }
 
-const KNOWN: [&str; 32] = [
+const KNOWN: [&str; 34] = [
     "id",
     "seq",
     "entity_type",
@@ -64,6 +68,7 @@ const KNOWN: [&str; 32] = [
     "action",
     "error",
     "payload",
+    "payload_base64",
     "payload_kind",
     "status",
     "state",
@@ -82,6 +87,7 @@ const KNOWN: [&str; 32] = [
     "source_uid",
     "source_pid",
     "response",
+    "retry_after",
     "left_at",
     "outcome",
     "actor_uid",
@@ -89,7 +95,7 @@ const KNOWN: [&str; 32] = [
     "claimed_by",
     "reason",
 ];
-/// Known, and of no use here.
+/// Known fields that are ignored.
 const LEFT_AT_HOME: [&str; 11] = [
     "seq",
     "state",
@@ -97,48 +103,75 @@ const LEFT_AT_HOME: [&str; 11] = [
     "upstream",
     "blocked_by",
     "response",
+    "retry_after",
     "actor_uid",
     "actor_name",
     "claimed_by",
     "reason",
-    "payload_kind",
 ];
 
 /// The operation `import`.
 pub(super) fn import<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Import<'a>, Rejection> {
-    let force = fields.flag("force")?;
+    let (force, keep_age) = (fields.flag("force")?, fields.flag("keep_age")?);
     let by = signature(&mut fields)?;
     let inner = fields.object("row")?.ok_or_else(|| missing("row"))?;
-    fields.finish(&["row", "force", "reason", "by"])?;
-    Ok(Import { row: row(inner, limits)?, force, by })
+    fields.finish(&["row", "force", "keep_age", "reason", "by"])?;
+    Ok(Import { row: row(inner, limits)?, force, keep_age, by })
 }
 
-/// Reads a line by itself: would it be taken?
+/// Checks a single line: returns the row, or why it would be rejected.
 pub fn parse<'a>(line: &'a [u8], limits: &Limits) -> Result<Imported<'a>, Rejection> {
     row(Fields::parse(line)?, limits)
 }
 
-fn row<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Imported<'a>, Rejection> {
+/// The values that decide the position of a row among others. Errors in the rest of the row are reported when it is
+/// imported.
+#[must_use]
+pub fn place(line: &[u8]) -> Place {
+    let Ok(mut fields) = Fields::parse(line) else { return Place::default() };
+    let seq = fields.number("seq", 0..=i64::MAX.unsigned_abs()).ok().flatten();
+    let written = fields.raw("created_at").and_then(string);
+    let without_zone = written.as_ref().is_some_and(|text| text.len() > 10 && !WallTime::has_zone(text));
+    let at = match written {
+        Some(text) => any_time(&text),
+        None => fields.number("created_at", 0..=MAX_EPOCH).ok().flatten().map(epoch),
+    };
+    Place { seq, created_at: at, without_zone }
+}
+
+/// Result of [`place`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, if it has one.
+    pub seq: Option<u64>,
+    /// Time of recording, if it has one.
+    pub created_at: Option<WallTime>,
+    /// That time has no offset, so UTC was assumed.
+    pub without_zone: bool,
+}
+
+pub(super) fn row<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Imported<'a>, Rejection> {
     let id = id(&mut fields)?;
-    let payload = payload(&mut fields, limits.max_payload)?;
+    let payload = request::payload(&mut fields, limits.max_payload)?;
     let http_status = fields.number("http_status", 0..=999)?.and_then(|status| u16::try_from(status).ok());
     let new = NewFailure {
         entity_type: request::name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?,
         entity_id: request::key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?,
         action: request::name(&mut fields, "action")?.ok_or_else(|| missing("action"))?,
-        error: Cow::Owned(cut(&fields.required_text("error")?, MAX_ERROR)),
+        error: Cow::Owned(cut(&fields.lossy_text("error")?.ok_or_else(|| missing("error"))?, MAX_ERROR)),
         payload,
         http_status,
         idempotency_key: request::idempotency_key(&mut fields)?,
         order_key: request::key(&mut fields, "order_key")?,
-        own_try: OwnTry::None,
+        client_attempt: ClientAttempt::None,
         tried: true,
     };
-    let status = status(&mut fields)?;
+    let (status, finished) = status(&mut fields)?;
     let imported = Imported {
         id,
         new,
         status,
+        finished,
         retry_count: small(&mut fields, "retry_count", 1_000_000)?.unwrap_or(0),
         last_retry_at: time(&mut fields, "last_retry_at")?,
         created_at: time(&mut fields, "created_at")?,
@@ -156,54 +189,38 @@ fn row<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Imported<'a>, Reje
     Ok(imported)
 }
 
-/// A text, or the number that some tables have as a key.
+/// A text, or an integer, as some tables use for keys.
 fn id(fields: &mut Fields) -> Result<FailureId, Rejection> {
-    let value = fields.raw("id").ok_or_else(|| missing("id"))?;
-    let text = string(value).unwrap_or(Cow::Borrowed(value.get()));
-    if (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(FailureId::new(text));
+    let text = fields.text_or_integer("id")?.ok_or_else(|| missing("id"))?;
+    if !(1..=MAX_ID).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Rejection::field("id", format!("id must be 1 to {MAX_ID} visible ASCII characters")));
     }
-    Err(Rejection::field("id", format!("id must be 1 to {MAX_ID} visible ASCII characters")))
+    if FailureName::numbered(&text).is_some() {
+        return Err(Rejection::field("id", "id must not be # and digits: that names an insertion number"));
+    }
+    Ok(FailureId::new(text))
 }
 
-/// In an export line it is a string, and `payload_kind` says what it was; in a row of a table it is
-/// what it is.
-fn payload<'a>(fields: &mut Fields<'a>, most: usize) -> Result<Option<(Cow<'a, str>, PayloadKind)>, Rejection> {
-    let kind = match fields.text("payload_kind")? {
-        None => None,
-        Some(kind) => Some(
-            PayloadKind::parse(&kind)
-                .ok_or_else(|| Rejection::field("payload_kind", "payload_kind must be json or text"))?,
-        ),
-    };
-    let payload = request::payload(fields, most)?;
-    Ok(match (payload, kind) {
-        (Some((text, PayloadKind::Text)), Some(PayloadKind::Json)) => {
-            if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
-                return Err(Rejection::field("payload", "payload is no JSON, and payload_kind says so"));
-            }
-            Some((text, PayloadKind::Json))
-        }
-        (payload, _) => payload,
-    })
+/// The status at the source, or one that no live failure has. Tables use either case.
+fn status(fields: &mut Fields) -> Result<(Option<Status>, Option<String>), Rejection> {
+    let text = fields.text("status")?.unwrap_or_default();
+    let status = Status::parse(&text.trim().to_ascii_lowercase());
+    let finished = (status.is_none() && !text.trim().is_empty()).then(|| cut(&text, MAX_NAME));
+    Ok((status, finished))
 }
 
-/// Where it stood; a status that no live failure has says as much as none.
-fn status(fields: &mut Fields) -> Result<Option<Status>, Rejection> {
-    Ok(fields.text("status")?.and_then(|text| Status::parse(&text)))
-}
-
-fn left(fields: &mut Fields) -> Result<Option<(Leaving, WallTime)>, Rejection> {
+fn left(fields: &mut Fields) -> Result<Option<(Disposition, WallTime)>, Rejection> {
     let at = time(fields, "left_at")?;
     let how = match fields.text("outcome")? {
         None => None,
-        Some(text) => Some(Leaving::parse(&text).ok_or_else(|| {
+        Some(text) => Some(Disposition::parse(&text).ok_or_else(|| {
             Rejection::field("outcome", "outcome must be discarded or cleaned, as in an archive line")
         })?),
     };
     match (how, at) {
-        (Some(Leaving::Delivered), _) => {
-            Err(Rejection::new(Code::Conflict, "it was delivered; there is nothing to bring back").about("outcome"))
+        (Some(Disposition::Delivered), _) => {
+            let message = "it was delivered; if the head office has lost it, bring it back by replay";
+            Err(Rejection::new(Code::Conflict, message).about("outcome"))
         }
         (Some(how), Some(at)) => Ok(Some((how, at))),
         (None, None) => Ok(None),
@@ -211,17 +228,35 @@ fn left(fields: &mut Fields) -> Result<Option<(Leaving, WallTime)>, Rejection> {
     }
 }
 
-fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> {
-    let Some(text) = fields.text(name)? else { return Ok(None) };
-    let wrong = || Rejection::field(name, format!("{name} must be a time such as 2026-11-24T06:12:34Z"));
-    WallTime::parse(&text).map(Some).ok_or_else(wrong)
+/// Milliseconds since 1970 up to the year 9999.
+const MAX_EPOCH: u64 = 253_402_300_799_999;
+
+pub(super) fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, Rejection> {
+    let Some(value) = fields.raw(name) else { return Ok(None) };
+    let at = match string(value) {
+        Some(text) => any_time(&text),
+        None => value.get().parse().ok().filter(|ms| *ms <= MAX_EPOCH).map(epoch),
+    };
+    let wrong =
+        || Rejection::field(name, format!("{name} must be a time such as 2026-11-24T06:12:34Z, or milliseconds"));
+    at.map(Some).ok_or_else(wrong)
 }
 
-fn small(fields: &mut Fields, name: &str, most: u32) -> Result<Option<u32>, Rejection> {
+/// A time, or milliseconds as digits, as in tables with text columns.
+fn any_time(text: &str) -> Option<WallTime> {
+    let text = text.trim();
+    WallTime::parse(text).or_else(|| text.parse().ok().filter(|ms| text.len() >= 12 && *ms <= MAX_EPOCH).map(epoch))
+}
+
+fn epoch(ms: u64) -> WallTime {
+    WallTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+pub(super) fn small(fields: &mut Fields, name: &str, most: u32) -> Result<Option<u32>, Rejection> {
     Ok(fields.number(name, 0..=u64::from(most))?.and_then(|number| u32::try_from(number).ok()))
 }
 
-fn short(fields: &mut Fields, name: &str) -> Result<Option<String>, Rejection> {
+pub(super) fn short(fields: &mut Fields, name: &str) -> Result<Option<String>, Rejection> {
     match fields.text(name)? {
         Some(text) if text.chars().count() > MAX_NAME * 4 => {
             Err(Rejection::field(name, format!("{name} is longer than {} characters", MAX_NAME * 4)))
@@ -233,6 +268,7 @@ fn short(fields: &mut Fields, name: &str) -> Result<Option<String>, Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::PayloadKind;
 
     fn read(line: &str) -> Imported<'_> {
         parse(line.as_bytes(), &Limits::default()).unwrap_or_else(|wrong| panic!("{line}: {wrong:?}"))
@@ -253,6 +289,39 @@ mod tests {
         assert_eq!(row.new.payload, Some((Cow::Borrowed("{\"a\": 1.50}"), PayloadKind::Json)));
         assert_eq!(row.created_at.map(WallTime::rfc3339).as_deref(), Some("2026-10-31T22:00:00.000Z"));
         assert!(row.left.is_none() && row.terminal_id.is_none());
+    }
+
+    #[test]
+    fn ids_times_and_statuses_of_other_tables() {
+        let row =
+            |more: &str| format!(r#"{{"entity_type":"SALE","entity_id":7,"action":"CREATE","error":"x",{more}}}"#);
+        let at = |time: &str| {
+            read(&row(&format!(r#""id":"a","created_at":{time}"#)))
+                .created_at
+                .map(WallTime::rfc3339)
+                .unwrap_or_default()
+        };
+        for time in
+            [r#""2026-11-24 07:12:34.123+01""#, "1795500754123", r#""1795500754123""#, r#""2026-11-24 06:12:34.123""#]
+        {
+            assert_eq!(at(time), "2026-11-24T06:12:34.123Z", "{time}");
+        }
+        for time in [r#""soon""#, "-1", "1e3", "{}", r#""2026""#] {
+            assert_eq!(wrong(&row(&format!(r#""id":"a","created_at":{time}"#))).1, "created_at", "{time}");
+        }
+        for id in [r#"{"a":1}"#, r#""\ud800""#, "1.5", "true", "[]", r#""""#, r##""#7""##, r#""é""#] {
+            assert_eq!(wrong(&row(&format!(r#""id":{id}"#))).1, "id", "{id}");
+        }
+        let known = read(&row(r#""id":-7,"status":"HELD","error_class":null"#)).status;
+        assert_eq!(known, Some(Status::Held));
+        for (status, finished) in
+            [("null", None), (r#""""#, None), (r#""delivered""#, Some("delivered")), (r#""DONE""#, Some("DONE"))]
+        {
+            assert_eq!(read(&row(&format!(r#""id":"a","status":{status}"#))).finished.as_deref(), finished, "{status}");
+        }
+        let place = place(row(r#""id":"a","seq":9,"created_at":"2026-11-24 06:12:34""#).as_bytes());
+        assert_eq!((place.seq, place.without_zone), (Some(9), true));
+        assert!(place.created_at.is_some());
     }
 
     #[test]

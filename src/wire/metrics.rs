@@ -1,16 +1,15 @@
-//! Metrics as Prometheus reads them: the text exposition format 0.0.4, base units, names of
-//! `spec/07`.
+//! Metrics for Prometheus: the text exposition format 0.0.4, base units.
 //!
-//! A family without a value is left out. Counters are left out where no agent runs: they count since
-//! its start.
+//! A family without a value is left out. Counters are left out if no agent is running, because they count since its
+//! start.
 
 use super::fields::Code;
-use crate::figures::{Histogram, Known, LineFigures, TableFigures};
+use crate::figures::{Histogram, Known, TableFigures, UpstreamFigures};
 use crate::moment::WallTime;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-/// What an upstream's state may be.
+/// All states of an upstream.
 const STATES: [&str; 9] =
     ["online", "paused", "offline", "blocked", "failing", "throttled", "waiting", "logging_in", "unknown"];
 
@@ -74,13 +73,13 @@ fn of_table(text: &mut Exposition, known: &Known, table: &TableFigures) {
     text.gauge("resyncd_disk_free_bytes", "Free room of the database's file system.", free);
 }
 
-fn of_upstreams(text: &mut Exposition, lines: &[LineFigures]) {
+fn of_upstreams(text: &mut Exposition, lines: &[UpstreamFigures]) {
     let states = lines.iter().filter_map(|line| Some((line.upstream.as_str(), line.state?)));
     let states = states.flat_map(|(upstream, is)| {
         STATES.map(|state| ([("upstream", upstream), ("state", state)], u8::from(state == is)))
     });
     text.gauge("resyncd_upstream_state", "1 for the state that the upstream is in.", states);
-    let of = |line: &'_ LineFigures| line.upstream.clone();
+    let of = |line: &'_ UpstreamFigures| line.upstream.clone();
     let last: Vec<_> = lines.iter().filter_map(|line| Some((of(line), since_1970(line.last_delivery_at?)))).collect();
     let last = last.iter().map(|(upstream, at)| ([("upstream", upstream.as_str())], *at));
     text.gauge("resyncd_last_delivery_timestamp_seconds", "When the upstream last accepted something.", last);
@@ -100,7 +99,7 @@ fn since_1970(at: WallTime) -> f64 {
     seconds(Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(0)))
 }
 
-/// The text as it grows.
+/// The text under construction.
 #[derive(Default)]
 struct Exposition(String);
 

@@ -1,4 +1,4 @@
-//! The metrics as a Prometheus reads them, hostile names included.
+//! The metrics as parsed by Prometheus, including hostile names.
 
 use super::*;
 use crate::figures::{ByStatus, Counters};
@@ -6,7 +6,7 @@ use crate::moment::AgentTime;
 use crate::record::Class;
 use openmetrics_parser::prometheus::parse_prometheus;
 
-/// Whatever a text can do to the format.
+/// All characters that can break the format.
 const HOSTILE: &str = "a\"b\\c\nd} 1\n# TYPE x gauge\u{7}\\n,é\u{202e}";
 
 fn known() -> Known {
@@ -20,7 +20,7 @@ fn known() -> Known {
     at.tried(Class::Busy);
     at.delivered = 1;
     at.took.observe(Duration::from_millis(40), 1);
-    let line = LineFigures {
+    let line = UpstreamFigures {
         upstream: HOSTILE.to_owned(),
         state: Some("offline"),
         last_delivery_at: Some(WallTime::from_millis(1_795_500_754_123)),
@@ -40,7 +40,7 @@ fn table() -> TableFigures {
     }
 }
 
-/// A value, as a parser that is not ours reads it.
+/// A value, read by an independent parser.
 fn value(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
 }
@@ -111,7 +111,7 @@ fn a_name_in_a_label_stays_in_its_label() {
 
 #[test]
 fn without_an_agent_there_are_no_counters() {
-    let gone = LineFigures { upstream: "hq".into(), ..LineFigures::default() };
+    let gone = UpstreamFigures { upstream: "hq".into(), ..UpstreamFigures::default() };
     let known = Known { counters: None, lines: vec![gone], alerts: Vec::new(), disk_free: None, ..known() };
     let text = text(&known, &table());
     assert!(!text.contains("_total") && !text.contains("upstream_state"), "{text}");

@@ -1,7 +1,7 @@
-//! What goes over the wire, as text: request lines and replies of the socket, requests to an
-//! upstream. No IO; whoever reads or writes the bytes is above.
+//! Wire formats as text: request lines and replies of the socket, requests to an upstream. No IO: the layers above
+//! read and write the bytes.
 //!
-//! Everything that comes from outside is parsed here once, into types that cannot be wrong inside.
+//! All external input is parsed here once, into types that cannot hold invalid values.
 
 pub mod alerts;
 pub mod card;
@@ -11,9 +11,10 @@ pub mod envelope;
 pub mod fields;
 pub mod history;
 pub mod import;
-pub mod leaving;
 pub mod metrics;
 pub mod operation;
 pub mod portable;
+pub mod removal;
+pub mod replay;
 pub mod reply;
 pub mod request;

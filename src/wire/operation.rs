@@ -1,44 +1,45 @@
-//! What technicians ask for: which failures, what is done to them, by whom and why (`spec/02`).
+//! Requests of operators: which failures, what is done to them, by whom and why.
 
 use super::fields::{Fields, Rejection, missing, string};
 use crate::ids::{FailureName, Seq};
 use crate::limits::{DEFAULT_PAGE, MAX_IDS, MAX_PAGE, MAX_REASON};
 use crate::moment::WallTime;
-use crate::question::{Direction, Filter, ListQuery};
+use crate::question::{Direction, Filter, ListCursor, ListQuery};
 use crate::record::Status;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// An operation on many failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bulk {
     /// What is done.
-    pub deed: Deed,
-    /// To which.
+    pub bulk_action: BulkAction,
+    /// To which failures.
     pub scope: Scope,
     /// Only count.
     pub dry_run: bool,
-    /// Who and why.
-    pub by: Signature,
+    /// Who requested it, and why.
+    pub by: RequestedBy,
 }
 
-/// What is done to each of them.
+/// The action on each failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Sent once more, by a person's wish; with a fresh budget.
+pub enum BulkAction {
+    /// Send it again by request of an operator, if `reset` with a new retry budget.
     Retry {
-        /// A fresh budget.
+        /// With a new retry budget.
         reset: bool,
     },
-    /// Not sent until it is released.
+    /// Do not send it until it is released.
     Hold,
-    /// Sent again when its turn comes; a critical one as by a retry.
+    /// Send it again in its turn; a critical one as with a retry.
     Release,
-    /// Due now, if pending.
+    /// Make it due now, if it is pending.
     Flush,
 }
 
-impl Deed {
-    /// As it is asked for and audited.
+impl BulkAction {
+    /// The name in requests and in the audit.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,29 +51,49 @@ impl Deed {
     }
 }
 
-/// Which failures are meant.
+/// Which failures are selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// These.
     Named(Vec<FailureName>),
-    /// All that match; the empty filter is all.
+    /// All that match; the empty filter matches all.
     Matching(Filter),
 }
 
-/// What a person says of an operation.
+/// Who requested an operation, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signature {
-    /// Why.
+pub struct RequestedBy {
+    /// The reason.
     pub reason: Option<String>,
-    /// Whom the person claims to be.
+    /// The person that the operator claims to act for.
     pub claimed_by: Option<String>,
 }
 
 pub(super) fn named(mut fields: Fields) -> Result<FailureName, Rejection> {
-    let Some(value) = fields.raw("id") else { return Err(missing("id")) };
-    let text = string(value).unwrap_or(Cow::Borrowed(value.get()));
-    fields.finish(&["id"])?;
-    Ok(FailureName::parse(&text))
+    let name = name_or_beginning(&mut fields)?.ok_or_else(|| missing("id"))?;
+    fields.finish(&["id", "prefix"])?;
+    Ok(name)
+}
+
+/// `id`, and `prefix`: whether it may be the prefix of an id. Only operations that read accept a prefix, because
+/// its meaning changes with the failures in the queue.
+pub(super) fn name_or_beginning(fields: &mut Fields) -> Result<Option<FailureName>, Rejection> {
+    let prefix = fields.flag("prefix")?;
+    let name = fields.raw("id").map(|value| failure_name("id", value)).transpose()?;
+    Ok(match name {
+        Some(FailureName::Id(text)) if prefix => Some(FailureName::Beginning(text)),
+        name => name,
+    })
+}
+
+/// A JSON string is an exact id; a JSON number, or a string of `#` and digits, is a sequence number.
+pub(super) fn failure_name(field: &str, value: &RawValue) -> Result<FailureName, Rejection> {
+    if let Some(text) = string(value) {
+        let number = FailureName::numbered(&text).map(FailureName::Number);
+        return Ok(number.unwrap_or_else(|| FailureName::Id(text.into_owned())));
+    }
+    let number = value.get().parse().map(|seq| FailureName::Number(Seq(seq)));
+    number.map_err(|_| Rejection::field(field, format!("{field} must be an id as a string, or a whole number")))
 }
 
 pub(super) fn list(mut fields: Fields) -> Result<ListQuery, Rejection> {
@@ -90,16 +111,20 @@ pub(super) fn list(mut fields: Fields) -> Result<ListQuery, Rejection> {
         payload: fields.flag("payload")?,
         total: fields.flag_or("total", true)?,
     };
+    if query.after.as_ref().is_some_and(|after| after.at.is_some() != query.is_by_time()) {
+        return Err(Rejection::field("after", WRONG_CURSOR));
+    }
     fields.finish(&[&FILTERS[..], &["limit", "after", "order", "payload", "total"]].concat())?;
     Ok(query)
 }
 
-/// `next` of the page before.
-fn cursor(fields: &mut Fields) -> Result<Option<Seq>, Rejection> {
+/// `next` of the previous page.
+fn cursor(fields: &mut Fields) -> Result<Option<ListCursor>, Rejection> {
     let Some(text) = fields.text("after")? else { return Ok(None) };
-    let wrong = || Rejection::field("after", "after must be the `next` of an earlier page");
-    text.parse().map(|number| Some(Seq(number))).map_err(|_| wrong())
+    ListCursor::parse(&text).map(Some).ok_or_else(|| Rejection::field("after", WRONG_CURSOR))
 }
+
+const WRONG_CURSOR: &str = "after must be the `next` of an earlier page of the same list";
 
 const FILTERS: [&str; 9] =
     ["status", "entity_type", "entity_id", "order_key", "action", "upstream", "error_class", "since", "until"];
@@ -112,11 +137,12 @@ fn filter(fields: &mut Fields) -> Result<Filter, Rejection> {
                 .ok_or_else(|| Rejection::field("status", "status must be pending, held or critical"))?,
         ),
     };
+    let entity_id = fields.text_or_integer("entity_id")?.map(Cow::into_owned);
     let mut text = |name| fields.text(name).map(|text| text.map(Cow::into_owned));
     Ok(Filter {
         status,
         entity_type: text("entity_type")?,
-        entity_id: text("entity_id")?,
+        entity_id,
         order_key: text("order_key")?,
         action: text("action")?,
         upstream: text("upstream")?,
@@ -132,9 +158,9 @@ pub(super) fn time(fields: &mut Fields, name: &str) -> Result<Option<WallTime>, 
     WallTime::parse(&text).map(Some).ok_or_else(wrong)
 }
 
-pub(super) fn bulk(mut fields: Fields, deed: Deed) -> Result<Bulk, Rejection> {
+pub(super) fn bulk(mut fields: Fields, bulk_action: BulkAction) -> Result<Bulk, Rejection> {
     let scope = scope(&mut fields)?;
-    let bulk = Bulk { deed, scope, dry_run: fields.flag("dry_run")?, by: signature(&mut fields)? };
+    let bulk = Bulk { bulk_action, scope, dry_run: fields.flag("dry_run")?, by: signature(&mut fields)? };
     fields.finish(&["ids", "filter", "all", "reset", "dry_run", "reason", "by"])?;
     Ok(bulk)
 }
@@ -142,14 +168,14 @@ pub(super) fn bulk(mut fields: Fields, deed: Deed) -> Result<Bulk, Rejection> {
 pub(super) fn flush(mut fields: Fields) -> Result<Bulk, Rejection> {
     let upstream = fields.text("upstream")?.map(Cow::into_owned);
     let scope = Scope::Matching(Filter { status: Some(Status::Pending), upstream, ..Filter::default() });
-    let bulk = Bulk { deed: Deed::Flush, scope, dry_run: false, by: signature(&mut fields)? };
+    let bulk = Bulk { bulk_action: BulkAction::Flush, scope, dry_run: false, by: signature(&mut fields)? };
     fields.finish(&["upstream", "reason", "by"])?;
     Ok(bulk)
 }
 
 /// Exactly one of `ids`, `filter` and `all`.
 pub(super) fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
-    let ids = fields.texts("ids", MAX_IDS)?;
+    let ids = fields.list("ids", MAX_IDS)?;
     let narrowed = match fields.object("filter")? {
         None => None,
         Some(mut inner) => {
@@ -159,7 +185,9 @@ pub(super) fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
         }
     };
     match (ids, narrowed, fields.flag("all")?) {
-        (Some(ids), None, false) => Ok(Scope::Named(ids.iter().map(|id| FailureName::parse(id)).collect())),
+        (Some(ids), None, false) => {
+            Ok(Scope::Named(ids.into_iter().map(|id| failure_name("ids", id)).collect::<Result<_, _>>()?))
+        }
         (None, Some(filter), false) if filter != Filter::default() => Ok(Scope::Matching(filter)),
         (None, Some(_), false) => Err(Rejection::field("filter", "an empty filter means all; say all:true")),
         (None, None, true) => Ok(Scope::Matching(Filter::default())),
@@ -167,21 +195,21 @@ pub(super) fn scope(fields: &mut Fields) -> Result<Scope, Rejection> {
     }
 }
 
-pub(super) fn upstream(mut fields: Fields) -> Result<(Option<String>, Signature), Rejection> {
+pub(super) fn upstream(mut fields: Fields) -> Result<(Option<String>, RequestedBy), Rejection> {
     let upstream = fields.text("upstream")?.map(Cow::into_owned);
     let by = signature(&mut fields)?;
     fields.finish(&["upstream", "reason", "by"])?;
     Ok((upstream, by))
 }
 
-/// An operation of which nothing is said but by whom and why.
-pub(super) fn signed(mut fields: Fields) -> Result<Signature, Rejection> {
+/// An operation without parameters, except by whom and why.
+pub(super) fn signed(mut fields: Fields) -> Result<RequestedBy, Rejection> {
     let by = signature(&mut fields)?;
     fields.finish(&["reason", "by"])?;
     Ok(by)
 }
 
-pub(super) fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
+pub(super) fn signature(fields: &mut Fields) -> Result<RequestedBy, Rejection> {
     let mut text = |name: &str| -> Result<Option<String>, Rejection> {
         match fields.text(name)? {
             Some(text) if text.chars().count() > MAX_REASON => {
@@ -190,5 +218,5 @@ pub(super) fn signature(fields: &mut Fields) -> Result<Signature, Rejection> {
             other => Ok(other.map(Cow::into_owned)),
         }
     };
-    Ok(Signature { reason: text("reason")?, claimed_by: text("by")? })
+    Ok(RequestedBy { reason: text("reason")?, claimed_by: text("by")? })
 }

@@ -1,46 +1,59 @@
-//! A failure as one line that can be carried away: the export line, and the archive line of one that
-//! left undelivered (`spec/07`). `import` reads both back.
+//! A failure as one portable line: the export line, and the archive line of one that left the table. `import` reads
+//! export lines and the archive lines of undelivered failures, `replay` those of delivered ones.
 //!
-//! An export line is what `list` shows to root, with the payload. An archive line says beside it how
-//! and when it left, and who did it.
+//! An export line is what `list` shows to root, with the payload. An archive line also states how and when the
+//! failure left, and by whom it was removed or how it was delivered.
 
 use super::reply::FailureView;
 use crate::ids::FailureId;
 use crate::moment::WallTime;
 use crate::question::View;
-use crate::record::{Failure, Leaving};
+use crate::record::{Disposition, Failure};
 use serde::Serialize;
 
-/// What an archive line adds.
+/// The additional fields of an archive line.
 #[derive(Clone, Copy, Debug)]
-pub struct Departure<'a> {
-    /// When it left.
+pub struct RemovalRecord<'a> {
+    /// Time of the removal.
     pub at: WallTime,
-    /// How.
-    pub how: Leaving,
-    /// The user who did it; `None`: the agent itself.
+    /// How it was removed.
+    pub how: Disposition,
+    /// The user who did it; `None` for the agent itself.
     pub actor_uid: Option<u32>,
-    /// Its name.
+    /// Name of that user.
     pub actor_name: Option<&'a str>,
-    /// Whom it says it acted for: not proven.
+    /// The person that the user claimed to act for; not verified.
     pub claimed_by: Option<&'a str>,
-    /// Why.
+    /// The reason.
     pub reason: Option<&'a str>,
 }
 
-/// A live failure in its derived state, and the head that blocks it; with the line's end.
+/// The additional fields of the archive line of a delivered failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Time of the acceptance.
+    pub at: WallTime,
+    /// Number of the accepted attempt.
+    pub attempts: u32,
+    /// The database that assigned its number.
+    pub instance: &'a str,
+    /// The application's key, if an edit has replaced it.
+    pub recorded_key: Option<&'a str>,
+}
+
+/// A live failure with its derived state, and the head that blocks it; with the line's end.
 #[must_use]
 pub fn export_line(failure: &Failure, state: &str, blocked_by: Option<&FailureId>) -> Vec<u8> {
     ended(&whole(failure, state, blocked_by))
 }
 
-/// The same of a failure that leaves.
+/// The same for a failure that is removed.
 #[must_use]
 pub fn archive_line(
     failure: &Failure,
     state: &str,
     blocked_by: Option<&FailureId>,
-    departure: &Departure<'_>,
+    departure: &RemovalRecord<'_>,
 ) -> Vec<u8> {
     #[derive(Serialize)]
     struct Archived<'a> {
@@ -61,6 +74,31 @@ pub fn archive_line(
         actor_name: departure.actor_name,
         claimed_by: departure.claimed_by,
         reason: departure.reason,
+    })
+}
+
+/// The same of one that was delivered, with what a replay needs to make it again what it was.
+#[must_use]
+pub fn delivered_line(failure: &Failure, delivery: &Delivery<'_>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Delivered<'a> {
+        #[serde(flatten)]
+        failure: FailureView<'a>,
+        left_at: String,
+        outcome: &'a str,
+        attempts: u32,
+        instance: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recorded_key: Option<&'a str>,
+    }
+    let outcome = Disposition::Delivered.as_str();
+    ended(&Delivered {
+        failure: whole(failure, outcome, None),
+        left_at: delivery.at.rfc3339(),
+        outcome,
+        attempts: delivery.attempts,
+        instance: delivery.instance,
+        recorded_key: delivery.recorded_key,
     })
 }
 
@@ -101,9 +139,9 @@ mod tests {
     #[test]
     fn an_archive_line_goes_on_where_the_export_line_ends() {
         let failure = failure(None);
-        let departure = Departure {
+        let departure = RemovalRecord {
             at: WallTime::from_millis(1_795_500_754_123),
-            how: Leaving::Discarded,
+            how: Disposition::Discarded,
             actor_uid: Some(0),
             actor_name: Some("root"),
             claimed_by: Some("anna"),

@@ -1,11 +1,13 @@
-//! Replies of the socket protocol, as lines (`spec/02`, `spec/07`).
+//! Replies of the socket protocol, as lines.
 //!
-//! Compact JSON, `ok` first, an absent value is `null`. What a view may not see is left out.
+//! Compact JSON, `ok` first; an absent value is `null`. Values that the view may not see are left out.
 
 use super::fields::{Code, Rejection};
 use crate::ids::{FailureId, Seq};
+use crate::moment::Moment;
+use crate::policy::retry_state::RetryState;
 use crate::question::View;
-use crate::record::{Failure, wire_time};
+use crate::record::{Failure, PayloadKind, wire_time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -16,7 +18,7 @@ pub fn ok(fields: &impl Serialize, reference: Option<&RawValue>) -> Vec<u8> {
     line.extend_from_slice(b"{\"ok\":true");
     let from = line.len();
     serde_json::to_writer(&mut line, fields).expect("replies are structs of texts and numbers");
-    // The fields' own braces: the opening one becomes a comma, or nothing when there is no field.
+    // Removes the fields' own braces: the opening one becomes a comma, or nothing if there are no fields.
     line.pop();
     if line.len() > from + 1 {
         line[from] = b',';
@@ -29,20 +31,41 @@ pub fn ok(fields: &impl Serialize, reference: Option<&RawValue>) -> Vec<u8> {
 /// `{"ok":false,"error":{…}}`, and the request's reference.
 #[must_use]
 pub fn error(rejection: &Rejection, reference: Option<&RawValue>) -> Vec<u8> {
+    error_line(rejection, None, reference)
+}
+
+/// The error that ended an operation on many failures, with the number of failures that were durably changed
+/// before.
+#[must_use]
+pub fn error_after(rejection: &Rejection, changed: u64, reference: Option<&RawValue>) -> Vec<u8> {
+    error_line(rejection, Some(changed), reference)
+}
+
+fn error_line(rejection: &Rejection, changed: Option<u64>, reference: Option<&RawValue>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Error<'a> {
         code: &'a str,
         message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         field: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        changed: Option<u64>,
     }
-    let error = Error { code: rejection.code.as_str(), message: &rejection.message, field: rejection.field.as_deref() };
+    let (code, message, field) = (rejection.code.as_str(), &rejection.message, rejection.field.as_deref());
+    let error = Error { code, message, field, changed };
     let mut line = b"{\"ok\":false,\"error\":".to_vec();
-    serde_json::to_writer(&mut line, &error).expect("three texts have their JSON");
+    serde_json::to_writer(&mut line, &error).expect("texts and a number have their JSON");
     end(line, reference)
 }
 
-/// Why a reply line says no; `None`: it does not.
+/// Adds a reference to a finished reply.
+#[must_use]
+pub fn referring(line: &[u8], reference: Option<&RawValue>) -> Vec<u8> {
+    let fields = line.strip_suffix(b"}\n").unwrap_or(line);
+    end(fields.to_vec(), reference)
+}
+
+/// The error code of a reply line; `None` if it is not an error.
 #[must_use]
 pub fn code_of(line: &[u8]) -> Option<Code> {
     let code = line.strip_prefix(b"{\"ok\":false,\"error\":{\"code\":\"")?;
@@ -61,16 +84,21 @@ fn end(mut line: Vec<u8>, reference: Option<&RawValue>) -> Vec<u8> {
 
 /// `import`
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "spec/07 has their meaning")]
 pub struct ImportReply<'a> {
     pub id: &'a str,
-    pub seq: Seq,
+    /// `None` if it is not live here, or its number is no longer known.
+    pub seq: Option<Seq>,
+    /// Only for one that is imported now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<&'static str>,
     pub result: &'static str,
+    /// Only for one that is finished at its source: its status there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<&'a str>,
 }
 
 /// The reply to `record`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Recorded {
     pub id: String,
     pub seq: Option<i64>,
@@ -80,7 +108,6 @@ pub struct Recorded {
 
 /// The reply to `hello`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Hello<'a> {
     pub name: &'a str,
     pub version: &'a str,
@@ -89,9 +116,8 @@ pub struct Hello<'a> {
     pub ops: Vec<&'a str>,
 }
 
-/// A failure as it is shown.
+/// A failure as shown.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
 pub struct FailureView<'a> {
     pub id: &'a str,
     pub seq: Seq,
@@ -102,6 +128,9 @@ pub struct FailureView<'a> {
     pub error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Option<&'a str>>,
+    /// Only for a payload of the kind `bytes`, whose `payload` is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<&'a str>,
     pub payload_kind: Option<&'a str>,
     pub status: &'a str,
     pub state: &'a str,
@@ -123,10 +152,13 @@ pub struct FailureView<'a> {
     pub source_pid: Option<Option<u32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Option<&'a str>>,
+    /// Left out if the upstream has not deferred this failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<RetryAfter>,
 }
 
 impl<'a> FailureView<'a> {
-    /// A failure for this view, without payload and answer.
+    /// A failure for this view, without payload and response.
     #[must_use]
     pub fn new(failure: &'a Failure, state: &'a str, blocked_by: Option<&'a FailureId>, view: View) -> Self {
         let admin = view == View::Admin;
@@ -139,6 +171,7 @@ impl<'a> FailureView<'a> {
             action: &failure.action,
             error: &failure.error,
             payload: None,
+            payload_base64: None,
             payload_kind: failure.payload.as_ref().map(|(_, kind)| kind.as_str()),
             status: failure.status.as_str(),
             state,
@@ -157,37 +190,38 @@ impl<'a> FailureView<'a> {
             source_uid: admin.then_some(failure.source_uid),
             source_pid: admin.then_some(failure.source_pid),
             response: None,
+            retry_after: None,
         }
     }
 
-    /// With its payload.
+    /// Adds the payload.
     #[must_use]
     pub fn with_payload(mut self, failure: &'a Failure) -> Self {
-        self.payload = Some(failure.payload.as_ref().map(|(text, _)| text.as_str()));
+        (self.payload, self.payload_base64) = match &failure.payload {
+            Some((encoded, PayloadKind::Bytes)) => (Some(None), Some(encoded.as_str())),
+            payload => (Some(payload.as_ref().map(|(text, _)| text.as_str())), None),
+        };
         self
     }
 }
 
 /// The reply to `get`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Got<'a> {
     pub failure: FailureView<'a>,
 }
 
 /// The reply to `list`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct Listed<'a> {
     pub failures: Vec<FailureView<'a>>,
-    /// `None` when that was not asked.
+    /// `None` if it was not requested.
     pub total: Option<u64>,
     pub next: Option<String>,
 }
 
 /// The reply to `unsent`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct UnsentReply {
     pub unsent: u64,
     pub on_their_way: u64,
@@ -198,14 +232,12 @@ pub struct UnsentReply {
 
 /// The reply to `metrics`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the field of spec/07")]
 pub struct MetricsReply {
     pub text: String,
 }
 
 /// One type of `unsent`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
 pub struct TypeCount {
     pub entity_type: String,
     pub count: u64,
@@ -213,7 +245,6 @@ pub struct TypeCount {
 
 /// The reply to `health`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
 pub struct Health {
     pub state: &'static str,
     pub reasons: Vec<String>,
@@ -227,14 +258,24 @@ pub struct Health {
     pub database_bytes: u64,
     pub disk_free_bytes: Option<u64>,
     pub clock_skew_ms: Option<i64>,
-    /// Failures that no quarantine of the last day gave back; left out when there is none.
+    /// Failures lost in quarantines of the last day; left out if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// Failures removed undelivered in the last 30 days and not restored; left out if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<RemovedView>,
 }
 
-/// An upstream as it is shown.
+/// Failures removed undelivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02 and spec/07")]
+pub struct RemovedView {
+    pub count: u64,
+    pub first_at: String,
+    pub last_at: String,
+}
+
+/// An upstream as shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpstreamView {
     pub name: String,
     pub state: &'static str,
@@ -245,37 +286,83 @@ pub struct UpstreamView {
     pub latency_ms: Option<u64>,
 }
 
+/// The delay that an upstream requested for one failure (`Retry-After`); only a `retry` shortens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RetryAfter {
+    /// Earliest time of the next attempt.
+    pub until: String,
+    /// The upstream that requested it.
+    pub upstream: Option<String>,
+    /// The error with which it was requested.
+    pub words: String,
+}
+
+impl RetryAfter {
+    /// The deferral in a failure's state, while it lasts.
+    #[must_use]
+    pub fn of(retry_state: &RetryState, upstream: Option<&str>, now: Moment) -> Option<Self> {
+        let until = retry_state.retry_after_until.filter(|until| *until > now.agent)?;
+        Some(Self {
+            until: now.wall.after(until.since(now.agent)).rfc3339(),
+            upstream: upstream.map(str::to_owned),
+            words: retry_state.bound_by.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Failures that an operation left waiting, because their upstream deferred them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedToWait {
+    /// Their number.
+    pub failures: u64,
+    /// The longest delay among them.
+    #[serde(flatten)]
+    pub longest: RetryAfter,
+}
+
 /// The reply to a bulk operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/02")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     pub matched: u64,
     pub changed: u64,
     pub skipped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_to_wait: Option<AskedToWait>,
+}
+
+impl Tally {
+    /// Counts a failure that was left waiting.
+    pub fn asked(&mut self, asked: RetryAfter) {
+        let (failures, longest) = match self.asked_to_wait.take() {
+            // Times in the same format compare as texts.
+            Some(AskedToWait { failures, longest }) => {
+                (failures + 1, if longest.until >= asked.until { longest } else { asked })
+            }
+            None => (1, asked),
+        };
+        self.asked_to_wait = Some(AskedToWait { failures, longest });
+    }
 }
 
 /// The reply to `edit`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct EditReply<'a> {
     pub id: &'a str,
     pub seq: Seq,
     pub status: &'a str,
     pub idempotency_key: &'a str,
-    /// It may have arrived, so it goes out under the key that the upstream may know.
+    /// An attempt may have arrived, so the key that the upstream may know is kept.
     pub key_kept: bool,
 }
 
 /// The reply to `pause` and `resume`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct Upstreams {
     pub upstreams: Vec<String>,
 }
 
 /// The reply to `reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the fields of spec/07")]
 pub struct Reloaded {
     pub changed: Vec<String>,
     pub needs_restart: Vec<String>,
@@ -304,7 +391,7 @@ mod tests {
     #[test]
     fn replies_are_compact_with_ok_first_and_the_reference_last() {
         let reference = RawValue::from_string(r#"{"n": 1}"#.into()).expect("JSON");
-        let tally = Tally { matched: 2, changed: 1, skipped: 1 };
+        let tally = Tally { matched: 2, changed: 1, skipped: 1, asked_to_wait: None };
         assert_eq!(text(ok(&tally, None)), "{\"ok\":true,\"matched\":2,\"changed\":1,\"skipped\":1}\n");
         assert_eq!(text(ok(&Nothing {}, Some(&reference))), "{\"ok\":true,\"ref\":{\"n\": 1}}\n");
         let rejection = Rejection::field("entity_id", "entity_id is missing");
@@ -315,6 +402,10 @@ mod tests {
         assert_eq!(
             text(error(&Rejection::new(Code::Busy, "x"), None)),
             "{\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"x\"}}\n"
+        );
+        assert_eq!(
+            text(error_after(&Rejection::new(Code::DiskFull, "x"), 500, None)),
+            "{\"ok\":false,\"error\":{\"code\":\"disk_full\",\"message\":\"x\",\"changed\":500}}\n"
         );
     }
 }

@@ -1,25 +1,26 @@
-//! `demo`: the whole story without any set-up, in about 15 seconds.
+//! `demo`: a self-contained demonstration in about 15 seconds.
 //!
-//! A real agent in a temporary directory, a small head office on this machine, and the very commands
-//! that a person would type, each printed before its output. Nothing is staged: [`check`] holds what
-//! the head office saw against the story, and the exit status is 0 only if all of it happened.
+//! It runs a real agent in a temporary directory, a small head office on this machine, and the real commands that an
+//! operator would type, each printed before its output. [`check`] compares the requests that the head office received
+//! with the story, and the exit status is 0 only if all of it happened.
 
 mod stage;
 mod upstream;
 
 use super::Failure;
 use super::args::DemoArgs;
+use crate::text::demo as text;
 use stage::Stage;
 use std::io;
-use upstream::{End, HeadOffice, Seen};
+use upstream::{End, FakeUpstream, Seen};
 
-/// The failure that the head office refuses until it is put right, and what is wrong with it.
+/// The failure that the head office rejects until it is corrected, and the wrong part of it.
 const REFUSED: &str = "RETURN r-17";
 const WRONG: &str = "\"sku\":4711";
-/// The failure whose first answer is lost.
+/// The failure whose first response is lost.
 const LOST: &str = "SALE s-104";
 
-/// Nine things that could not be sent while the line was down, as a program hands them over.
+/// Nine failures during an outage, as a program records them.
 const BACKLOG: &str = r#"{"entity_type":"SALE","entity_id":"s-101","action":"UPDATE","error":"connect ECONNREFUSED","payload":{"total":12.50,"paid":true}}
 {"entity_type":"SALE","entity_id":"s-102","action":"CREATE","error":"connect ECONNREFUSED","payload":{"total":3.20}}
 {"entity_type":"RETURN","entity_id":"r-17","action":"CREATE","error":"connect ETIMEDOUT","payload":{"sku":4711,"amount":-9.90}}
@@ -30,26 +31,26 @@ const BACKLOG: &str = r#"{"entity_type":"SALE","entity_id":"s-101","action":"UPD
 {"entity_type":"SALE","entity_id":"s-105","action":"CREATE","error":"read ECONNRESET","payload":{"total":1.10}}
 {"entity_type":"SALE","entity_id":"s-105","action":"DELETE","error":"read ECONNRESET"}
 "#;
-/// With the one that is recorded by itself.
+/// Number of all failures, including the one recorded separately.
 const ALL: u64 = 10;
 
 /// Runs the command.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let office = HeadOffice::away()?;
+    let office = FakeUpstream::away()?;
     let mut stage = Stage::set(&office.url())?;
     let told = tell(&mut stage, &office);
     if let (Err(_), Some(log)) = (&told, stage.log()) {
-        stage.say(&format!("The agent's log:\n{log}"))?;
+        stage.say(&text::log(&log))?;
     }
     told?;
     if args.keep { stage.keep() } else { stage.clear() }
 }
 
-fn tell(stage: &mut Stage, office: &HeadOffice) -> Result<(), Failure> {
+fn tell(stage: &mut Stage, office: &FakeUpstream) -> Result<(), Failure> {
     office.refuses(WRONG);
     office.loses_answer_of(LOST);
 
-    stage.chapter("1. The head office cannot be reached. Ten synchronisations fail and are recorded.")?;
+    stage.chapter(text::unreachable())?;
     stage.start_agent()?;
     stage.file("sale.json", "{\"total\":12.50}")?;
     stage.file("backlog.jsonl", BACKLOG)?;
@@ -68,59 +69,53 @@ fn tell(stage: &mut Stage, office: &HeadOffice) -> Result<(), Failure> {
     ];
     stage.resyncd(&record)?;
     stage.resyncd_from("backlog.jsonl", &["record", "-"])?;
-    stage.until("the agent sees that nobody answers", |health| health["upstreams"][0]["state"] == "offline")?;
+    stage.until(text::head_office_is_away(), |health| health["upstreams"][0]["state"] == "offline")?;
     stage.resyncd(&["status"])?;
 
-    stage.chapter("2. The power goes: the agent is killed with -9, and started again.")?;
+    stage.chapter(text::power_fails())?;
     stage.kill_agent()?;
     stage.start_agent()?;
     stage.resyncd(&["list"])?;
-    stage.expect("all ten are still there", |health| health["pending"] == ALL)?;
+    stage.expect(text::all_ten_are_there(), |health| health["pending"] == ALL)?;
 
-    stage.chapter("3. The line comes back, and breaks again in mid-sync.")?;
+    stage.chapter(text::connection_breaks())?;
     office.open(Some(3))?;
-    stage.until("the line has broken again", |health| {
+    stage.until(text::connection_has_broken(), |health| {
         office.is_away() && health["upstreams"][0]["state"] == "offline"
     })?;
     stage.resyncd(&[])?;
 
-    stage.chapter("4. The line is back for good. One answer is lost on the way; one failure is refused.")?;
+    stage.chapter(text::connection_stays())?;
     office.open(None)?;
-    stage.until("only what is stuck is left", |health| health["critical"] == 1 && health["pending"] == 1)?;
+    stage.until(text::only_the_stuck_one_is_left(), |health| health["critical"] == 1 && health["pending"] == 1)?;
     stage.resyncd(&[])?;
     lost_answer(stage, office)?;
 
-    stage.chapter("5. A person looks at what is stuck, and puts it right.")?;
+    stage.chapter(text::a_person_corrects())?;
     stage.resyncd(&["list"])?;
     stage.resyncd(&["show", "4"])?;
     stage.file("return.json", "{\"sku\":4712,\"amount\":-9.90}")?;
-    let edit = ["edit", "4", "--payload-file", "return.json", "--reason", "it was SKU 4712"];
+    // A request of it may have been cut off; the rejection shows that it has not arrived.
+    let edit = ["edit", "4", "--payload-file", "return.json", "--new-key", "--reason", text::reason()];
     stage.resyncd(&[&edit[..], &["--dry-run"]].concat())?;
     stage.resyncd(&[&edit[..], &["--yes"]].concat())?;
-    stage.until("everything has been sent", |health| health["pending"] == 0 && health["critical"] == 0)?;
+    stage.until(text::everything_is_sent(), |health| health["pending"] == 0 && health["critical"] == 0)?;
     stage.resyncd(&["show", "4"])?;
     stage.resyncd(&[])?;
 
-    stage.chapter("What the head office saw")?;
+    stage.chapter(text::received())?;
     stage.say(&seen_as_table(&office.seen()))?;
     check(&office.seen()).map_err(Failure::Failed)?;
-    stage.say(
-        "Each one arrived once in effect, in order for each entity, under one key on every try; what a person put right \
-         went out under a new one.",
-    )?;
+    stage.say(text::result())?;
     Ok(())
 }
 
-fn lost_answer(stage: &mut Stage, office: &HeadOffice) -> io::Result<()> {
+fn lost_answer(stage: &mut Stage, office: &FakeUpstream) -> io::Result<()> {
     let seen = office.seen();
     let of_lost = seen.iter().filter(|seen| seen.entity == LOST && seen.action == "CREATE");
     for seen in of_lost {
-        let end = if seen.end == End::AnswerLost {
-            "taken, the answer was lost"
-        } else {
-            "known by its key: nothing is done twice"
-        };
-        stage.say(&format!("(Head office: {} {} under {} — {end}.)", seen.entity, seen.action, seen.key))?;
+        let says = if seen.end == End::AnswerLost { text::response_lost } else { text::known_by_key };
+        stage.say(&says(&seen.entity, &seen.action, &seen.key))?;
     }
     Ok(())
 }
@@ -129,8 +124,8 @@ fn seen_as_table(seen: &[Seen]) -> String {
     let row = |(n, seen): (usize, &Seen)| {
         let end = match seen.end {
             End::Accepted => "201",
-            End::AnswerLost => "201, lost on the way",
-            End::KnownKey => "201, known already",
+            End::AnswerLost => text::lost_on_the_way(),
+            End::KnownKey => text::known_already(),
             End::Refused => "422 unknown SKU 4711",
         };
         format!("  {:>2}  {:<12} {:<7} {:<22} {}", n + 1, seen.entity, seen.action, end, seen.key)
@@ -138,11 +133,11 @@ fn seen_as_table(seen: &[Seen]) -> String {
     seen.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// Is the story true, by what the head office saw?
+/// Checks the story against the requests that the head office received.
 fn check(seen: &[Seen]) -> Result<(), String> {
     let taken: Vec<&Seen> = seen.iter().filter(|seen| matches!(seen.end, End::Accepted | End::AnswerLost)).collect();
     if taken.len() as u64 != ALL {
-        return Err(format!("the head office took {} of {ALL}", taken.len()));
+        return Err(text::accepted_of(taken.len(), ALL));
     }
     let story = [
         ("SALE s-101", &["CREATE", "UPDATE"][..]),
@@ -156,17 +151,17 @@ fn check(seen: &[Seen]) -> Result<(), String> {
         let actions: Vec<&str> =
             taken.iter().filter(|seen| seen.entity == entity).map(|seen| seen.action.as_str()).collect();
         if actions != expected {
-            return Err(format!("{entity} arrived as {actions:?}, not as {expected:?}"));
+            return Err(text::arrived_as(entity, &actions.join(", "), &expected.join(", ")));
         }
     }
     let lost: Vec<&Seen> = seen.iter().filter(|seen| seen.entity == LOST && seen.action == "CREATE").collect();
     match &lost[..] {
         [first, again] if first.end == End::AnswerLost && first.key == again.key && first.body == again.body => {}
-        _ => return Err(format!("the lost answer was not followed by the same key once: {lost:?}")),
+        _ => return Err(text::not_repeated_once(&format!("{lost:?}"))),
     }
     let put_right: Vec<&Seen> = seen.iter().filter(|seen| seen.entity == REFUSED && seen.action == "CREATE").collect();
     match &put_right[..] {
         [first, again] if first.end == End::Refused && first.key != again.key && again.body.contains("4712") => Ok(()),
-        _ => Err(format!("what was refused was not put right once, under a new key: {put_right:?}")),
+        _ => Err(text::not_corrected_once(&format!("{put_right:?}"))),
     }
 }

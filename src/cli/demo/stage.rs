@@ -1,10 +1,12 @@
-//! Where the demo plays: a temporary directory, an agent process in it, and the commands as a
-//! person would type them.
+//! The demo's environment: a temporary directory, an agent process in it, and the commands as an operator would type
+//! them.
 
 #![expect(clippy::disallowed_methods, reason = "its patience has no other use")]
 
 use crate::cli::Failure;
-use crate::cli::client::{Client, Door};
+use crate::cli::client::Client;
+use crate::text::{Language, demo as text};
+use crate::wire::request::Socket;
 use serde_json::{Value, json};
 use std::env;
 use std::fs::{self, File};
@@ -14,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// See the module.
+/// The directory and the agent of a running demo.
 #[derive(Debug)]
 pub(super) struct Stage {
     program: PathBuf,
@@ -22,13 +24,13 @@ pub(super) struct Stage {
     agent: Option<Child>,
 }
 
-/// How long anything of the story may take.
+/// Time limit for each step.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
+/// Polling interval of conditions.
 const LOOK: Duration = Duration::from_millis(25);
 
 impl Stage {
-    /// Makes the directory and the configuration.
+    /// Creates the directory and the configuration.
     pub(super) fn set(url: &str) -> Result<Self, Failure> {
         let dir = env::temp_dir().join(format!("resyncd-demo-{}", std::process::id()));
         fs::create_dir(&dir)?;
@@ -45,22 +47,22 @@ impl Stage {
         Ok(stage)
     }
 
-    /// A heading of the story.
-    pub(super) fn chapter(&self, text: &str) -> io::Result<()> {
-        self.say(&format!("\n── {text}\n"))
+    /// Prints a heading.
+    pub(super) fn chapter(&self, heading: &str) -> io::Result<()> {
+        self.say(&format!("\n── {heading}\n"))
     }
 
-    /// A line of the story.
+    /// Prints a line.
     #[expect(clippy::unused_self, reason = "the stage is where things are said")]
-    pub(super) fn say(&self, text: &str) -> io::Result<()> {
+    pub(super) fn say(&self, line: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}")?;
+        writeln!(out, "{line}")?;
         out.flush()
     }
 
-    /// A file in the stage's directory.
-    pub(super) fn file(&self, name: &str, text: &str) -> io::Result<()> {
-        fs::write(self.dir.join(name), text)
+    /// Writes a file in the demo's directory.
+    pub(super) fn file(&self, name: &str, content: &str) -> io::Result<()> {
+        fs::write(self.dir.join(name), content)
     }
 
     /// Starts the agent and waits until it answers.
@@ -70,7 +72,7 @@ impl Stage {
         let mut command = self.command();
         command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.agent = Some(command.spawn()?);
-        self.until("the agent answers", |_| true)
+        self.until(text::the_agent_answers(), |_| true)
     }
 
     /// Kills the agent as a power cut would.
@@ -83,12 +85,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a command of the product, printed as it is typed.
+    /// Runs a resyncd command, printed as typed.
     pub(super) fn resyncd(&self, args: &[&str]) -> Result<(), Failure> {
         self.run(args, None)
     }
 
-    /// The same, reading a file of the stage.
+    /// The same, with a file of the demo as standard input.
     pub(super) fn resyncd_from(&self, file: &str, args: &[&str]) -> Result<(), Failure> {
         self.run(args, Some(file))
     }
@@ -108,11 +110,11 @@ impl Stage {
         if status.success() {
             Ok(())
         } else {
-            Err(Failure::Failed(format!("resyncd {} ended with {status}", args.join(" "))))
+            Err(Failure::Failed(text::command_ended(&args.join(" "), &status.to_string())))
         }
     }
 
-    /// The program with the stage's configuration, and nothing of the caller's own.
+    /// The program with the demo's configuration, without the caller's environment.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         for variable in [
@@ -125,11 +127,12 @@ impl Stage {
         ] {
             command.env_remove(variable);
         }
+        command.env("RESYNCD_LANG", Language::current().as_str());
         command.env("RESYNCD_CONFIG", self.dir.join("resyncd.toml")).current_dir(&self.dir);
         command
     }
 
-    /// Waits until the agent's health is as told.
+    /// Waits until a condition on the agent's health holds.
     pub(super) fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut last = Value::Null;
@@ -142,42 +145,38 @@ impl Stage {
             }
             thread::sleep(LOOK);
         }
-        Err(Failure::Failed(format!("this did not happen: {what}. The agent's last word: {last}")))
+        Err(Failure::Failed(text::did_not_happen(what, &last.to_string())))
     }
 
-    /// It is so, now.
+    /// Checks that a condition on the agent's health holds now.
     pub(super) fn expect(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<(), Failure> {
         match self.health() {
             Some(health) if is_so(&health) => Ok(()),
-            other => Err(Failure::Failed(format!("this is not so: {what}. The agent says: {other:?}"))),
+            other => Err(Failure::Failed(text::is_not_so(what, &other.unwrap_or_default().to_string()))),
         }
     }
 
     fn health(&self) -> Option<Value> {
-        let mut client = Client::connect(&self.dir.join("resyncd.sock"), Door::App).ok()?;
+        let mut client = Client::connect(&self.dir.join("resyncd.sock"), Socket::App).ok()?;
         serde_json::from_slice(&client.call(&json!({"op": "health"})).ok()?).ok()
     }
 
-    /// What the agent wrote.
+    /// The agent's log.
     #[must_use]
     pub(super) fn log(&self) -> Option<String> {
         fs::read_to_string(self.dir.join("log")).ok()
     }
 
-    /// Leaves the agent running and says how to reach it.
+    /// Leaves the agent running and prints how to reach it.
     pub(super) fn keep(mut self) -> Result<(), Failure> {
-        let dir = self.dir.display();
-        self.say(&format!(
-            "\nThe agent goes on (its head office is gone with this demo). Reach it with:\n\n  export RESYNCD_CONFIG={dir}/resyncd.toml\n\n\
-             and end it with:\n\n  kill {}; rm -r {dir}",
-            self.agent.as_ref().map_or(0, Child::id)
-        ))?;
+        let pid = self.agent.as_ref().map_or(0, Child::id);
+        self.say(&text::kept(&self.dir.display().to_string(), pid))?;
         self.agent = None;
         self.dir = PathBuf::new();
         Ok(())
     }
 
-    /// Ends the agent in order and removes everything.
+    /// Stops the agent and removes all files.
     pub(super) fn clear(mut self) -> Result<(), Failure> {
         if let Some(mut agent) = self.agent.take() {
             let pid = i32::try_from(agent.id()).ok().and_then(rustix::process::Pid::from_raw);
@@ -186,7 +185,7 @@ impl Stage {
             }
             let status = agent.wait()?;
             if !status.success() {
-                return Err(Failure::Failed(format!("the agent ended with {status}")));
+                return Err(Failure::Failed(text::agent_ended(&status.to_string())));
             }
         }
         Ok(())
@@ -196,7 +195,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Some(agent) = &mut self.agent {
-            // The story broke off; nothing of it is to stay.
+            // The demo failed; leave nothing behind.
             let _ = agent.kill();
             let _ = agent.wait();
         }

@@ -1,5 +1,5 @@
-//! The demo's head office: a small HTTP server on this machine that can be away, lose an answer,
-//! and refuse. It keeps what it saw, so that the demo can say whether its story is true.
+//! The demo's head office: a small HTTP server on this machine that can be unreachable, lose a response, and reject
+//! requests. It records the requests so that the demo can check its story.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// One request for a failure, as it came in.
+/// One received request for a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     /// `Idempotency-Key`
@@ -20,68 +20,68 @@ pub(super) struct Seen {
     pub(super) action: String,
     /// The body.
     pub(super) body: String,
-    /// What became of it.
+    /// The result.
     pub(super) end: End,
 }
 
 /// What the head office did with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Taken, and said so.
+    /// Accepted, with a response.
     Accepted,
-    /// Taken, and the answer was lost.
+    /// Accepted, but the response was lost.
     AnswerLost,
-    /// Known already by its key, and said so.
+    /// Answered as a duplicate of a known key.
     KnownKey,
-    /// Not taken: 422.
+    /// Rejected with 422.
     Refused,
 }
 
-/// What it does next.
+/// The head office's next behaviour.
 #[derive(Debug, Default)]
 struct Mood {
-    /// Closes after so many more acceptances.
+    /// Number of acceptances after which it becomes unreachable.
     closes_after: Option<usize>,
-    /// The answer for this entity is lost, once.
+    /// The response for this entity is lost, once.
     loses_answer_of: Option<String>,
-    /// What has this in it is refused.
+    /// Requests that contain this text are rejected.
     refuses: Option<String>,
     taken: BTreeSet<String>,
     seen: Vec<Seen>,
 }
 
-/// See the module.
+/// The running server and its record of requests.
 #[derive(Debug)]
-pub(super) struct HeadOffice {
+pub(super) struct FakeUpstream {
     address: SocketAddr,
     mood: Arc<Mutex<Mood>>,
     open: Arc<AtomicBool>,
 }
 
-impl HeadOffice {
-    /// A head office with an address that does not answer yet.
+impl FakeUpstream {
+    /// Reserves an address that does not answer yet.
     pub(super) fn away() -> io::Result<Self> {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         Ok(Self { address, mood: Arc::default(), open: Arc::default() })
     }
 
-    /// Where it is, or will be.
+    /// The URL of the server, valid before it is opened.
     #[must_use]
     pub(super) fn url(&self) -> String {
         format!("http://{}/sync", self.address)
     }
 
-    /// Refuses what has this text in it.
+    /// Rejects requests that contain this text.
     pub(super) fn refuses(&self, text: &str) {
         self.mood().refuses = Some(text.to_owned());
     }
 
-    /// Loses its answer to the next request about this entity.
+    /// Loses the response to the next request about this entity.
     pub(super) fn loses_answer_of(&self, entity: &str) {
         self.mood().loses_answer_of = Some(entity.to_owned());
     }
 
-    /// Is there from now on; with a number, until it has taken so many more.
+    /// Accepts connections; with a number, until it has accepted that many more requests.
     pub(super) fn open(&self, closes_after: Option<usize>) -> io::Result<()> {
         self.mood().closes_after = closes_after;
         let listener = TcpListener::bind(self.address)?;
@@ -100,13 +100,13 @@ impl HeadOffice {
         Ok(())
     }
 
-    /// Has it gone away again?
+    /// Returns whether it is unreachable again.
     #[must_use]
     pub(super) fn is_away(&self) -> bool {
         !self.open.load(Ordering::SeqCst)
     }
 
-    /// What it saw so far.
+    /// The requests received so far.
     #[must_use]
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.mood().seen.clone()
@@ -117,7 +117,7 @@ impl HeadOffice {
     }
 }
 
-/// A request as far as it is asked for.
+/// The parts of a request that the server uses.
 struct Request {
     method: String,
     headers: Vec<(String, String)>,
@@ -131,7 +131,7 @@ impl Request {
     }
 }
 
-/// One connection, until it ends or the head office goes away.
+/// Serves one connection, until it ends or the head office becomes unreachable.
 fn talk(stream: &TcpStream, mood: &Mutex<Mood>, open: &AtomicBool) {
     let mut reading = BufReader::new(stream);
     while let Ok(Some(request)) = read(&mut reading) {
@@ -173,7 +173,7 @@ fn read(reading: &mut impl BufRead) -> io::Result<Option<Request>> {
     Ok(Some(request))
 }
 
-/// What the head office does with a request; `None`: the line breaks.
+/// The response to a request; `None`: the connection is closed.
 fn judge(request: &Request, mood: &mut Mood, open: &AtomicBool, stream: &TcpStream) -> Option<String> {
     let entity = format!("{} {}", request.header("Resync-Entity-Type"), request.header("Resync-Entity-Id"));
     let key = request.header("Idempotency-Key");
@@ -195,7 +195,7 @@ fn judge(request: &Request, mood: &mut Mood, open: &AtomicBool, stream: &TcpStre
         if *left == 0 {
             mood.closes_after = None;
             open.store(false, Ordering::SeqCst);
-            // Wakes the thread that waits for clients, so that it closes its door.
+            // Wakes the accepting thread, so that it closes its socket.
             if let Ok(local) = stream.local_addr() {
                 drop(TcpStream::connect_timeout(&local, Duration::from_secs(1)));
             }

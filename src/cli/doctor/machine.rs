@@ -1,67 +1,79 @@
-//! The terminal itself: where the agent keeps its files, how much room there is, what it is called.
+//! Checks the terminal itself: the agent's files, disk space, and its name.
 
 use super::Finding;
 use super::access::AgentSeen;
 use crate::access::standing;
 use crate::config::Config;
+use crate::io::owner::AsOwner;
 use crate::io::system::{disk_free, user_name};
-use crate::limits::bytes;
 use crate::store::StoreSettings;
+use crate::store::open::may_write;
+use crate::text::doctor as text;
+use crate::text::doctor::Check;
+use crate::text::numbers::size;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// The state directory, what is in it, and the room around it.
+/// Checks the state directory, its content, and the disk space.
 pub(super) fn state(config: &Config, seen: &AgentSeen) -> Vec<Finding> {
     let settings = StoreSettings::of(config);
-    let mut found = vec![directory(&settings.dir, &settings.file(), seen)];
+    let mut found = vec![directory(&settings.dir, &settings.file(), config, seen)];
     if let Ok(free) = disk_free(&settings.dir) {
         found.push(room(&settings.dir, free, config.limits.min_free_disk));
     }
     found
 }
 
-fn directory(dir: &Path, database: &Path, seen: &AgentSeen) -> Finding {
-    const CHECK: &str = "state";
-    let shown = dir.display();
+fn directory(dir: &Path, database: &Path, config: &Config, seen: &AgentSeen) -> Finding {
+    const CHECK: Check = Check::State;
+    let shown = &dir.display().to_string();
     let meta = match fs::metadata(dir) {
         Ok(meta) if meta.is_dir() => meta,
-        Ok(_) => return Finding::ill(CHECK, format!("{shown} is no directory. Move it away; the agent makes one")),
+        Ok(_) => return Finding::ill(CHECK, text::no_directory(shown)),
         Err(error) => {
             let how = standing(dir, error.kind());
-            return Finding::ill(CHECK, format!("{shown}: {error}{how}. The agent makes it when it starts"));
+            return Finding::ill(CHECK, text::directory_missing(shown, &format!("{error}{how}")));
         }
     };
     let (owner, mode) = (meta.uid(), meta.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
-        return Finding::ill(
-            CHECK,
-            format!("{shown} has mode {mode:04o}: others can read payloads there. chmod 700 {shown}"),
-        );
+        return Finding::ill(CHECK, text::directory_open(shown, mode));
     }
     if let Some((uid, _)) = seen.user.as_ref().filter(|(uid, _)| *uid != owner && *uid != 0) {
-        return Finding::ill(
-            CHECK,
-            format!("{shown} belongs to {}, the agent runs as {}. chown -R {uid} {shown}", named(owner), named(*uid)),
-        );
+        return Finding::ill(CHECK, text::directory_of_other(shown, &named(owner), &named(*uid), &account(*uid)));
     }
     match fs::metadata(database) {
-        Ok(file) if file.uid() != owner => Finding::ill(
-            CHECK,
-            format!(
-                "{} belongs to {}, its directory to {}. chown -R {owner} {shown}",
-                database.display(),
-                named(file.uid()),
-                named(owner)
-            ),
-        ),
-        Ok(_) => Finding::well(CHECK, format!("{shown} belongs to {}, mode {mode:04o}", named(owner))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Finding::ill(
-            CHECK,
-            format!("{shown} holds no database: no agent has run with it. systemctl start resyncd, or: resyncd run"),
-        ),
-        Err(error) => Finding::ill(CHECK, format!("{shown} cannot be looked into: {error}. Use sudo")),
+        Ok(file) if file.uid() != owner => {
+            let (database, remedy) = (database.display().to_string(), format!("chown -R {} {shown}", account(owner)));
+            Finding::ill(CHECK, text::database_of_other(&database, &named(file.uid()), &named(owner), &remedy))
+        }
+        Ok(_) => match written(dir, config) {
+            Err(why) => Finding::ill(CHECK, why),
+            Ok(()) => Finding::well(CHECK, text::directory_well(shown, &named(owner), mode)),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Finding::ill(CHECK, text::no_database(shown)),
+        Err(error) => Finding::ill(CHECK, text::directory_closed(shown, &error.to_string())),
     }
+}
+
+/// Tries to write like the agent; as root, as the directory's owner.
+fn written(dir: &Path, config: &Config) -> Result<(), String> {
+    let settings = StoreSettings::of(config);
+    let _as_owner =
+        AsOwner::of(dir).map_err(|why| text::not_its_owner(&dir.display().to_string(), &why.to_string()))?;
+    may_write(&settings).map_err(|why| why.to_string())?;
+    let probe = dir.join(format!("doctor-{}", std::process::id()));
+    let made = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    made.and_then(|_| fs::remove_file(&probe)).map_err(|why| {
+        let how = standing(&probe, why.kind());
+        text::not_written(&probe.display().to_string(), &format!("{why}{how}"))
+    })
+}
+
+/// As `chown` takes it.
+fn account(uid: u32) -> String {
+    user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
 fn named(uid: u32) -> String {
@@ -69,27 +81,25 @@ fn named(uid: u32) -> String {
 }
 
 fn room(dir: &Path, free: u64, least: u64) -> Finding {
-    const CHECK: &str = "disk";
-    let (shown, has) = (dir.display(), bytes(free));
+    const CHECK: Check = Check::Disk;
+    let (shown, has) = (dir.display().to_string(), size(free));
     if free < least {
-        let remedy = "nothing is recorded until there is more (limits.min_free_disk). Make room";
-        Finding::ill(CHECK, format!("{has} are free under {shown}: {remedy}: du -xh / | sort -h | tail"))
+        Finding::ill(CHECK, text::disk_full(&has, &shown))
     } else if free < least.saturating_mul(2) {
-        let at = bytes(least);
-        Finding::ill(CHECK, format!("{has} are free under {shown}; at {at} recording stops. Make room soon"))
+        Finding::ill(CHECK, text::disk_low(&has, &shown, &size(least)))
     } else {
-        Finding::well(CHECK, format!("{has} are free under {shown}"))
+        Finding::well(CHECK, text::disk_free(&has, &shown))
     }
 }
 
-/// What the terminal is called, and how many descriptors the agent may have.
+/// Checks the terminal's name and the agent's limit of descriptors.
 pub(super) fn terminal(config: &Config, seen: &AgentSeen) -> Vec<Finding> {
     let mut found = vec![name(&config.agent.terminal_id)];
     found.extend(descriptors(config, seen));
     found
 }
 
-/// Names that an image or an installer gives: if this terminal has one, others have it too.
+/// Default names of images and installers, which are probably not unique.
 const OF_A_FACTORY: [&str; 32] = [
     "alpine",
     "android",
@@ -126,36 +136,30 @@ const OF_A_FACTORY: [&str; 32] = [
 ];
 
 fn name(terminal_id: &str) -> Finding {
-    const CHECK: &str = "terminal_id";
+    const CHECK: Check = Check::TerminalId;
     let host = terminal_id.split('.').next().unwrap_or_default().to_ascii_lowercase();
     if host.is_empty() || host == "(none)" || OF_A_FACTORY.contains(&host.as_str()) {
-        let remedy = "the head office could not tell them apart. Set terminal_id in [agent], or the host's name";
-        return Finding::ill(CHECK, format!("{terminal_id:?} is a name that cloned terminals share: {remedy}"));
+        return Finding::ill(CHECK, text::common_name(terminal_id));
     }
     Finding::well(CHECK, terminal_id)
 }
 
-/// Enough for all clients, the requests under way, and what the agent needs for itself.
+/// Checks that the limit suffices for all clients, requests in flight, and the agent's own files.
 fn descriptors(config: &Config, seen: &AgentSeen) -> Option<Finding> {
-    const CHECK: &str = "descriptors";
+    const CHECK: Check = Check::Descriptors;
     const OWN: usize = 64;
     let limits = fs::read_to_string(format!("/proc/{}/limits", seen.pid?)).ok()?;
     let most = soft_limit(&limits)?;
     let sending: usize = config.upstreams.iter().map(|upstream| upstream.concurrency + 1).sum();
     let wanted = config.limits.max_connections + sending + OWN;
     Some(if u64::try_from(wanted).is_ok_and(|wanted| wanted <= most) {
-        Finding::well(CHECK, format!("the agent may open {most}, it needs at most {wanted}"))
+        Finding::well(CHECK, text::descriptors_suffice(most, wanted))
     } else {
-        Finding::ill(
-            CHECK,
-            format!(
-                "the agent may open {most} and may need {wanted}. LimitNOFILE={wanted} in its unit, or a smaller limits.max_connections"
-            ),
-        )
+        Finding::ill(CHECK, text::descriptors_lack(most, wanted))
     })
 }
 
-/// `Max open files`, as `/proc/PID/limits` has it. The agent has raised the soft one as far as it may.
+/// `Max open files` of `/proc/PID/limits`. The agent has raised the soft limit as far as it may.
 fn soft_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     match line.split_ascii_whitespace().next()? {

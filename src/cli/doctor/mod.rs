@@ -1,38 +1,40 @@
-//! `doctor`: looks at the installation as a technician would, and says for each thing that it is well
-//! or what to do about it.
+//! `doctor`: checks the installation as a technician would, and reports for each item that it is fine or what to do
+//! about it.
 //!
-//! It changes nothing and sends no failure: an upstream is asked with a probe, and once more with our
-//! credentials. It looks with the eyes of whoever runs it; as root it also sees what the agent's own
-//! user may not read.
+//! It changes nothing and sends no failure: an upstream gets a probe, and one more with our credentials. It runs with
+//! the caller's permissions; as root it also detects what the agent's own user may not read.
 
 mod access;
-mod line;
+mod delivery;
+mod files;
 mod machine;
 
-use super::Failure;
 use super::args::Global;
-use super::render::{Tone, harmless};
+use super::render::{self, Tone, sanitize};
 use super::session::Session;
+use super::{Failure, deeds};
+use crate::text::doctor as text;
+use crate::text::doctor::Check;
 use serde_json::json;
 use std::io::{self, Write};
 
-/// What was found about one thing.
+/// The result of one check.
 #[derive(Debug)]
 struct Finding {
-    /// What was looked at.
-    check: &'static str,
-    /// Is it well?
+    /// What was checked.
+    check: Check,
+    /// Whether the check passed.
     ok: bool,
-    /// How it is; when it is not well, also what to do.
+    /// The state; for a failed check, also what to do.
     message: String,
 }
 
 impl Finding {
-    fn well(check: &'static str, message: impl Into<String>) -> Self {
+    fn well(check: Check, message: impl Into<String>) -> Self {
         Self { check, ok: true, message: message.into() }
     }
 
-    fn ill(check: &'static str, message: impl Into<String>) -> Self {
+    fn ill(check: Check, message: impl Into<String>) -> Self {
         Self { check, ok: false, message: message.into() }
     }
 }
@@ -41,34 +43,50 @@ impl Finding {
 pub fn run(global: &Global) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let agent = access::agent(&session.config);
-    let looks: [&dyn Fn() -> Vec<Finding>; 5] = [
+    let looks: [&dyn Fn() -> Vec<Finding>; 7] = [
         &|| machine::state(&session.config, &agent),
         &|| access::sockets(&session.config, &agent),
         &|| access::group(&session.config),
         &|| machine::terminal(&session.config, &agent),
-        &|| line::upstreams(&session.config, &agent),
+        &|| files::named(&session.config, &agent),
+        &|| delivery::upstreams(&session),
+        &|| held(&session),
     ];
-    let (mut ill, mut all) = (0, 0);
+    let (mut ill, mut all) = (0_u64, 0_u64);
     let mut out = io::stdout().lock();
     for finding in looks.iter().flat_map(|look| look()) {
         all += 1;
-        ill += usize::from(!finding.ok);
-        // One by one, because an upstream that does not answer takes its time.
+        ill += u64::from(!finding.ok);
+        // One by one, because an upstream that does not answer takes time.
         tell(&session, &mut out, &finding)?;
         out.flush()?;
     }
     match ill {
         0 => Ok(()),
-        1 => Err(Failure::Failed(format!("one of {all} is not well"))),
-        ill => Err(Failure::Failed(format!("{ill} of {all} are not well"))),
+        ill => Err(Failure::Failed(text::failed(ill, all))),
     }
+}
+
+/// Failures that an operator has put on hold. A hold is not a fault, but it may have been forgotten.
+fn held(session: &Session) -> Vec<Finding> {
+    let Ok(reply) = session.quietly(&json!({"op": "list", "status": "held", "limit": 1})) else { return Vec::new() };
+    let Some(oldest) = reply.value["failures"].get(0) else { return Vec::new() };
+    let total = reply.value["total"].as_u64().unwrap_or(1);
+    let [kind, entity] = ["entity_type", "entity_id"].map(|name| render::text(oldest, name));
+    let (seq, entity) = (oldest["seq"].to_string(), format!("{kind} {entity}"));
+    let message = match deeds::hold(session, &render::text(oldest, "id")) {
+        Some(by) => text::on_hold_by(total, &seq, &entity, &by),
+        None => text::on_hold(total, &seq, &entity),
+    };
+    vec![Finding::well(Check::OnHold, message)]
 }
 
 fn tell(session: &Session, out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     let Finding { check, ok, message } = finding;
+    let check = text::check(*check);
     if session.json {
         return writeln!(out, "{}", json!({"check": check, "ok": ok, "message": message}));
     }
-    let (tone, word) = if *ok { (Tone::Good, "ok  ") } else { (Tone::Bad, "FIX ") };
-    writeln!(out, "{}{check:<12} {}", session.screen.paint(tone, word), harmless(message))
+    let (tone, word) = if *ok { (Tone::Good, text::well()) } else { (Tone::Bad, text::ill()) };
+    writeln!(out, "{}{check:<12} {}", session.screen.paint(tone, word), sanitize(message))
 }

@@ -1,47 +1,48 @@
-//! What a report is made of: the snapshot, the time lines of what needs a person, the configuration with
+//! Collects the data of a report: the snapshot, the time lines of critical and held failures, the configuration with
 //! its secrets masked, versions.
 
 use crate::cli::Failure;
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::config;
+use crate::cli::load_config;
 use crate::cli::session::Session;
-use crate::cli::setup;
 use crate::figures::snapshot::{self, Part, Snapshot};
 use crate::io::clock::wall;
 use crate::io::system;
 use crate::moment::WallTime;
+use crate::text::report as text;
 use serde_json::{Value, json};
 
-/// So many that need a person have their time lines in it, with so many entries each.
+/// Maximum numbers of failures with time lines, and of entries in each.
 const STORIES: usize = 10;
 pub(super) const ENTRIES: usize = 12;
 
-/// See the module.
+/// The data of a report.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct ReportData {
     pub(super) now: WallTime,
     pub(super) terminal: String,
     pub(super) store: Option<String>,
     pub(super) snapshot: Snapshot,
-    pub(super) stories: Vec<Story>,
-    /// As a file, or why it cannot be read.
+    pub(super) stories: Vec<FailureStory>,
+    /// The configuration file, or why it cannot be read.
     pub(super) configuration: String,
     pub(super) versions: Vec<(&'static str, String)>,
 }
 
-/// One that needs a person.
+/// A critical or held failure.
 #[derive(Debug)]
-pub(super) struct Story {
+pub(super) struct FailureStory {
     pub(super) failure: snapshot::Failure,
-    /// Its history's newest entries, oldest first.
+    /// The newest entries of its history, oldest first.
     pub(super) entries: Vec<Value>,
     /// There were more.
     pub(super) more: bool,
-    /// Payload and last answer, where they are wanted.
+    /// Payload and last response, if requested.
     pub(super) contents: Option<(Option<String>, Option<String>)>,
 }
 
-pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Result<Gathered, Failure> {
+pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Result<ReportData, Failure> {
     let now = wall();
     let mut snapshot = Snapshot::default();
     for part in Part::ALL {
@@ -50,7 +51,7 @@ pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Resu
     let wanted: Vec<snapshot::Failure> = snapshot.critical.failures.iter().take(STORIES).cloned().collect();
     let stories = wanted.into_iter().map(|failure| story(session, failure, payloads)).collect::<Result<_, _>>()?;
     let agent = &session.config.agent;
-    Ok(Gathered {
+    Ok(ReportData {
         now,
         terminal: agent.terminal_id.clone(),
         store: agent.store_id.clone(),
@@ -61,11 +62,11 @@ pub(super) fn gather(session: &Session, global: &Global, payloads: bool) -> Resu
     })
 }
 
-fn story(session: &Session, failure: snapshot::Failure, payloads: bool) -> Result<Story, Failure> {
+fn story(session: &Session, failure: snapshot::Failure, payloads: bool) -> Result<FailureStory, Failure> {
     let history = json!({"op": "history", "id": failure.id, "order": "desc", "limit": ENTRIES});
     let mut page = match session.quietly(&history) {
         Ok(page) => page.value,
-        // Nothing was tried or done with it yet.
+        // It has no attempt or action yet.
         Err(Failure::NotFound(_)) => Value::Null,
         Err(other) => return Err(other),
     };
@@ -74,26 +75,23 @@ fn story(session: &Session, failure: snapshot::Failure, payloads: bool) -> Resul
     let mut contents = None;
     if payloads {
         let found = session.quietly(&json!({"op": "get", "id": failure.id}));
-        let text = |value: &Value, name: &str| value["failure"][name].as_str().map(str::to_owned);
-        // It may have left since.
-        contents = found.ok().map(|found| (text(&found.value, "payload"), text(&found.value, "response")));
+        let part = |value: &Value, name: &str| value["failure"][name].as_str().map(str::to_owned);
+        // It may have been removed since.
+        contents = found.ok().map(|found| (part(&found.value, "payload"), part(&found.value, "response")));
     }
-    Ok(Story { failure, entries, more: !page["next"].is_null(), contents })
+    Ok(FailureStory { failure, entries, more: !page["next"].is_null(), contents })
 }
 
 fn configuration(global: &Global) -> String {
     let run = RunArgs::default();
-    match setup::config_and_origins(global, &run) {
-        Ok((config, origins)) => config::as_file(&config, &origins, &setup::overrides(global, &run)),
-        Err(failure) => format!("The files are wrong, an earlier configuration is in force:\n{failure}"),
+    match load_config::config_and_origins(global, &run) {
+        Ok((config, origins)) => config::as_file(&config, &origins, &load_config::overrides(global, &run)),
+        Err(failure) => text::configuration_wrong(&failure.to_string()),
     }
 }
 
 fn versions() -> Vec<(&'static str, String)> {
-    vec![
-        ("resyncd", env!("CARGO_PKG_VERSION").to_owned()),
-        ("SQLite", rusqlite::version().to_owned()),
-        ("schema", crate::store::open::newest_version().to_string()),
-        ("system", system::release()),
-    ]
+    let newest = crate::store::open::newest_version().to_string();
+    let versions = [env!("CARGO_PKG_VERSION").to_owned(), rusqlite::version().to_owned(), newest, system::release()];
+    text::version_names().into_iter().zip(versions).collect()
 }

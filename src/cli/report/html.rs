@@ -1,19 +1,20 @@
-//! A report as one page of HTML: no script, nothing from outside, light or dark as the reader has it.
+//! Writes a report as one HTML page: no script, no external resources, light or dark like the reader's system.
 //!
-//! **Every text goes through [`escape`]**, here and nowhere else; an error's words and an entity's id are
-//! hostile input. The page also forbids itself everything but its own style.
+//! **Every text goes through [`escape`]**, here and nowhere else, because errors and ids are untrusted input. The
+//! page's content security policy allows only its own style.
 
 use super::page::{Block, Cell, Page, Table};
 use super::plot::Plot;
-use crate::cli::render::{Tone, count, harmless};
+use crate::cli::render::{Tone, count, sanitize};
+use crate::text::{Language, report as text};
 
 const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(super) fn page(page: &Page) -> String {
-    let title = escape(&page.title);
+    let (title, language) = (escape(&page.title), Language::current().as_str());
     let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!DOCTYPE html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
@@ -31,19 +32,20 @@ pub(super) fn page(page: &Page) -> String {
     };
     put!(
         out,
-        "<section class=\"verdict {class}\" aria-label=\"What it comes to\">\n<span class=\"sign\" aria-hidden=\"true\">{sign}</span>\n<div>\n"
+        "<section class=\"verdict {class}\" aria-label=\"{}\">\n<span class=\"sign\" aria-hidden=\"true\">{sign}</span>\n<div>\n",
+        escape(text::summary())
     );
     for (n, line) in page.verdict.iter().enumerate() {
         element(&mut out, "p", if n == 0 { "first" } else { "more" }, line);
     }
-    out.push_str("</div>\n</section>\n<nav aria-label=\"Sections\">\n<ul>\n");
+    put!(out, "</div>\n</section>\n<nav aria-label=\"{}\">\n<ul>\n", escape(text::sections()));
     for section in &page.sections {
-        put!(out, "<li><a href=\"#{}\">{}</a></li>\n", section.id, escape(&section.title));
+        put!(out, "<li><a href=\"#{}\">{}</a></li>\n", section.id, escape(section.title));
     }
     out.push_str("</ul>\n</nav>\n");
     for section in &page.sections {
         put!(out, "<section id=\"{}\">\n", section.id);
-        element(&mut out, "h2", "", &section.title);
+        element(&mut out, "h2", "", section.title);
         section.blocks.iter().for_each(|one| block(&mut out, one));
         out.push_str("</section>\n");
     }
@@ -60,10 +62,10 @@ const PATTERNS: &str = "<svg class=\"patterns\" width=\"0\" height=\"0\" aria-hi
 <pattern id=\"hatch-failed\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(-45)\">\
 <rect class=\"ground\" width=\"4\" height=\"4\"/><path class=\"stroke\" d=\"M0 0V4\"/></pattern></defs></svg>\n";
 
-/// A text that is nothing but text in a page, in an attribute too.
+/// Escapes a text for HTML, including attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
-    for c in harmless(text).chars() {
+    for c in sanitize(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -123,7 +125,7 @@ fn block(out: &mut String, block: &Block) {
 
 fn plot(out: &mut String, plot: &Plot) {
     out.push_str("<figure>\n");
-    element(out, "figcaption", "", &plot.title);
+    element(out, "figcaption", "", plot.title);
     out.push_str(&plot.svg(escape));
     let legend = plot.legend();
     if !legend.is_empty() {
@@ -136,7 +138,7 @@ fn plot(out: &mut String, plot: &Plot) {
     out.push('\n');
     element(out, "p", "words", &plot.words);
     if !plot.table.rows.is_empty() {
-        out.push_str("<details>\n<summary>As a table</summary>\n");
+        put!(out, "<details>\n<summary>{}</summary>\n", escape(text::as_a_table()));
         table(out, &plot.table);
         out.push_str("</details>\n");
     }

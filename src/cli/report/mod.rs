@@ -1,10 +1,10 @@
-//! `report`: how a terminal stands and what happened there in a month, as one page for a ticket or a mail.
+//! `report`: a terminal's state and its events of a month, as one page for a ticket or a mail.
 //!
-//! [`gather`] asks, with or without the agent; [`sections`] and [`trends`] say what it comes to, as a
-//! [`page`]; [`html`] and [`plain`] write that out. Everything on it has a bound, so that a terminal with a
-//! million failures has a page of the same size.
+//! [`gather`] collects the data, with or without the agent; [`sections`] and [`trends`] convert it to a [`page`];
+//! [`html`] and [`plain`] write that. Everything on it is bounded, so that a terminal with a million failures has a
+//! page of the same size.
 
-/// Adds to a text; that cannot fail.
+/// Appends to a text, which cannot fail.
 macro_rules! put {
     ($out:expr, $($text:tt)*) => {{
         use std::fmt::Write as _;
@@ -22,9 +22,9 @@ mod trends;
 
 use super::Failure;
 use super::args::Global;
-use super::render::count;
 use super::session::Session;
 use crate::access::standing;
+use crate::text::report as text;
 use clap::Args;
 use serde_json::json;
 use std::ffi::OsString;
@@ -36,13 +36,13 @@ use std::path::{Path, PathBuf};
 /// `report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Where to; - is standard output
+    /// Output file; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// As text instead of a page; to standard output where no file is named
+    /// Text instead of HTML; to standard output if no file is named
     #[arg(long)]
     pub text: bool,
-    /// With the payloads, and answers, of what needs a person
+    /// Include payloads and responses of failures that need a person
     #[arg(long)]
     pub payloads: bool,
 }
@@ -52,7 +52,7 @@ pub fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
     let output = match &args.output {
         Some(path) => Some(path.as_path()).filter(|path| *path != Path::new("-")),
         None if args.text => None,
-        None => return Err(Failure::Usage("say where to: resyncd report -o report.html, or --text".to_owned())),
+        None => return Err(Failure::Usage(text::no_output().to_owned())),
     };
     let session = Session::new(global)?;
     let gathered = gather::gather(&session, global, args.payloads)?;
@@ -70,19 +70,19 @@ pub fn run(global: &Global, args: &ReportArgs) -> Result<(), Failure> {
     if session.json {
         writeln!(out, "{}", json!({"ok": true, "file": path.display().to_string(), "bytes": size}))?;
     } else if !session.quiet {
-        let payloads = if args.payloads { "It holds payloads: keep it safe." } else { "It holds no payloads." };
-        writeln!(out, "{}: {} bytes. {payloads}", path.display(), count(size))?;
+        let says = if args.payloads { text::written_with_payloads } else { text::written };
+        writeln!(out, "{}", says(size, &path.display().to_string()))?;
     }
     Ok(())
 }
 
-/// Whole or not at all, and for nobody but its owner: it names entities and errors.
+/// Writes the file atomically and readable by its owner alone, because it contains entities and errors.
 fn keep(path: &Path, written: &[u8]) -> Result<(), Failure> {
     let fails = |error: io::Error| {
         let how = standing(path, error.kind());
-        Failure::Failed(format!("writing the report to {}: {error}{how}", path.display()))
+        Failure::Failed(text::not_written(&path.display().to_string(), &format!("{error}{how}")))
     };
-    // A device or a pipe is written to, not replaced.
+    // Devices and pipes are written to, not replaced.
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         let mut there = OpenOptions::new().write(true).open(path).map_err(fails)?;
         return there.write_all(written).map_err(fails);
@@ -93,7 +93,7 @@ fn keep(path: &Path, written: &[u8]) -> Result<(), Failure> {
     let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
     let done = made.and_then(|mut file| file.write_all(written)).and_then(|()| fs::rename(&part, path));
     done.inspect_err(|_| {
-        // What is left of it is of no use; the error is told.
+        // The partial file is useless; the original error is returned.
         let _ = fs::remove_file(&part);
     })
     .map_err(fails)

@@ -1,17 +1,18 @@
-//! What a report says, apart from how it looks: sections of a few kinds of blocks. Whoever writes it out
-//! ([`super::html`], [`super::plain`]) escapes every text; none in here is markup.
+//! A report's content without its format: sections of a few kinds of blocks. The writers ([`super::html`],
+//! [`super::plain`]) escape every text; no text here is markup.
 
 use super::plot::Plot;
 use crate::cli::render::Tone;
+use crate::text::report as text;
 
-/// The whole of it.
+/// A whole report.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// Whose report it is.
+    /// The terminal.
     pub(super) title: String,
-    /// When and where from.
+    /// Time and source.
     pub(super) about: Vec<String>,
-    /// What it comes to: how well, and in words; the first line is the verdict.
+    /// The verdict: its tone, and its lines, of which the first is a summary.
     pub(super) tone: Tone,
     pub(super) verdict: Vec<String>,
     pub(super) sections: Vec<Section>,
@@ -20,41 +21,41 @@ pub(super) struct Page {
 /// A part with a heading.
 #[derive(Debug)]
 pub(super) struct Section {
-    /// As it is linked to within the page.
+    /// The target of links within the page.
     pub(super) id: &'static str,
-    pub(super) title: String,
+    pub(super) title: &'static str,
     pub(super) blocks: Vec<Block>,
 }
 
 impl Section {
-    pub(super) fn new(id: &'static str, title: &str, blocks: Vec<Block>) -> Self {
-        Self { id, title: title.to_owned(), blocks }
+    pub(super) fn new(id: &'static str, blocks: Vec<Block>) -> Self {
+        Self { id, title: text::section(id), blocks }
     }
 }
 
-/// What a section is made of.
+/// A part of a section.
 #[derive(Debug)]
 pub(super) enum Block {
     /// A sentence.
     Words(String),
-    /// Several of them.
+    /// A list of sentences.
     List(Vec<String>),
     /// A small heading.
     Heading(String),
-    /// Figures with their names; a tone where somebody has to act.
+    /// Figures with their names; a tone marks those that require action.
     Figures(Vec<Figure>),
     Table(Table),
     Plots(Vec<Plot>),
-    /// A command, a payload, a file: as it is.
+    /// A command, a payload or a file, unchanged.
     Verbatim(String),
-    /// Long, so that it opens when somebody wants it.
+    /// A long part that is collapsed at first.
     Folded {
         title: String,
         blocks: Vec<Block>,
     },
 }
 
-/// A number that matters.
+/// A figure with its name.
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) name: &'static str,
@@ -69,11 +70,17 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<Cell>>,
 }
 
-/// A text, or a number, which stands to the right.
+/// A text, or a number, which is aligned to the right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     Text(String),
     Number(u64),
+}
+
+impl Table {
+    pub(super) fn new<const COLUMNS: usize>(head: [&'static str; COLUMNS], rows: Vec<Vec<Cell>>) -> Self {
+        Self { head: head.to_vec(), rows }
+    }
 }
 
 impl From<String> for Cell {

@@ -1,19 +1,19 @@
-//! A report as text: the same sections, for a mail, a terminal, a screen reader. Plots are told in words
-//! and in rows. Nothing is cut for a terminal's sake.
+//! Writes a report as text: the same sections, for a mail, a terminal, a screen reader. Plots become sentences and
+//! rows. Nothing is truncated to fit a terminal.
 
 use super::page::{Block, Cell, Page, Table};
 use super::plot::Plot;
-use crate::cli::render::{count, harmless};
+use crate::cli::render::{count, sanitize};
 use std::io::{self, Write};
 
-/// The whole of it.
+/// The whole page.
 pub(super) fn page(out: &mut impl Write, page: &Page) -> io::Result<()> {
-    writeln!(out, "{}", harmless(&page.title))?;
+    writeln!(out, "{}", sanitize(&page.title))?;
     for line in page.about.iter().chain(&page.verdict) {
-        writeln!(out, "{}", harmless(line))?;
+        writeln!(out, "{}", sanitize(line))?;
     }
     for section in &page.sections {
-        let title = harmless(&section.title);
+        let title = sanitize(section.title);
         writeln!(out, "\n{title}\n{}", "=".repeat(title.chars().count()))?;
         section.blocks.iter().try_for_each(|inner| block(out, inner))?;
     }
@@ -22,35 +22,35 @@ pub(super) fn page(out: &mut impl Write, page: &Page) -> io::Result<()> {
 
 fn block(out: &mut impl Write, block: &Block) -> io::Result<()> {
     match block {
-        Block::Words(text) => writeln!(out, "{}", harmless(text)),
-        Block::List(texts) => texts.iter().try_for_each(|text| writeln!(out, "- {}", harmless(text))),
-        Block::Heading(text) => writeln!(out, "\n{}", harmless(text)),
+        Block::Words(text) => writeln!(out, "{}", sanitize(text)),
+        Block::List(texts) => texts.iter().try_for_each(|text| writeln!(out, "- {}", sanitize(text))),
+        Block::Heading(text) => writeln!(out, "\n{}", sanitize(text)),
         Block::Figures(figures) => {
-            figures.iter().try_for_each(|figure| writeln!(out, "{:<15}{}", figure.name, harmless(&figure.value)))
+            figures.iter().try_for_each(|figure| writeln!(out, "{:<15}{}", figure.name, sanitize(&figure.value)))
         }
         Block::Table(rows) => table(out, rows),
         Block::Plots(plots) => plots.iter().try_for_each(|one| plot(out, one)),
-        Block::Verbatim(text) => text.lines().try_for_each(|line| writeln!(out, "    {}", harmless(line))),
+        Block::Verbatim(text) => text.lines().try_for_each(|line| writeln!(out, "    {}", sanitize(line))),
         Block::Folded { title, blocks } => {
-            writeln!(out, "\n{}", harmless(title))?;
+            writeln!(out, "\n{}", sanitize(title))?;
             blocks.iter().try_for_each(|inner| self::block(out, inner))
         }
     }
 }
 
 fn plot(out: &mut impl Write, plot: &Plot) -> io::Result<()> {
-    writeln!(out, "\n{}\n{}", harmless(&plot.title), harmless(&plot.words))?;
+    writeln!(out, "\n{}\n{}", sanitize(plot.title), sanitize(&plot.words))?;
     let (head, rows) = (plot.table.head.clone(), plot.rows_of_text());
     table(out, &Table { head, rows })
 }
 
-/// Columns as wide as they have to be; the last one is as long as it is.
+/// Columns as wide as necessary; the last one is not padded.
 fn table(out: &mut impl Write, table: &Table) -> io::Result<()> {
     if table.rows.is_empty() {
         return Ok(());
     }
     let written = |cell: &Cell| match cell {
-        Cell::Text(text) => harmless(text),
+        Cell::Text(text) => sanitize(text),
         Cell::Number(number) => count(*number),
     };
     let mut rows: Vec<Vec<String>> = vec![table.head.iter().map(|name| name.to_uppercase()).collect()];

@@ -1,10 +1,11 @@
-//! Plots as SVG: lines, bars up and down, a distribution. Each bears its title and description, and
-//! what it shows in words and as a table, for who does not see it.
+//! Plots as SVG: lines, bars up and down, a distribution. Each has its title and description, and its data in words and
+//! as a table, for readers who cannot see it.
 //!
-//! No meaning is carried by colour alone: lines differ in their dashes, areas in their hatching, and all
-//! of them are named beside the plot.
+//! Colour alone never carries information: lines differ in their dashes, areas in their hatching, and all of them are
+//! named beside the plot.
 
 use super::page::{Cell, Table};
+use crate::text::report as text;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 190.0;
@@ -13,27 +14,27 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
-/// See the module.
+/// A plot with its descriptions.
 #[derive(Clone, Debug)]
 pub(super) struct Plot {
-    /// For references within the page.
+    /// The target of links within the page.
     pub(super) id: &'static str,
-    pub(super) title: String,
-    /// What it shows, in a sentence.
+    pub(super) title: &'static str,
+    /// A description in one sentence.
     pub(super) words: String,
     pub(super) shape: Shape,
-    /// The same as a table.
+    /// The data as a table.
     pub(super) table: Table,
 }
 
-/// What is drawn.
+/// The kinds of plots.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
-    /// Along the time: what is drawn through the points, and spans behind it.
+    /// Over time: lines through the points, and bands behind them.
     Lines { lines: Vec<Line>, bands: Vec<Band>, ticks: Vec<Tick> },
-    /// Along the time: a bar up and a bar down for each point.
+    /// Over time: a bar up and a bar down for each point.
     Bars { up: Line, down: Line, bands: Vec<Band>, ticks: Vec<Tick> },
-    /// How many of each.
+    /// A distribution: counts with their labels.
     Spread(Vec<(String, u64)>),
 }
 
@@ -41,7 +42,7 @@ pub(super) enum Shape {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) name: &'static str,
-    /// How it is drawn: a class of the page's style.
+    /// A class of the page's style.
     pub(super) style: &'static str,
     pub(super) values: Vec<u64>,
 }
@@ -51,11 +52,11 @@ pub(super) struct Line {
 pub(super) struct Band {
     pub(super) from: f64,
     pub(super) to: f64,
-    /// Nobody answered; else it was reached and shut.
+    /// The upstream was unreachable; otherwise it was blocked, failing or paused.
     pub(super) offline: bool,
 }
 
-/// A mark of the time's axis, at a share of the whole.
+/// A mark of the time axis, at a share of the whole.
 #[derive(Clone, Debug)]
 pub(super) struct Tick {
     pub(super) at: f64,
@@ -63,7 +64,7 @@ pub(super) struct Tick {
 }
 
 impl Plot {
-    /// What it is made of, as it is named beside it: style and name.
+    /// The entries of the legend: style and name.
     pub(super) fn legend(&self) -> Vec<(&'static str, &'static str)> {
         let (lines, bands) = match &self.shape {
             Shape::Lines { lines, bands, .. } => (lines.iter().collect(), bands.as_slice()),
@@ -71,7 +72,7 @@ impl Plot {
             Shape::Spread(_) => (Vec::new(), &[][..]),
         };
         let mut legend: Vec<_> = lines.iter().map(|line| (line.style, line.name)).collect();
-        for (offline, style, name) in [(true, "offline", "no line"), (false, "shut", "blocked, failing or paused")] {
+        for (offline, style, name) in [(true, "offline", text::no_connection()), (false, "shut", text::shut())] {
             if bands.iter().any(|band| band.offline == offline) {
                 legend.push((style, name));
             }
@@ -79,7 +80,7 @@ impl Plot {
         legend
     }
 
-    /// The picture. `escape` makes a text harmless in the page.
+    /// The SVG; `escape` escapes a text for the page.
     pub(super) fn svg(&self, escape: fn(&str) -> String) -> String {
         let height = match &self.shape {
             Shape::Spread(rows) => 22.0 * count(rows.len()) + 8.0,
@@ -88,7 +89,7 @@ impl Plot {
         let mut out = format!(
             "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
              <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
-            escape(&self.title),
+            escape(self.title),
             escape(&self.words),
             id = self.id
         );
@@ -115,7 +116,7 @@ impl Plot {
         out
     }
 
-    /// The same as rows of text.
+    /// The data as rows of text.
     pub(super) fn rows_of_text(&self) -> Vec<Vec<Cell>> {
         let Shape::Spread(rows) = &self.shape else { return self.table.rows.clone() };
         let most = rows.iter().map(|(_, value)| *value).max().unwrap_or(0).max(1);
@@ -124,9 +125,9 @@ impl Plot {
     }
 }
 
-/// From values to heights.
+/// Converts values to heights.
 struct Scale {
-    /// The highest above and below, rounded up to a step.
+    /// The highest values above and below, rounded up to a step.
     up: u64,
     down: u64,
     step: u64,
@@ -156,12 +157,15 @@ impl Scale {
     }
 
     fn draw_line(&self, out: &mut String, line: &Line) {
+        // The only interval of a young agent is drawn as a level, because a point would not be visible.
+        let values = if let [only] = line.values[..] { vec![only, only] } else { line.values.clone() };
+        let line = &Line { name: line.name, style: line.style, values };
         let last = count(line.values.len().saturating_sub(1)).max(1.0);
         let x = |n: usize| LEFT + (WIDTH - LEFT - RIGHT) * count(n) / last;
         let mut path = String::new();
         let mut drawn = None;
         for (n, value) in line.values.iter().enumerate() {
-            // A level is drawn from its first point to its last.
+            // A horizontal part is drawn from its first point to its last.
             let level = n > 0 && line.values[n - 1] == *value && line.values.get(n + 1) == Some(value);
             if level {
                 continue;
@@ -237,7 +241,7 @@ fn draw_spread(out: &mut String, rows: &[(String, u64)], escape: fn(&str) -> Str
     }
 }
 
-/// A round step of which at most about five fit.
+/// A round step that fits at most about five times.
 fn step(most: u64) -> u64 {
     let fits = |step: &u64| step.saturating_mul(5) >= most;
     let decades = std::iter::successors(Some(1_u64), |decade| decade.checked_mul(10));
@@ -245,7 +249,7 @@ fn step(most: u64) -> u64 {
     steps.find(fits).unwrap_or(u64::MAX)
 }
 
-/// `12k`, `3M`: what stands beside an axis.
+/// `12k`, `3M`: the labels of an axis.
 fn short(value: u64) -> String {
     match value {
         0..10_000 => value.to_string(),
@@ -275,7 +279,7 @@ mod tests {
     }
 
     fn plot(shape: Shape) -> Plot {
-        Plot { id: "p", title: "<Title>".into(), words: "w".into(), shape, table: Table::default() }
+        Plot { id: "p", title: "<Title>", words: "w".into(), shape, table: Table::default() }
     }
 
     #[test]

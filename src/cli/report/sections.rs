@@ -1,55 +1,59 @@
-//! What a report says, section by section, of what was gathered.
+//! Converts the collected data to the sections of a report.
 
-use super::gather::{ENTRIES, Gathered, Story};
+use super::gather::{ENTRIES, FailureStory, ReportData};
 use super::html;
 use super::page::{Block, Cell, Figure, Page, Section, Table};
 use super::trends::{self, stamp};
 use crate::cli::render::{Tone, ago, count, span};
 use crate::cli::{status, words};
-use crate::figures::digest::{Alike, Deed};
+use crate::figures::digest::{Alike, BulkAction};
 use crate::figures::snapshot::{self, Failure};
-use crate::limits::bytes;
 use crate::moment::WallTime;
+use crate::text::numbers::size;
+use crate::text::{Count, deeds, history, report as text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use time::UtcOffset;
 
-/// What a text from elsewhere may take of the page, as it is written there.
+/// Maximum bytes of a foreign text on the page, after escaping.
 const TEXT: usize = 240;
-/// … a payload, or an answer, …
+/// The same for a payload or a response.
 const CONTENTS: usize = 4096;
-/// … and the configuration.
+/// The same for the configuration.
 const CONFIGURATION: usize = 48 << 10;
-/// Errors, kinds, deeds and alerts that are told.
+/// Maximum number of errors, groups, actions and alerts listed.
 const ROWS: usize = 30;
 
-/// All of it.
-pub(super) fn page(gathered: &Gathered) -> Page {
+/// The whole page.
+pub(super) fn page(gathered: &ReportData) -> Page {
     let (tone, first) = status::verdict(&gathered.snapshot, gathered.now);
     let mut verdict = vec![first];
     verdict.extend(status::upstreams(&gathered.snapshot, gathered.now));
-    verdict.push(status::next(&gathered.snapshot));
-    let store = gathered.store.as_ref().map_or_else(String::new, |store| format!(", store {store}"));
+    verdict.push(status::next(&gathered.snapshot, gathered.now));
+    let title = match &gathered.store {
+        Some(store) => text::title_with_store(&gathered.terminal, store),
+        None => text::title(&gathered.terminal),
+    };
     let snapshot = &gathered.snapshot;
     let section = Section::new;
     Page {
-        title: clip(&format!("resyncd on {}{store}", gathered.terminal), TEXT),
-        about: vec![format!("{}. Times are the terminal's, UTC{}.", stamp(gathered.now), offset(gathered.now))],
+        title: clip(&title, TEXT),
+        about: vec![text::about(&stamp(gathered.now), &offset(gathered.now))],
         tone,
         verdict: verdict.iter().map(|line| clip(line, 2 * TEXT)).collect(),
         sections: vec![
-            section("numbers", "Numbers", numbers(gathered)),
-            section("trends", "Backlog and deliveries", trends::plots(&snapshot.day, &snapshot.month)),
-            section("outages", "Outages", trends::outage_blocks(&snapshot.month)),
-            section("waits", "Time to delivery", with_extent(gathered, trends::waits(&snapshot.digest))),
-            section("person", "Needs a person", stories(gathered)),
-            section("blocked", "Blocked entities", blocked(gathered)),
-            section("errors", "Errors and what to do", with_extent(gathered, errors(gathered))),
-            section("kinds", "By type and action", with_extent(gathered, kinds(snapshot))),
-            section("alerts", "Alerts", alerts(gathered)),
-            section("deeds", "What people did", deeds(&snapshot.digest.deeds)),
-            section("configuration", "Configuration", configuration(gathered)),
-            section("versions", "Versions", versions(gathered)),
+            section("numbers", numbers(gathered)),
+            section("trends", trends::plots(&snapshot.day, &snapshot.month)),
+            section("outages", trends::outage_blocks(&snapshot.month, &snapshot.health.upstreams, gathered.now)),
+            section("waits", with_extent(gathered, trends::waits(&snapshot.digest))),
+            section("person", stories(gathered)),
+            section("blocked", blocked(gathered)),
+            section("errors", with_extent(gathered, errors(gathered))),
+            section("kinds", with_extent(gathered, kinds(snapshot))),
+            section("alerts", alerts(gathered)),
+            section("deeds", deeds(&snapshot.digest.deeds)),
+            section("configuration", configuration(gathered)),
+            section("versions", versions(gathered)),
         ],
     }
 }
@@ -62,7 +66,7 @@ fn offset(now: WallTime) -> String {
     }
 }
 
-/// A text that takes at most so many bytes of the page, whatever is in it; a cut one says so.
+/// Truncates a text to `most` bytes of the escaped page, with a mark.
 fn clip(text: &str, most: usize) -> String {
     let (mut used, mut end) = (0, 0);
     for (at, c) in text.char_indices() {
@@ -75,8 +79,13 @@ fn clip(text: &str, most: usize) -> String {
     text.to_owned()
 }
 
-fn text(text: &str) -> Cell {
+/// A foreign text.
+fn cell(text: &str) -> Cell {
     Cell::Text(clip(text, TEXT))
+}
+
+fn words_of(text: &str) -> Block {
+    Block::Words(text.to_owned())
 }
 
 fn when(at: Option<WallTime>, now: WallTime) -> String {
@@ -87,78 +96,72 @@ fn stamped(time: &str) -> Cell {
     Cell::Text(WallTime::parse(time).map_or_else(String::new, stamp))
 }
 
-fn numbers(gathered: &Gathered) -> Vec<Block> {
-    let Gathered { snapshot, now, .. } = gathered;
+fn numbers(gathered: &ReportData) -> Vec<Block> {
+    let ReportData { snapshot, now, .. } = gathered;
     let health = &snapshot.health;
-    let figure = |name, value: String| Figure { name, value, tone: Tone::Plain };
-    let grave = |name, number: u64, tone| Figure {
-        name,
-        value: count(number),
-        tone: if number > 0 { tone } else { Tone::Plain },
+    let age = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| text::ago(&span(now.since(at))));
+    let grave = |number: u64, tone| if number > 0 { tone } else { Tone::Plain };
+    let plain = |value: String| (value, Tone::Plain);
+    let figures = |names: &[&'static str], values: Vec<(String, Tone)>| {
+        let named = names.iter().zip(values).map(|(name, (value, tone))| Figure { name, value, tone });
+        Block::Figures(named.collect())
     };
-    let age = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", span(now.since(at))));
-    let free = health.disk_free_bytes.map_or_else(|| "unknown".to_owned(), bytes);
+    let live = &health.live;
     let now_figures = vec![
-        figure("pending", count(health.live.pending)),
-        grave("critical", health.live.critical, Tone::Bad),
-        grave("held", health.live.held, Tone::Warning),
-        figure("oldest", age(health.oldest_created_at)),
-        figure("last delivery", age(health.last_delivery_at)),
-        figure("database", bytes(health.database_bytes)),
-        figure("disk free", free),
-        figure("clock", status::skew(health.clock_skew_ms)),
+        plain(count(live.pending)),
+        (count(live.critical), grave(live.critical, Tone::Bad)),
+        (count(live.held), grave(live.held, Tone::Warning)),
+        plain(age(health.oldest_created_at)),
+        plain(age(health.last_delivery_at)),
+        plain(size(health.database_bytes)),
+        plain(health.disk_free_bytes.map_or_else(|| text::unknown().to_owned(), size)),
+        plain(status::skew(health.clock_skew_ms)),
     ];
     let day = &snapshot.statistics;
-    let day_figures = [
-        ("recorded", day.recorded),
-        ("delivered", day.delivered),
-        ("discarded", day.discarded),
-        ("cleaned up", day.cleaned),
-    ];
-    let day_figures = day_figures.into_iter().map(|(name, number)| figure(name, count(number))).collect();
-    let mut blocks = vec![Block::Figures(now_figures)];
+    let day_figures = [day.recorded, day.delivered, day.discarded, day.cleaned].map(|number| plain(count(number)));
+    let mut blocks = vec![figures(&text::figures(), now_figures)];
     if !health.reasons.is_empty() {
         let reasons = health.reasons.iter().take(ROWS).map(|reason| clip(reason, TEXT)).collect();
-        blocks.extend([Block::Words(format!("Health is {}:", health.state)), Block::List(reasons)]);
+        blocks.extend([words_of(text::health(&health.state)), Block::List(reasons)]);
     }
-    blocks.extend([Block::Heading("In the last 24 hours".to_owned()), Block::Figures(day_figures)]);
+    let day_figures = figures(&text::figures_of_the_day(), day_figures.to_vec());
+    blocks.extend([Block::Heading(text::in_the_last_day().to_owned()), day_figures]);
     blocks
 }
 
-/// How much of the month was looked at, where that is not all.
-fn with_extent(gathered: &Gathered, mut blocks: Vec<Block>) -> Vec<Block> {
+/// Adds how much of the month was read, if that is not all.
+fn with_extent(gathered: &ReportData, mut blocks: Vec<Block>) -> Vec<Block> {
     let digest = &gathered.snapshot.digest;
     let words = if digest.whole {
-        "Over the last 30 days.".to_owned()
+        text::over_the_month().to_owned()
     } else {
         let since = WallTime::parse(&digest.since).map_or_else(String::new, stamp);
-        format!("Over the newest {} tries, since {since}.", count(digest.tries))
+        text::over_the_newest(digest.tries, &since)
     };
     blocks.insert(0, Block::Words(words));
     blocks
 }
 
-// ---- what needs a person
+// ---- critical and held failures
 
-fn stories(gathered: &Gathered) -> Vec<Block> {
-    let Gathered { snapshot, stories, now, .. } = gathered;
+fn stories(gathered: &ReportData) -> Vec<Block> {
+    let ReportData { snapshot, stories, now, .. } = gathered;
     let (critical, held) = (&snapshot.critical, &snapshot.held);
     let mut blocks = Vec::new();
     if critical.failures.is_empty() && held.failures.is_empty() {
-        return vec![Block::Words("Nothing.".to_owned())];
+        return vec![words_of(text::no_failure())];
     }
     for story in stories {
         tell(&mut blocks, story, *now);
     }
     let rest = critical.failures.iter().skip(stories.len()).collect::<Vec<_>>();
-    rows_of(&mut blocks, "More that are critical", &rest);
+    rows_of(&mut blocks, text::more_critical(), &rest);
     let all = critical.total.unwrap_or(0);
     let told = critical.failures.len() as u64;
     if all > told {
-        let words = format!("{} are critical; these are the newest {told}. All: resyncd critical", count(all));
-        blocks.insert(0, Block::Words(words));
+        blocks.insert(0, Block::Words(text::newest_critical(all, told)));
     }
-    rows_of(&mut blocks, "Held by a person", &held.failures.iter().collect::<Vec<_>>());
+    rows_of(&mut blocks, text::on_hold(), &held.failures.iter().collect::<Vec<_>>());
     blocks
 }
 
@@ -166,33 +169,31 @@ fn named(entity_type: &str, entity_id: &str, action: &str) -> String {
     clip(&format!("{entity_type} {entity_id} {action}"), TEXT)
 }
 
-fn tell(blocks: &mut Vec<Block>, story: &Story, now: WallTime) {
+fn tell(blocks: &mut Vec<Block>, story: &FailureStory, now: WallTime) {
     let Failure { seq, entity_type, entity_id, action, error, error_class, retry_count, .. } = &story.failure;
     blocks.push(Block::Heading(format!("{seq}: {}", named(entity_type, entity_id, action))));
-    let class = error_class.as_deref().unwrap_or("not tried");
+    let class = error_class.as_deref().unwrap_or(text::not_attempted());
     blocks.push(Block::Words(clip(&format!("{class}: {error}"), 2 * TEXT)));
     let payload = match (&story.failure.payload_kind, &story.contents) {
-        (None, _) => "no payload".to_owned(),
-        (Some(kind), None) => format!("payload: {kind}, left out of this report"),
-        (Some(kind), Some(_)) => format!("payload: {kind}"),
+        (None, _) => text::no_payload().to_owned(),
+        (Some(kind), None) => text::payload_left_out(kind),
+        (Some(kind), Some(_)) => text::payload(kind),
     };
     let recorded = when(story.failure.created_at, now);
-    let retries = if *retry_count == 1 { "1 retry".to_owned() } else { format!("{retry_count} retries") };
-    let upstream = story.failure.upstream.as_deref().unwrap_or("no upstream");
-    blocks
-        .push(Block::Words(clip(&format!("Recorded {recorded}; {retries} counted; {upstream}; {payload}."), 2 * TEXT)));
+    let upstream = story.failure.upstream.as_deref().unwrap_or(text::no_upstream());
+    let known = text::recorded(u64::from(*retry_count), &recorded, upstream, &payload);
+    blocks.push(Block::Words(clip(&known, 2 * TEXT)));
     blocks.push(Block::Words(words::next_step(error_class.as_deref()).to_owned()));
     blocks.push(Block::Verbatim(format!("resyncd show {seq}\nresyncd retry {seq}")));
     if !story.entries.is_empty() {
         if story.more {
-            blocks
-                .push(Block::Words(format!("The last {ENTRIES} entries of its time line; all: resyncd history {seq}")));
+            blocks.push(Block::Words(text::last_entries(ENTRIES, *seq)));
         }
-        let head = vec!["when", "what", "status", "class", "counted", "answer or reason"];
-        blocks.push(Block::Table(Table { head, rows: story.entries.iter().map(entry).collect() }));
+        let rows = story.entries.iter().map(entry).collect();
+        blocks.push(Block::Table(Table::new(text::history_headings(), rows)));
     }
     let Some((payload, response)) = &story.contents else { return };
-    for (title, contents) in [("Payload", payload), ("The last answer", response)] {
+    for (title, contents) in [(text::payload_title(), payload), (text::response_title(), response)] {
         if let Some(contents) = contents {
             let inside = vec![Block::Verbatim(clip(contents, CONTENTS))];
             blocks.push(Block::Folded { title: title.to_owned(), blocks: inside });
@@ -205,21 +206,22 @@ fn entry(entry: &Value) -> Vec<Cell> {
     let at = stamped(part("at"));
     if entry["kind"] == "operation" {
         let who = who(entry["actor_name"].as_str(), entry["actor_uid"].as_u64(), entry["claimed_by"].as_str());
-        let did = format!("{} by {who}", part("operation"));
-        return vec![at, text(&did), "".into(), "".into(), "".into(), text(part("reason"))];
+        let did = text::operation(part("operation"), &who);
+        return vec![at, cell(&did), "".into(), "".into(), "".into(), cell(part("reason"))];
     }
     let status = entry["http_status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string());
-    let tried = format!("try {} ({}), {} ms", entry["attempt"], part("trigger"), entry["duration_ms"]);
-    vec![at, tried.into(), status.into(), text(part("class")), words::counted(entry).into(), text(part("error"))]
+    let [number, ms] = ["attempt", "duration_ms"].map(|name| entry[name].to_string());
+    let tried = history::attempt(&number, part("trigger"), &ms);
+    vec![at, tried.into(), status.into(), cell(part("class")), words::counted(entry).into(), cell(part("error"))]
 }
 
 fn who(name: Option<&str>, uid: Option<u64>, claimed: Option<&str>) -> String {
     let name = match (name, uid) {
         (Some(name), _) => name.to_owned(),
         (None, Some(uid)) => format!("uid {uid}"),
-        (None, None) => "somebody".to_owned(),
+        (None, None) => deeds::unknown_user().to_owned(),
     };
-    claimed.map_or_else(|| name.clone(), |claimed| format!("{name} (says: {claimed})"))
+    claimed.map_or_else(|| name.clone(), |claimed| text::claims(&name, claimed))
 }
 
 fn rows_of(blocks: &mut Vec<Block>, title: &str, failures: &[&Failure]) {
@@ -230,72 +232,72 @@ fn rows_of(blocks: &mut Vec<Block>, title: &str, failures: &[&Failure]) {
         vec![
             Cell::Text(failure.seq.to_string()),
             named(&failure.entity_type, &failure.entity_id, &failure.action).into(),
-            text(failure.error_class.as_deref().unwrap_or("-")),
-            text(&failure.error),
+            cell(failure.error_class.as_deref().unwrap_or("-")),
+            cell(&failure.error),
         ]
     };
     blocks.push(Block::Heading(title.to_owned()));
-    let head = vec!["no.", "what", "class", "error"];
-    blocks.push(Block::Table(Table { head, rows: failures.iter().map(row).collect() }));
+    blocks.push(Block::Table(Table::new(text::failure_headings(), failures.iter().map(row).collect())));
 }
 
-fn blocked(gathered: &Gathered) -> Vec<Block> {
+fn blocked(gathered: &ReportData) -> Vec<Block> {
     let digest = &gathered.snapshot.digest;
     let (heads, waiting) = digest.blocked;
     if heads == 0 {
-        return vec![Block::Words("Nothing waits behind what needs a person.".to_owned())];
+        return vec![words_of(text::nothing_blocked())];
     }
-    let words = format!(
-        "{} wait behind {} of those that need a person, keep their order, and go when the first has left.",
-        count(waiting),
-        count(heads)
-    );
+    let words = text::blocked(waiting, Count(heads));
     let rows = digest.blocking.iter().map(|one| {
         vec![
             Cell::Text(one.seq.to_string()),
             named(&one.entity_type, &one.entity_id, &one.action).into(),
-            text(&one.status),
+            cell(&one.status),
             stamped(&one.created_at),
             one.waiting.into(),
         ]
     });
-    let head = vec!["no.", "what", "status", "recorded", "wait behind it"];
-    vec![Block::Words(words), Block::Table(Table { head, rows: rows.collect() })]
+    vec![Block::Words(words), Block::Table(Table::new(text::blocked_headings(), rows.collect()))]
 }
 
-// ---- what the tries say
+// ---- attempts
 
-fn errors(gathered: &Gathered) -> Vec<Block> {
+fn errors(gathered: &ReportData) -> Vec<Block> {
     let errors = &gathered.snapshot.digest.errors;
     if errors.is_empty() {
-        return vec![Block::Words("No try has failed.".to_owned())];
+        return vec![words_of(text::no_error())];
     }
     let row = |alike: &Alike| {
         if alike.class.is_empty() {
-            return vec!["others".into(), "".into(), alike.tries.into(), alike.counted.into(), "".into(), "".into()];
+            return vec![
+                text::others().into(),
+                "".into(),
+                alike.tries.into(),
+                alike.counted.into(),
+                "".into(),
+                "".into(),
+            ];
         }
         vec![
-            text(&alike.class),
-            text(&alike.error),
+            cell(&alike.class),
+            cell(&alike.error),
             alike.tries.into(),
             alike.counted.into(),
             stamped(&alike.last_at),
-            text(&alike.upstream),
+            cell(&alike.upstream),
         ]
     };
-    let head = vec!["class", "error, its numbers as in the newest", "tries", "counted", "last", "upstream"];
-    let table = Table { head, rows: errors.iter().take(ROWS).map(row).collect() };
+    let table = Table::new(text::error_headings(), errors.iter().take(ROWS).map(row).collect());
     let mut classes: Vec<&str> = errors.iter().map(|alike| alike.class.as_str()).collect();
     classes.sort_unstable();
     classes.dedup();
     let steps = classes.iter().filter(|class| !words::advice(class).is_empty());
     let steps = steps.map(|class| vec![Cell::from(*class), words::advice(class).into()]);
-    let steps = Table { head: vec!["class", "what it is, and what to do"], rows: steps.collect() };
-    vec![Block::Table(table), Block::Heading("The classes".to_owned()), Block::Table(steps)]
+    let steps = Table::new(text::class_headings(), steps.collect());
+    vec![Block::Table(table), Block::Heading(text::classes().to_owned()), Block::Table(steps)]
 }
 
 fn kinds(snapshot: &snapshot::Snapshot) -> Vec<Block> {
-    /// Tries that delivered, failed, were refused; what is live of a day.
+    /// Delivered, failed and rejected attempts; live failures of a day.
     type Counts = ([u64; 3], u64);
     let mut rows: BTreeMap<(&str, &str), Counts> = BTreeMap::new();
     for kind in snapshot.digest.kinds.iter().take(ROWS) {
@@ -306,43 +308,41 @@ fn kinds(snapshot: &snapshot::Snapshot) -> Vec<Block> {
         rows.entry((&group.entity_type, &group.action)).or_default().1 = group.total_failures;
     }
     if rows.is_empty() {
-        return vec![Block::Words("Nothing was tried.".to_owned())];
+        return vec![words_of(text::no_attempt())];
     }
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|(_, ([_, failed, refused], live))| std::cmp::Reverse((failed + refused, *live)));
     let row = |((kind, action), ([delivered, failed, refused], live)): ((&str, &str), Counts)| {
-        let kind = if kind.is_empty() { "others".into() } else { text(kind) };
-        vec![kind, text(action), failed.into(), refused.into(), delivered.into(), live.into()]
+        let kind = if kind.is_empty() { text::others().into() } else { cell(kind) };
+        vec![kind, cell(action), failed.into(), refused.into(), delivered.into(), live.into()]
     };
-    let head = vec!["type", "action", "tries that failed", "refused", "delivered", "live, of the last 24 h"];
-    vec![Block::Table(Table { head, rows: rows.into_iter().map(row).collect() })]
+    vec![Block::Table(Table::new(text::kind_headings(), rows.into_iter().map(row).collect()))]
 }
 
-// ---- the rest
+// ---- other sections
 
-fn alerts(gathered: &Gathered) -> Vec<Block> {
+fn alerts(gathered: &ReportData) -> Vec<Block> {
     let alerts = &gathered.snapshot.alerts.alerts;
     if alerts.is_empty() {
-        return vec![Block::Words("None, now or in the last 24 hours.".to_owned())];
+        return vec![words_of(text::no_alert())];
     }
     let row = |alert: &snapshot::Alert| {
         let state = if alert.active {
-            format!("since {}", when(alert.since, gathered.now))
+            text::since(&when(alert.since, gathered.now))
         } else {
-            format!("ended {}", when(alert.cleared_at, gathered.now))
+            text::ended(&when(alert.cleared_at, gathered.now))
         };
-        let subject = alert.subject.as_deref().unwrap_or("this terminal");
-        vec![text(&alert.kind), text(subject), state.into(), text(&alert.message)]
+        let subject = alert.subject.as_deref().unwrap_or(text::this_terminal());
+        vec![cell(&alert.kind), cell(subject), state.into(), cell(&alert.message)]
     };
-    let head = vec!["alert", "of", "state", "what"];
-    vec![Block::Table(Table { head, rows: alerts.iter().take(ROWS).map(row).collect() })]
+    vec![Block::Table(Table::new(text::alert_headings(), alerts.iter().take(ROWS).map(row).collect()))]
 }
 
-fn deeds(deeds: &[Deed]) -> Vec<Block> {
+fn deeds(deeds: &[BulkAction]) -> Vec<Block> {
     if deeds.is_empty() {
-        return vec![Block::Words("Nothing in the last 30 days.".to_owned())];
+        return vec![words_of(text::no_operation())];
     }
-    let row = |deed: &Deed| {
+    let row = |deed: &BulkAction| {
         let one = match (&deed.entity_type, &deed.entity_id) {
             (Some(kind), Some(which)) => named(kind, which, ""),
             _ => String::new(),
@@ -350,34 +350,33 @@ fn deeds(deeds: &[Deed]) -> Vec<Block> {
         let what = match (deed.times, deed.seq) {
             (1, Some(seq)) => format!("{seq}: {}", one.trim_end()),
             (1, None) => one,
-            (times, _) => format!("{} failures", count(times)),
+            (times, _) => text::failures(times),
         };
         let who = who(deed.actor.as_deref(), deed.actor_uid.map(u64::from), deed.claimed_by.as_deref());
         let reason = deed.reason.as_deref().unwrap_or_default();
-        vec![stamped(&deed.at), text(&deed.operation), text(&who), text(&what), text(reason)]
+        vec![stamped(&deed.at), cell(&deed.operation), cell(&who), cell(&what), cell(reason)]
     };
-    let head = vec!["when", "what", "who", "to what", "reason"];
     let rows = deeds.iter().take(2 * ROWS).map(row).collect();
-    let mut blocks = vec![Block::Table(Table { head, rows })];
+    let mut blocks = vec![Block::Table(Table::new(text::operation_headings(), rows))];
     if deeds.len() > 2 * ROWS {
-        blocks.insert(0, Block::Words(format!("The newest {}.", 2 * ROWS)));
+        blocks.insert(0, Block::Words(text::newest_operations(2 * ROWS)));
     }
     blocks
 }
 
-fn configuration(gathered: &Gathered) -> Vec<Block> {
-    let text = clip(&gathered.configuration, CONFIGURATION);
-    let folded = Block::Folded { title: "All of it".to_owned(), blocks: vec![Block::Verbatim(text)] };
-    vec![Block::Words("Every value in force and where it comes from. Secrets are masked.".to_owned()), folded]
+fn configuration(gathered: &ReportData) -> Vec<Block> {
+    let files = clip(&gathered.configuration, CONFIGURATION);
+    let title = text::whole_configuration().to_owned();
+    vec![words_of(text::configuration()), Block::Folded { title, blocks: vec![Block::Verbatim(files)] }]
 }
 
-fn versions(gathered: &Gathered) -> Vec<Block> {
+fn versions(gathered: &ReportData) -> Vec<Block> {
     let mut rows: Vec<Vec<Cell>> =
-        gathered.versions.iter().map(|(name, version)| vec![Cell::from(*name), text(version)]).collect();
+        gathered.versions.iter().map(|(name, version)| vec![Cell::from(*name), cell(version)]).collect();
     if gathered.snapshot.running {
-        rows.insert(1, vec!["the running agent".into(), text(&gathered.snapshot.health.version)]);
+        rows.insert(1, vec![text::running_agent().into(), cell(&gathered.snapshot.health.version)]);
     }
-    vec![Block::Table(Table { head: vec!["of", "version"], rows })]
+    vec![Block::Table(Table::new(text::version_headings(), rows))]
 }
 
 #[cfg(test)]

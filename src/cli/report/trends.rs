@@ -1,21 +1,22 @@
-//! What happened along the time: backlog, tries and outages over a day and a month, and how long
-//! deliveries took.
+//! Events over time: backlog, attempts and outages of a day and a month, and how long deliveries took.
 
 use super::page::{Block, Cell, Table};
 use super::plot::{Band, Line, Plot, Shape, Tick};
-use crate::cli::render::{count, span};
+use crate::cli::render::{self, span};
 use crate::figures::digest::Digest;
+use crate::figures::snapshot::Upstream;
 use crate::figures::told::{PointView, SeriesReply};
 use crate::moment::WallTime;
+use crate::text::{Count, report as text};
 use std::time::Duration;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
-/// Outages that are listed, the newest ones.
+/// Number of outages listed, the newest ones.
 const OUTAGES: usize = 20;
-/// Bands closer together than this share of a plot are one.
+/// Bands closer together than this share of a plot are merged.
 const NEAR: f64 = 1.0 / 300.0;
 
-/// Which of the two spans.
+/// One of the two spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Span {
     Day,
@@ -23,14 +24,7 @@ pub(super) enum Span {
 }
 
 impl Span {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Day => "the last 24 hours",
-            Self::Month => "the last 30 days",
-        }
-    }
-
-    /// The part of it to which a time belongs: its hour, or its day.
+    /// The hour or the day to which a time belongs.
     fn group(self, at: OffsetDateTime) -> String {
         match self {
             Self::Day => format!("{:02}:00", at.hour()),
@@ -39,9 +33,9 @@ impl Span {
     }
 }
 
-/// A time as the terminal's clock on the wall shows it.
+/// A time by the terminal's local clock.
 pub(super) fn local(at: WallTime) -> OffsetDateTime {
-    at.calendar().to_offset(UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC))
+    render::local(at)
 }
 
 fn date(at: OffsetDateTime) -> String {
@@ -56,11 +50,11 @@ pub(super) fn stamp(at: WallTime) -> String {
 
 /// All plots of both spans.
 pub(super) fn plots(day: &SeriesReply, month: &SeriesReply) -> Vec<Block> {
-    let all = |series, span| vec![backlog(series, span), tries(series, span)];
+    let all = |series, span| vec![backlog(series, span), attempts(series, span)];
     vec![Block::Plots([all(day, Span::Day), all(month, Span::Month)].concat())]
 }
 
-/// An hour, or a day.
+/// An hour or a day.
 #[derive(Debug, Default)]
 struct Group {
     label: String,
@@ -102,39 +96,35 @@ fn backlog(series: &SeriesReply, span: Span) -> Plot {
     let when = series.points.iter().find(|point| point.pending == most).map(|point| stamp(at(point)));
     let last = series.points.last().map_or((0, 0, 0), |point| (point.pending, point.critical, point.held));
     let peak = match when {
-        Some(when) if most > 0 => format!("At most {} were pending, at {when}.", count(most)),
-        _ => "Nothing was pending.".to_owned(),
+        Some(when) if most > 0 => text::peak(most, &when),
+        _ => text::no_backlog().to_owned(),
     };
-    let words = format!("{peak} Now: {} pending, {} critical, {} held.", count(last.0), count(last.1), count(last.2));
+    let words = format!("{peak} {}", text::backlog_now(Count(last.0), Count(last.1), Count(last.2)));
+    let [name, critical, held] = text::backlog_lines();
     let lines = vec![
-        Line { name: "pending", style: "pending", values: pending },
-        Line { name: "critical", style: "critical", values: values(|point| point.critical) },
-        Line { name: "held", style: "held", values: values(|point| point.held) },
+        Line { name, style: "pending", values: pending },
+        Line { name: critical, style: "critical", values: values(|point| point.critical) },
+        Line { name: held, style: "held", values: values(|point| point.held) },
     ];
     let rows = groups(series, span)
         .into_iter()
         .map(|group| vec![group.label.into(), group.pending.into(), group.critical.into(), group.held.into()]);
+    let id = if span == Span::Day { "backlog-day" } else { "backlog-month" };
     Plot {
-        id: if span == Span::Day { "backlog-day" } else { "backlog-month" },
-        title: format!("Backlog, {}", span.words()),
+        id,
+        title: text::plot(id),
         words,
-        table: Table { head: vec!["when", "pending", "critical", "held"], rows: rows.collect() },
+        table: Table::new(text::backlog_headings(), rows.collect()),
         shape: Shape::Lines { lines, bands: bands(series), ticks: ticks(series, span) },
     }
 }
 
-fn tries(series: &SeriesReply, span: Span) -> Plot {
+fn attempts(series: &SeriesReply, span: Span) -> Plot {
     let groups = groups(series, span);
     let sum = |of: fn(&Group) -> u64| groups.iter().map(of).sum::<u64>();
     let (recorded, delivered) = (sum(|group| group.all.recorded), sum(|group| group.all.delivered));
     let (failed, refused) = (sum(|group| group.all.failed), sum(|group| group.all.refused));
-    let words = format!(
-        "{} recorded, {} delivered, {} refused; {} other tries did not deliver.",
-        count(recorded),
-        count(delivered),
-        count(refused),
-        count(failed)
-    );
+    let words = text::attempts(Count(recorded), Count(delivered), Count(refused), Count(failed));
     let line = |name, style, of: fn(&Group) -> u64| Line { name, style, values: groups.iter().map(of).collect() };
     let minutes = |seconds: u64| Cell::Number(seconds / 60);
     let rows = groups.iter().map(|group| {
@@ -144,22 +134,22 @@ fn tries(series: &SeriesReply, span: Span) -> Plot {
         row.extend([minutes(all.offline_seconds), minutes(all.shut_seconds)]);
         row
     });
-    let head = vec!["when", "recorded", "delivered", "failed", "refused", "min without line", "min shut"];
+    let id = if span == Span::Day { "attempts-day" } else { "attempts-month" };
     Plot {
-        id: if span == Span::Day { "tries-day" } else { "tries-month" },
-        title: format!("Delivered and failed tries, {}", span.words()),
+        id,
+        title: text::plot(id),
         words,
-        table: Table { head, rows: rows.collect() },
+        table: Table::new(text::attempt_headings(), rows.collect()),
         shape: Shape::Bars {
-            up: line("delivered", "delivered", |group| group.all.delivered),
-            down: line("tries that failed or were refused", "failed", |group| group.all.failed + group.all.refused),
+            up: line(text::delivered(), "delivered", |group| group.all.delivered),
+            down: line(text::failed_attempts(), "failed", |group| group.all.failed + group.all.refused),
             bands: bands(series),
             ticks: ticks(series, span),
         },
     }
 }
 
-/// Spans in which an upstream was away, over all upstreams.
+/// Spans in which an upstream was unavailable, over all upstreams.
 fn bands(series: &SeriesReply) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     #[expect(clippy::cast_precision_loss, reason = "at most a thousand points")]
@@ -168,7 +158,7 @@ fn bands(series: &SeriesReply) -> Vec<Band> {
         let mut of_kind: Vec<Band> = Vec::new();
         for (n, point) in series.points.iter().enumerate() {
             let away = if offline { point.all.offline_seconds } else { point.all.shut_seconds };
-            // Less than a twentieth of a step is no wider than a line.
+            // Less than a twentieth of a step would be narrower than a line.
             if away * 20 < series.step_seconds.max(1) {
                 continue;
             }
@@ -182,7 +172,7 @@ fn bands(series: &SeriesReply) -> Vec<Band> {
     bands
 }
 
-/// Marks at each fourth hour, or each fifth day.
+/// Marks at every fourth hour, or every fifth day.
 fn ticks(series: &SeriesReply, span: Span) -> Vec<Tick> {
     let mut ticks = Vec::new();
     let length = series.points.len();
@@ -198,24 +188,25 @@ fn ticks(series: &SeriesReply, span: Span) -> Vec<Tick> {
             ticks.push(Tick { at: share, label });
         }
     }
-    // A label at the very edge would be cut off.
+    // A label at the edge would be cut off.
     ticks.retain(|tick| (0.03..0.97).contains(&tick.at));
     ticks
 }
 
-/// A time in which an upstream took nothing.
+/// A time in which an upstream accepted nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Outage {
     upstream: String,
     offline: bool,
     from: WallTime,
     seconds: u64,
-    /// It lasts.
+    /// It has not ended.
     still: bool,
 }
 
-/// The outages of a series, oldest first. Their beginning is exact to a step where they began within one.
-fn outages(series: &SeriesReply) -> Vec<Outage> {
+/// The outages of a series, oldest first. Their beginning is exact to a step where they began within one. The last step
+/// is not over, so what lasts in it began before `now` and not before its end.
+fn outages(series: &SeriesReply, upstreams: &[Upstream], now: WallTime) -> Vec<Outage> {
     let mut found: Vec<Outage> = Vec::new();
     let step = series.step_seconds;
     for (n, point) in series.points.iter().enumerate() {
@@ -236,76 +227,78 @@ fn outages(series: &SeriesReply) -> Vec<Outage> {
                     outage.seconds += seconds;
                     outage.still = last;
                 } else {
-                    // What lasts to the next point began that long before its end.
+                    // An outage that lasts to the next point began that long before its end.
                     let from = at(point).after(Duration::from_secs(step.saturating_sub(seconds)));
+                    let from = from.min(now.before(Duration::from_secs(seconds)));
                     let upstream = line.name.clone();
                     found.push(Outage { upstream, offline, from, seconds, still: last });
                 }
             }
         }
     }
+    for outage in found.iter_mut().filter(|outage| outage.still) {
+        let away = |one: &Upstream| match one.state.as_str() {
+            "offline" => outage.offline,
+            "blocked" | "failing" | "paused" => !outage.offline,
+            _ => false,
+        };
+        outage.still = upstreams.iter().any(|one| one.name == outage.upstream && away(one));
+    }
     found.sort_by_key(|outage| outage.from);
     found
 }
 
-/// When no line was there, and when it was shut.
-pub(super) fn outage_blocks(month: &SeriesReply) -> Vec<Block> {
-    let found = outages(month);
+/// Lists when upstreams were unreachable, and when they were blocked, failing or paused.
+pub(super) fn outage_blocks(month: &SeriesReply, upstreams: &[Upstream], now: WallTime) -> Vec<Block> {
+    let found = outages(month, upstreams, now);
     if found.is_empty() {
-        return vec![Block::Words("None in the last 30 days.".to_owned())];
+        return vec![Block::Words(text::no_outage().to_owned())];
     }
     let total: u64 = found.iter().map(|outage| outage.seconds).sum();
-    let words = format!(
-        "{} in the last 30 days, {} in all. Times are exact to {}; several in one of those are told as one.",
-        found.len(),
-        span(Duration::from_secs(total)),
-        span(Duration::from_secs(month.step_seconds))
-    );
+    let [total, step] = [total, month.step_seconds].map(|seconds| span(Duration::from_secs(seconds)));
+    let words = text::outages(found.len() as u64, &total, &step);
     let rows = found.iter().rev().take(OUTAGES).map(|outage| {
-        let what = if outage.offline { "no line" } else { "blocked, failing or paused" };
+        let what = if outage.offline { text::no_connection() } else { text::shut() };
         let lasted = span(Duration::from_secs(outage.seconds));
-        let lasted = if outage.still { format!("{lasted}, until now") } else { lasted };
+        let lasted = if outage.still { text::until_now(&lasted) } else { lasted };
         vec![stamp(outage.from).into(), outage.upstream.as_str().into(), what.into(), lasted.into()]
     });
-    let table = Table { head: vec!["from about", "upstream", "what", "lasted"], rows: rows.collect() };
+    let table = Table::new(text::outage_headings(), rows.collect());
     let mut blocks = vec![Block::Words(words), Block::Table(table)];
     if found.len() > OUTAGES {
-        blocks.insert(1, Block::Words(format!("The newest {OUTAGES}:")));
+        blocks.insert(1, Block::Words(text::newest_outages(OUTAGES)));
     }
     blocks
 }
 
-/// How long deliveries took from the recording on.
+/// Distribution of the time from recording to delivery.
 pub(super) fn waits(digest: &Digest) -> Vec<Block> {
     let all: u64 = digest.waits.iter().sum();
     if all == 0 {
-        return vec![Block::Words("Nothing was delivered.".to_owned())];
+        return vec![Block::Words(text::no_delivery().to_owned())];
     }
+    let longest_bound = || exact(digest.wait_seconds.last().copied().unwrap_or(0));
     let label = |n: usize| match (digest.wait_seconds.get(n), n) {
-        (Some(bound), 0) => format!("up to {}", exact(*bound)),
-        (Some(bound), _) => format!("to {}", exact(*bound)),
-        (None, _) => format!("over {}", exact(digest.wait_seconds.last().copied().unwrap_or(0))),
+        (Some(bound), 0) => text::up_to(&exact(*bound)),
+        (Some(bound), _) => text::to(&exact(*bound)),
+        (None, _) => text::over(&longest_bound()),
     };
     let rows: Vec<(String, u64)> = digest.waits.iter().enumerate().map(|(n, count)| (label(n), *count)).collect();
     let mut sum = 0;
-    let half = rows.iter().find(|(_, count)| {
+    let half = digest.waits.iter().position(|count| {
         sum += count;
         sum * 2 >= all
     });
-    let half = half.map_or_else(String::new, |(label, _)| {
-        format!(" Half of them took {}.", if label.starts_with("to ") { format!("up {label}") } else { label.clone() })
-    });
-    let longest = span(Duration::from_secs(digest.longest_wait_seconds));
-    let words = format!(
-        "{} deliveries, from the recording to the upstream's yes.{half} The longest took {longest}.",
-        count(all)
-    );
-    let table = Table {
-        head: vec!["took", "deliveries"],
-        rows: rows.iter().map(|(label, count)| vec![label.as_str().into(), (*count).into()]).collect(),
+    let half = match half.map(|n| digest.wait_seconds.get(n)) {
+        Some(Some(bound)) => text::half_up_to(&exact(*bound)),
+        _ => text::half_over(&longest_bound()),
     };
-    let title = "Time from recording to delivery".to_owned();
-    vec![Block::Plots(vec![Plot { id: "waits", title, words, shape: Shape::Spread(rows), table }])]
+    let longest = text::longest(&span(Duration::from_secs(digest.longest_wait_seconds)));
+    let words = format!("{} {half} {longest}", text::deliveries(all));
+    let cells = rows.iter().map(|(label, count)| vec![label.as_str().into(), (*count).into()]).collect();
+    let table = Table::new(text::wait_headings(), cells);
+    let id = "waits";
+    vec![Block::Plots(vec![Plot { id, title: text::plot(id), words, shape: Shape::Spread(rows), table }])]
 }
 
 /// A bound of the distribution: `5 min`, `4 h`, `3 d`.

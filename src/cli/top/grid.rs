@@ -1,27 +1,27 @@
-//! The screen as cells, and the least that has to be written to turn one screen into the next.
+//! The screen as cells, and the fewest bytes that change one screen into the next.
 //!
-//! A slow line is the common one (a till behind a mobile router, seen over ssh), so a second in which
-//! only a countdown moves costs some ten bytes. A grid knows nothing of the terminal that shows it,
-//! nor of what is drawn; it is the one door to the screen, and makes foreign text harmless.
+//! Slow connections are common (a till behind a mobile router, seen over ssh), so a second in which only a countdown
+//! moves costs some ten bytes. A grid knows neither the terminal nor the content; all output goes through it, and it
+//! sanitises foreign text.
 
-use crate::cli::render::{Tone, harmless, width};
+use crate::cli::render::{Tone, sanitize, width};
 use std::fmt::Write as _;
 
-/// How a piece of text looks.
+/// The attributes of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     tone: Tone,
-    /// Dark on light: what is chosen.
+    /// Dark on light, for the selected row.
     reversed: bool,
 }
 
 impl Look {
-    /// As its tone says.
+    /// Attributes of a tone.
     pub(super) fn of(tone: Tone) -> Self {
         Self { tone, reversed: false }
     }
 
-    /// What is chosen. A sign before it says the same to who sees no colours.
+    /// Attributes of the selected row. A sign before it has the same meaning without colours.
     pub(super) fn chosen() -> Self {
         Self { tone: Tone::Plain, reversed: true }
     }
@@ -32,28 +32,28 @@ impl Look {
     }
 }
 
-/// What a terminal can show.
+/// Capabilities of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ink {
-    /// Colours, and what else changes the look.
+pub(super) struct TerminalCaps {
+    /// Colours and other attributes.
     pub(super) colors: bool,
-    /// More than ASCII.
+    /// Characters beyond ASCII.
     pub(super) unicode: bool,
 }
 
-/// A character's place. The right half of a wide character has none of its own.
+/// The cell of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cell {
-    /// `None`: the right half of the one before.
+    /// `None`: the right half of a wide character.
     base: Option<char>,
-    /// An accent upon it; more than one is more than a terminal can be trusted with.
+    /// A combining accent; terminals do not handle more than one reliably.
     accent: Option<char>,
     look: Look,
 }
 
 const BLANK: Cell = Cell { base: Some(' '), accent: None, look: Look { tone: Tone::Plain, reversed: false } };
 
-/// So many unchanged cells between two changes are written again: that is shorter than a jump.
+/// Up to this number of unchanged cells is written again, because that is shorter than moving the cursor.
 const NOT_WORTH_A_JUMP: usize = 6;
 
 /// A screen.
@@ -78,19 +78,18 @@ impl Grid {
         self.height
     }
 
-    /// Writes from a place on, up to the end of the line; a text that is cut says so. Returns the
-    /// column behind it.
+    /// Writes from a cell on, up to the end of the line; a truncated text gets a mark. Returns the column after it.
     pub(super) fn put(&mut self, column: usize, row: usize, text: &str, look: Look) -> usize {
         self.put_within(column, row, self.width.saturating_sub(column), text, look)
     }
 
-    /// The same, in so many columns.
+    /// The same, within `room` columns.
     pub(super) fn put_within(&mut self, column: usize, row: usize, room: usize, text: &str, look: Look) -> usize {
         let room = room.min(self.width.saturating_sub(column));
         if row >= self.height || room == 0 {
             return column;
         }
-        let text = harmless(text);
+        let text = sanitize(text);
         let cut = text.chars().map(width).sum::<usize>() > room;
         let end = column + room - usize::from(cut);
         let line = row * self.width;
@@ -116,7 +115,7 @@ impl Grid {
         at
     }
 
-    /// Whatever joins characters or chooses their form is left out: terminals disagree on its width.
+    /// Skips characters that join others or select their form, because terminals disagree on their width.
     fn accent(&mut self, last: usize, c: char) {
         let joins = matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}');
         let owner = if self.cells[last].base.is_none() { last - 1 } else { last };
@@ -125,7 +124,7 @@ impl Grid {
         }
     }
 
-    /// Gives the rest of a line a look.
+    /// Sets the attributes of the rest of a line.
     pub(super) fn fill(&mut self, column: usize, row: usize, look: Look) {
         for column in column..self.width {
             if row < self.height {
@@ -138,9 +137,9 @@ impl Grid {
         &self.cells[row * self.width..(row + 1) * self.width]
     }
 
-    /// What has to be written where `before` is shown; without one, or with one of another size, the
-    /// whole screen.
-    pub(super) fn changes(&self, before: Option<&Self>, ink: Ink) -> String {
+    /// The bytes that change the screen `before` into this one; without it, or with one of another size, the whole
+    /// screen.
+    pub(super) fn changes(&self, before: Option<&Self>, ink: TerminalCaps) -> String {
         let mut written = String::new();
         let same_size = |before: &&Self| before.width == self.width && before.height == self.height;
         let empty = Self::new(self.width, self.height);
@@ -156,7 +155,7 @@ impl Grid {
         written
     }
 
-    /// What stands there, line by line.
+    /// The content, line by line.
     #[cfg(test)]
     pub(super) fn text(&self) -> Vec<String> {
         let line = |row| self.row(row).iter().filter_map(|cell| cell.base).collect::<String>().trim_end().to_owned();
@@ -164,17 +163,17 @@ impl Grid {
     }
 }
 
-/// What writes: it knows the look that the terminal has now.
+/// Generates the output, and tracks the current look of the terminal.
 struct Pen {
-    ink: Ink,
+    ink: TerminalCaps,
     look: Look,
 }
 
 impl Pen {
-    /// Writes what differs in a line.
+    /// Writes the differences of a line.
     fn row(&mut self, out: &mut String, row: usize, now: &[Cell], before: &[Cell]) {
         let differs = |at: usize| now[at] != before[at];
-        // Blanks up to the end of the line are one command.
+        // Blanks up to the end of the line need only one command.
         let text_ends = now.iter().rposition(|cell| *cell != BLANK).map_or(0, |last| last + 1);
         let mut at = 0;
         while let Some(first) = (at..now.len()).find(|at| differs(*at)) {
@@ -219,7 +218,7 @@ fn goes_to(out: &mut String, row: usize, column: usize) {
     let _ = write!(out, "\x1b[{};{}H", row + 1, column + 1);
 }
 
-/// What stands for a character where only ASCII is known.
+/// The ASCII replacement of a character.
 fn in_ascii(c: char) -> char {
     match c {
         ' '..='~' => c,

@@ -1,11 +1,11 @@
-//! A small terminal that does what is written to it says whether the changes make the new screen.
+//! A small terminal interprets the output and checks that the changes produce the new screen.
 
 use super::*;
 
-const ALL: Ink = Ink { colors: true, unicode: true };
+const ALL: TerminalCaps = TerminalCaps { colors: true, unicode: true };
 const PLAIN: Look = Look { tone: Tone::Plain, reversed: false };
 
-/// Understands what a grid writes, and nothing else.
+/// Interprets only the commands that a grid writes.
 struct Paper {
     width: usize,
     cells: Vec<char>,
@@ -133,13 +133,13 @@ fn looks_are_written_when_they_change_and_never_without_colours() {
     grid.put(2, 0, "cd", Look::chosen());
     let before = Grid::new(10, 1);
     assert_eq!(grid.changes(Some(&before), ALL), "\x1b[1;1H\x1b[0;31;1mab\x1b[0;7mcd\x1b[0m");
-    assert_eq!(grid.changes(Some(&before), Ink { colors: false, unicode: true }), "\x1b[1;1Habcd");
+    assert_eq!(grid.changes(Some(&before), TerminalCaps { colors: false, unicode: true }), "\x1b[1;1Habcd");
 }
 
 #[test]
 fn a_terminal_that_knows_only_ascii_gets_only_that() {
     let mut grid = Grid::new(12, 1);
     grid.put(0, 0, "▁▄█ 日a…", PLAIN);
-    let written = grid.changes(Some(&Grid::new(12, 1)), Ink { colors: false, unicode: false });
+    let written = grid.changes(Some(&Grid::new(12, 1)), TerminalCaps { colors: false, unicode: false });
     assert_eq!(written, "\x1b[1;1H_=@ ??a~");
 }

@@ -1,8 +1,7 @@
 //! Keys as a terminal sends them: bytes, of which some begin with ESC.
 //!
-//! A slow line may bring a sequence in pieces, so ESC alone is the key of this name only when nothing
-//! has followed for a while ([`Keys::alone`]). Pasted text is told apart: it can fill a line in, and
-//! can never be a command.
+//! A slow connection may split a sequence, so ESC is a key of its own only if nothing follows for some time
+//! ([`Keys::alone`]). Pasted text is marked as such: it can fill a line in, but never run a command.
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +23,10 @@ pub(super) enum Key {
     Ctrl(char),
 }
 
-/// The longest sequence that is waited for; a longer one is none.
+/// Maximum length of a sequence; a longer one is not a key.
 const LONGEST: usize = 32;
 
-/// Reads keys out of bytes.
+/// Parses keys from bytes.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pending: Vec<u8>,
@@ -35,7 +34,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The keys that are complete with these bytes.
+    /// The keys that these bytes complete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         self.pending.extend_from_slice(bytes);
         let mut keys = Vec::new();
@@ -46,18 +45,18 @@ impl Keys {
         keys
     }
 
-    /// Waits the beginning of something?
+    /// Returns whether an incomplete sequence is waiting.
     pub(super) fn waits(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Nothing has followed: ESC was a key. Half of anything else was nothing.
+    /// Nothing has followed: returns ESC as a key, and drops any other incomplete sequence.
     pub(super) fn alone(&mut self) -> Option<Key> {
         let was = std::mem::take(&mut self.pending);
         (was == [0x1b]).then_some(Key::Escape)
     }
 
-    /// The first key, if it is one that is used, and its bytes; `None` when more have to come.
+    /// The first key, if it is in use, and its bytes; `None` if more bytes are needed.
     fn next(&mut self) -> Option<(Option<Key>, usize)> {
         match *self.pending.first()? {
             0x1b => self.sequence(),
@@ -74,13 +73,13 @@ impl Keys {
                 let bytes = self.pending.get(..length)?;
                 let c = std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next());
                 let key = c.map(|c| if self.pasting { Key::Pasted(c) } else { Key::Char(c) });
-                // What is no UTF-8 is passed over byte by byte.
+                // Invalid UTF-8 is skipped byte by byte.
                 Some((key, if c.is_some() { length } else { 1 }))
             }
         }
     }
 
-    /// Control characters of pasted text do nothing; a line end is a blank.
+    /// Ignores control characters of pasted text; a newline becomes a blank.
     fn unless_pasted(&self, key: Key, c: char) -> Option<Key> {
         match (self.pasting, c) {
             (false, _) => Some(key),
@@ -94,7 +93,7 @@ impl Keys {
             b'[' => {}
             // The arrows of a keypad.
             b'O' => return Some((direction(*self.pending.get(2)?), 3)),
-            // Alt and a key, or ESC and quickly another one: that other one does not count.
+            // Alt and a key, or ESC and quickly another key, which is dropped.
             _ => return Some((Some(Key::Escape), 2)),
         }
         let last = self.pending[2..].iter().position(|byte| (0x40..=0x7e).contains(byte));

@@ -1,11 +1,12 @@
-//! Made-up screens, as text. Times of day are masked, for the machine may be in any zone.
+//! Made-up screens, as text. Times of day are masked, because the machine may be in any time zone.
 
 use super::*;
-use crate::cli::top::asking::News;
 use crate::cli::top::keys::Key;
+use crate::cli::top::poller::News;
 use crate::figures::ByStatus;
 use crate::figures::snapshot::{Alert, Snapshot};
 use crate::figures::told::{PointView, SeriesReply, TallyView};
+use crate::text::Language;
 
 fn now() -> WallTime {
     at("2026-11-24T06:30:00Z").expect("a time")
@@ -100,13 +101,13 @@ fn everything_stands_on_the_smallest_common_terminal() {
         "resyncd top till-07",
         "1 NEEDS A PERSON, 1,234 waiting, 2 held (oldest 48 min). Nothing is lost.",
         "Next: resyncd show 7 SALE s-7: 422: unknown SKU",
-        "UPSTREAM STATE SINCE NEXT TRY WHY",
+        "UPSTREAM STATE SINCE NEXT WHY",
         "20 min ago in 0:12 name lookup fails",
         "20 min ago - 41 ms",
         "now pending 1,234 critical 1 held 2 last delivery 2 min ago",
         "oldest waits 48 min: no. 8 SALE s-8 CREATE",
         "pending ▂▂▂▂▃▃▃▃▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇████ most 53 in 4 h",
-        "a minute recorded 4.0 delivered 1.8 failed 0.4 (of 10 min)",
+        "a minute recorded 4.0 delivered 1.8 failed 0.4 (over 10 min)",
         "alerts none",
         "blocks 1 no. 7 SALE s-7, critical: 1,050 wait behind it",
         "errors 1 3 × refused, last 1 min ago (no. 7) HTTP 422: unknown SKU",
@@ -118,6 +119,30 @@ fn everything_stands_on_the_smallest_common_terminal() {
     }
     let place = |word: &str| screen.iter().position(|line| line.starts_with(word)).expect("it is there");
     assert!(place("hq") < place("erp"), "what is shut stands first");
+}
+
+#[test]
+fn the_same_screen_is_spanish() {
+    let watch = Watch::new(bad_day(), Duration::ZERO);
+    let screen = Language::Spanish.during(|| screen(&watch, (80, 24)));
+    for line in [
+        "1 REQUIERE INTERVENCIÓN, 1.234 en espera, 2 retenidas (hasta 48 min).",
+        "Siguiente paso: resyncd show 7 SALE s-7: 422: unknown SKU",
+        "DESTINO ESTADO DESDE PRÓXIMO MOTIVO",
+        "hace 20 min en 0:12 name lookup fails",
+        "ahora en espera 1.234 críticas 1 retenidas 2 último envío hace 2 min",
+        "antigua espera desde hace 48 min: n.º 8 SALE s-8 CREATE",
+        "máx. 53 en 4 h",
+        "por min registradas 4,0 entregadas 1,8 fallidas 0,4 (en 10 min)",
+        "alertas nada",
+        "bloquea 1 n.º 7 SALE s-7, crítica: 1.050 esperan detrás",
+        "errores 1 3 × refused, última hace 1 min (n.º 7) HTTP 422: unknown SKU",
+        "las primeras 33 de 1.237 incidencias",
+        "> 7 SALE s-7 CREATE crítica",
+        "flechas elegir Enter ver r reenviar h retener / filtrar ? ayuda q salir",
+    ] {
+        assert!(has(&screen, line), "{line} is missing:\n{}", screen.join("\n"));
+    }
 }
 
 #[test]
@@ -138,7 +163,7 @@ fn silence_is_told_and_what_was_seen_stays() {
     let mut watch = Watch::new(bad_day(), Duration::ZERO);
     watch.hears(News::Silent("no agent answers at /run/admin.sock".into()), Duration::ZERO, 80);
     let screen = draw(&watch, now(), Duration::from_secs(75), (80, 24)).text();
-    assert!(has(&screen, "NO ANSWER since 1 min: no agent answers"), "{}", screen.join("\n"));
+    assert!(has(&screen, "NO ANSWER for 1 min: no agent answers"), "{}", screen.join("\n"));
     assert!(has(&screen, "1 NEEDS A PERSON"));
     watch.hears(News::Seen(Box::new(bad_day())), Duration::ZERO, 80);
     let old = draw(&watch, now(), Duration::from_secs(30), (80, 24)).text();
@@ -162,8 +187,8 @@ fn what_is_typed_stands_below() {
         watch.press(key, (80, 24));
     }
     let lines = screen(&watch, (80, 24));
-    assert_eq!(lines[22], "Send again now no. 7 SALE s-7 CREATE? Enter does it, Esc does not.");
-    assert_eq!(lines[23], "Why, for the audit: x_");
+    assert_eq!(lines[22], "Send no. 7 SALE s-7 CREATE again now? Enter: yes, Esc: no");
+    assert_eq!(lines[23], "Reason, for the audit: x_");
 }
 
 #[test]
@@ -190,7 +215,7 @@ fn hostile_text_commands_nothing_wherever_it_stands() {
         }
         watch.hears(News::Page { id: hostile.into(), lines: vec![hostile.into()] }, Duration::ZERO, 200);
         let grid = draw(&watch, now(), Duration::ZERO, (200, 60));
-        let written = grid.changes(None, super::super::grid::Ink { colors: false, unicode: true });
+        let written = grid.changes(None, super::super::grid::TerminalCaps { colors: false, unicode: true });
         let foreign = |c: &char| c.is_control() && *c != '\x1b' || *c == '\u{202e}';
         assert_eq!(written.chars().find(foreign), None);
         let commands = written.split('\x1b').skip(1).all(|rest| rest.starts_with('['));
@@ -221,6 +246,11 @@ fn sections_share_what_room_there_is() {
 
 #[test]
 fn a_help_and_its_keys_fit_on_the_smallest_common_terminal() {
-    assert!(words::TOP_HELP.lines().all(|line| columns(line) <= 80));
-    assert!(words::TOP_HELP.lines().count() <= 21 && columns(words::TOP_KEYS) <= 80);
+    for language in [Language::English, Language::Spanish] {
+        language.during(|| {
+            assert!(text::help().lines().all(|line| columns(line) <= 80), "{language:?}");
+            assert!(text::help().lines().count() <= 21, "{language:?}");
+            assert!(columns(text::keys()) <= 80 && columns(text::page_keys()) <= 80, "{language:?}");
+        });
+    }
 }

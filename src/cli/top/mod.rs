@@ -1,22 +1,22 @@
 //! `top`: the live screen.
 //!
-//! Three parts that know little of each other: a thread that asks the agent ([`asking`]); what a person
-//! does with it, as a state machine ([`watch`]); and the screen: where what stands ([`layout`]), as cells
-//! of which only the changed ones are written ([`grid`]). [`terminal`] leaves everything as it was.
+//! It has three independent parts: a thread that queries the agent ([`poller`]); the operator's input, as a state
+//! machine ([`watch`]); and the screen: its layout ([`layout`]), and cells of which only the changed ones are written
+//! ([`grid`]). [`terminal`] restores the terminal.
 //!
-//! It wakes up once a second, for the countdowns, and when somebody presses a key. Whatever it does to
-//! a failure goes through the same operation as the command of that name, and stands in the audit.
+//! It wakes up once a second, for the countdowns, and on each key. It changes a failure through the same operation as
+//! the command of that name, which is audited.
 //!
-//! Without the agent it shows what the store has, and goes on trying; where there is no store either,
-//! there is nothing to watch, and it says so as `status` does (exit 3). Once it has watched, nothing
-//! but a person or a signal ends it; the exit status is 3 if the agent never was there.
+//! Without the agent it shows the content of the store, and continues to connect; without a store too, there is nothing
+//! to watch, and it fails as `status` does (exit 3). Once it has started, only the operator or a signal ends it; the
+//! exit status is 3 if the agent never answered.
 
-mod asking;
+mod filter;
 mod grid;
 mod keys;
 mod layout;
+mod poller;
 mod seen;
-mod sieve;
 mod spark;
 mod terminal;
 mod watch;
@@ -26,9 +26,10 @@ use super::args::Global;
 use super::session::Session;
 use crate::io::clock::{since_boot, wall};
 use crate::io::system;
-use asking::Asking;
-use grid::{Grid, Ink};
+use crate::text::top as text;
+use grid::{Grid, TerminalCaps};
 use keys::Keys;
+use poller::Asking;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use std::env;
@@ -37,20 +38,19 @@ use std::os::unix::net::UnixStream;
 use terminal::Terminal;
 use watch::{Act, Watch};
 
-/// How long ESC alone may still become the beginning of another key, on a slow line.
+/// How long ESC may still become the beginning of another key, on a slow connection.
 const SEQUENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Runs the command.
 pub fn run(global: &Global) -> Result<(), Failure> {
-    let screenless = "For one look: resyncd status; for a program: resyncd status --json, or resyncd metrics";
     if global.json || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return Err(Failure::Usage(format!("top draws on a terminal, and reads its keys. {screenless}")));
+        return Err(Failure::Usage(text::needs_a_terminal().into()));
     }
     if env::var("TERM").is_ok_and(|term| term == "dumb") {
-        return Err(Failure::Usage(format!("this terminal cannot be drawn on (TERM=dumb). {screenless}")));
+        return Err(Failure::Usage(text::dumb_terminal().into()));
     }
     let session = Session::new(global)?;
-    let ink = Ink { colors: session.screen.colors(), unicode: knows_unicode() };
+    let ink = TerminalCaps { colors: session.screen.colors(), unicode: knows_unicode() };
     let signals = Signals::new()?;
     let (asking, first) = Asking::start(session)?;
     let mut top = Top {
@@ -66,16 +66,10 @@ pub fn run(global: &Global) -> Result<(), Failure> {
     let ended = top.goes_on(&terminal);
     drop(terminal);
     ended?;
-    if top.met {
-        Ok(())
-    } else {
-        Err(Failure::Unreachable(
-            "the agent was not running. Start it: systemctl start resyncd, or: resyncd run".into(),
-        ))
-    }
+    if top.met { Ok(()) } else { Err(Failure::Unreachable(text::was_not_running().into())) }
 }
 
-/// As the locale says; the console of a machine without a desktop has no bars in its font.
+/// Uses the locale; the console of a machine without a desktop has no bars in its font.
 fn knows_unicode() -> bool {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -83,11 +77,11 @@ fn knows_unicode() -> bool {
     locale.contains("utf8") && env::var("TERM").is_ok_and(|term| term != "linux")
 }
 
-/// Streams that can be read when a signal has come.
+/// Streams that become readable when a signal comes.
 struct Signals {
-    /// Somebody asks for the end, or the terminal has gone.
+    /// A signal to stop, or a closed terminal.
     stop: UnixStream,
-    /// The terminal may have another size, or have been used by others.
+    /// The terminal may have another size, or was used by another program.
     changed: UnixStream,
 }
 
@@ -97,21 +91,21 @@ impl Signals {
     }
 }
 
-/// Everything that is in play.
+/// State of the running command.
 struct Top {
     watch: Watch,
     asking: Asking,
     signals: Signals,
-    ink: Ink,
+    ink: TerminalCaps,
     keys: Keys,
-    /// What the terminal shows.
+    /// The screen that the terminal shows.
     shown: Option<Grid>,
-    /// Has the agent itself ever answered?
+    /// Whether the agent has ever answered.
     met: bool,
 }
 
 impl Top {
-    /// Until somebody has seen enough.
+    /// Runs until the operator quits.
     fn goes_on(&mut self, terminal: &Terminal) -> Result<(), Failure> {
         loop {
             self.draws(terminal)?;
@@ -138,7 +132,7 @@ impl Top {
         }
     }
 
-    /// Writes what has changed.
+    /// Writes the changes of the screen.
     fn draws(&mut self, terminal: &Terminal) -> io::Result<()> {
         let screen = layout::draw(&self.watch, wall(), since_boot(), terminal.size());
         let written = screen.changes(self.shown.as_ref(), self.ink);
@@ -146,7 +140,7 @@ impl Top {
         terminal.write(written.as_bytes())
     }
 
-    /// Waits for a key, news, a signal, or the next second.
+    /// Waits for a key, a result, a signal, or the next second.
     fn waits(&self) -> io::Result<[bool; 4]> {
         let input = io::stdin();
         let mut sources = [
@@ -155,7 +149,7 @@ impl Top {
             PollFd::new(&self.signals.stop, PollFlags::IN),
             PollFd::new(&self.signals.changed, PollFlags::IN),
         ];
-        // Just behind the second's beginning, when the clock on the screen moves.
+        // Just after the second changes, when the clock on the screen moves.
         let left = 1000 - wall().as_millis().rem_euclid(1000);
         let second = Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
         match poll(&mut sources, Some(if self.keys.waits() { &SEQUENCE } else { &second })) {
@@ -164,11 +158,11 @@ impl Top {
         }
     }
 
-    /// `false`: it is to end.
+    /// `false`: quit.
     fn reads_keys(&mut self, terminal: &Terminal) -> io::Result<bool> {
         let mut bytes = [0; 1024];
         match rustix::io::read(io::stdin(), &mut bytes) {
-            // The terminal has gone.
+            // The terminal was closed.
             Ok(0) | Err(rustix::io::Errno::IO) => Ok(false),
             Ok(read) => {
                 let keys = self.keys.read(&bytes[..read]);
@@ -179,7 +173,7 @@ impl Top {
         }
     }
 
-    /// `false`: it is to end.
+    /// `false`: quit.
     fn pressed(&mut self, key: keys::Key, terminal: &Terminal) -> bool {
         let act = self.watch.press(key, terminal.size());
         self.does(act)
@@ -195,10 +189,10 @@ impl Top {
         true
     }
 
-    /// Takes what has come from the agent.
+    /// Takes the results from the thread.
     fn hears(&mut self, terminal: &Terminal) -> Result<(), Failure> {
         if !swallow(&mut self.asking.bell)? {
-            return Err(Failure::Failed("the part that asks the agent has broken off; start top again".into()));
+            return Err(Failure::Failed(text::broken_off().into()));
         }
         while let Ok(news) = self.asking.news.try_recv() {
             let act = self.watch.hears(news, since_boot(), terminal.size().0);
@@ -209,7 +203,7 @@ impl Top {
     }
 }
 
-/// Reads what is there; `false` at the stream's end.
+/// Discards the available bytes; `false` at the stream's end.
 fn swallow(stream: &mut UnixStream) -> io::Result<bool> {
     let mut bytes = [0; 64];
     match stream.read(&mut bytes) {

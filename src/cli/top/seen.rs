@@ -1,42 +1,41 @@
-//! What the live screen shows: the answers to one round of questions, put together. Values only.
+//! The data of the live screen: the replies of one round of queries, as plain values.
 
 use crate::figures::snapshot::{Failure, Snapshot};
 use crate::figures::told::{PointView, SeriesReply};
 use crate::moment::WallTime;
 use std::time::Duration;
 
-/// One look at the agent.
+/// A snapshot of the agent.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    /// Whose screen it is.
+    /// Id of the terminal.
     pub(super) terminal: String,
-    /// Health, the newest failure that needs a person, and what is not asked for in every round: active
-    /// alerts, the series of the last day, and of its digest the errors, the newest first, and what
-    /// others wait behind.
+    /// Health, the newest critical or held failure, and data that is not queried in every round: active alerts, the
+    /// series of the last day, and from its digest the errors, newest first, and the failures that block others.
     pub(super) snapshot: Snapshot,
-    /// The failures that are shown, those that need a person first.
+    /// The failures shown, critical and held ones first.
     pub(super) failures: Vec<Failure>,
-    /// How many there are of this kind, shown or not; `None` where nobody can say.
+    /// Number of matching failures, shown or not; `None` if it is unknown.
     pub(super) matching: Option<u64>,
 }
 
-/// What happens in a minute at present.
+/// The current rates per minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
     pub(super) recorded: f64,
     pub(super) delivered: f64,
-    /// Tries that did not deliver, refused ones too.
+    /// Attempts that were not accepted, including rejected ones.
     pub(super) failed: f64,
-    /// Over so long.
+    /// The period of these rates.
     pub(super) span: Duration,
 }
 
 impl Pace {
-    /// From the last interval, which lasts until now, and the one before.
+    /// Computes the rates from the last interval, which lasts until now, and the one before.
     pub(super) fn of(series: &SeriesReply, now: WallTime) -> Option<Self> {
         let last = &series.points[series.points.len().saturating_sub(2)..];
         let begun = WallTime::parse(&last.first()?.at)?;
-        // A clock that was set a moment ago may say anything, for one interval.
+        // After a clock change the span may have any length, for one interval.
         let step = Duration::from_secs(series.step_seconds);
         let span = now.since(begun).clamp(Duration::from_secs(60), step * 2);
         #[expect(clippy::cast_precision_loss, reason = "counts of minutes, for people")]
@@ -51,10 +50,10 @@ impl Pace {
     }
 }
 
-/// The most that were pending, in as many equal parts of the series as there is room for.
+/// The maximum backlog in each of up to `room` equal parts of the series.
 pub(super) fn backlog(series: &SeriesReply, room: usize) -> Vec<u64> {
     let size = series.points.len().div_ceil(room.max(1)).max(1);
-    // Parts end now, so that it is the first one that may be shorter.
+    // Parts end now, so only the first one may be shorter.
     let parts = series.points.rchunks(size).map(|part| part.iter().map(|point| point.pending).max().unwrap_or(0));
     let mut parts: Vec<u64> = parts.collect();
     parts.reverse();

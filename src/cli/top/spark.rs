@@ -1,15 +1,15 @@
-//! A row of numbers as a row of bars. The numbers that matter stand beside it in words.
+//! A row of numbers as a row of bars. The important numbers are shown in words beside it.
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A column for each value; the highest fills its column, and none at all is the lowest bar.
+/// A column for each value; the highest value gets the highest bar, and zero the lowest one.
 pub(super) fn sparkline(values: &[u64]) -> String {
     let most = values.iter().max().copied().unwrap_or(0);
     values.iter().map(|value| bar(*value, most)).collect()
 }
 
 fn bar(value: u64, most: u64) -> char {
-    // Whatever is there stands above the lowest bar, however high the highest is.
+    // Every value above zero is higher than the lowest bar.
     let step = if value == 0 { 0 } else { (u128::from(value) * 7).div_ceil(u128::from(most)) };
     BARS[usize::try_from(step).unwrap_or(7).min(7)]
 }

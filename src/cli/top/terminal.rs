@@ -1,8 +1,8 @@
-//! The terminal while the live screen has it: its other screen, every key at once, no echo.
+//! The terminal during the live screen: alternate screen, every key at once, no echo.
 //!
-//! Whoever leaves it, leaves it as it was: the end of the command and an error by [`Drop`], a panic on
-//! any thread by a hook that runs before the panic is told, so that it can be read. A signal that asks
-//! to stop ends the command in the ordinary way.
+//! It is always restored: at the end of the command and after an error by [`Drop`], and after a panic on any thread by
+//! a hook that runs before the panic is printed, so that the message is readable. A signal to stop ends the command in
+//! the ordinary way.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -10,15 +10,15 @@ use std::io;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 
-/// The other screen, without a cursor; pasted text is marked.
+/// The alternate screen, without a cursor; pasted text is marked.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
-/// What a terminal is taken for that does not tell its size.
+/// Assumed size of a terminal that does not report one.
 const USUAL: (usize, usize) = (80, 24);
-/// The largest that is drawn; a terminal may say anything.
+/// Maximum size that is drawn, because a terminal may report anything.
 const LARGEST: (usize, usize) = (1000, 500);
 
-/// How the terminal was, while it is ours.
+/// The terminal's earlier settings.
 struct Before {
     output: OwnedFd,
     settings: Termios,
@@ -26,14 +26,14 @@ struct Before {
 
 static BEFORE: Mutex<Option<Before>> = Mutex::new(None);
 
-/// The terminal, as long as this value lives.
+/// The terminal, controlled while this value lives.
 #[derive(Debug)]
 pub(super) struct Terminal {
     output: OwnedFd,
 }
 
 impl Terminal {
-    /// Takes the terminal that these two are, until the value is dropped.
+    /// Takes control of the terminal until the value is dropped.
     pub(super) fn take(output: impl AsFd) -> io::Result<Self> {
         let output = output.as_fd().try_clone_to_owned()?;
         let settings = tcgetattr(&output)?;
@@ -41,7 +41,7 @@ impl Terminal {
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         let told = panic::take_hook();
         panic::set_hook(Box::new(move |what| {
-            give_back();
+            refund();
             told(what);
         }));
         let terminal = Self { output };
@@ -50,7 +50,7 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Makes it ours again: somebody has stopped this process, and the shell had the terminal meanwhile.
+    /// Takes control again, after the process was stopped and the shell used the terminal meanwhile.
     pub(super) fn again(&self) -> io::Result<()> {
         raw(&self.output, tcgetattr(&self.output)?)?;
         self.write(ENTER)
@@ -64,7 +64,7 @@ impl Terminal {
         (of(columns, USUAL.0, LARGEST.0), of(rows, USUAL.1, LARGEST.1))
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         write_all(&self.output, bytes)
     }
@@ -72,11 +72,11 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        give_back();
+        refund();
     }
 }
 
-/// Every key at once, and nothing of it shown or understood on the way.
+/// Delivers every key at once, without echo or interpretation.
 fn raw(output: &OwnedFd, mut settings: Termios) -> io::Result<()> {
     settings.make_raw();
     settings.special_codes[SpecialCodeIndex::VMIN] = 1;
@@ -84,8 +84,8 @@ fn raw(output: &OwnedFd, mut settings: Termios) -> io::Result<()> {
     Ok(tcsetattr(output, OptionalActions::Flush, &settings)?)
 }
 
-/// Leaves the terminal as it was; the first who comes does it. A terminal that has gone needs nothing.
-fn give_back() {
+/// Restores the terminal once, by the first caller. A closed terminal needs nothing.
+fn refund() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(before) = before {
         let _ = write_all(&before.output, LEAVE);
@@ -112,7 +112,7 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
 
-    /// Who sits before the terminal, and the terminal.
+    /// Both ends of a pseudo-terminal: the user's and the program's.
     fn pair() -> (File, OwnedFd) {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&person).expect("it is granted");
@@ -134,7 +134,7 @@ mod tests {
         seen.starts_with(ENTER)
     }
 
-    /// There is one place for the terminal in a process, so that its ends are one test.
+    /// A process has only one terminal, so its ends are one test.
     #[test]
     fn it_is_left_as_it_was_at_an_end_and_at_a_panic_of_any_thread() {
         let (mut person, end) = pair();

@@ -1,66 +1,67 @@
-//! What a person does at the live screen: keys in, wishes out. It draws nothing and asks nobody.
+//! The state machine of the live screen: keys in, requests out. It neither draws nor queries.
 
-use super::asking::{News, Wish};
+use super::filter::RowFilter;
 use super::keys::Key;
+use super::poller::{News, Wish};
 use super::seen::Seen;
-use super::sieve::Sieve;
 use crate::cli::operate::Many;
 use crate::figures::snapshot::Failure;
 use crate::limits::MAX_REASON;
+use crate::text::top as text;
 use std::time::Duration;
 
-/// A page that is being read is asked for again after so many looks.
+/// An open page is requested again after this number of snapshots.
 const PAGE_EVERY: u32 = 5;
-/// Characters of a filter.
+/// Maximum characters of a filter.
 const LONGEST_FILTER: usize = 200;
 
-/// The live screen.
+/// State of the live screen.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) seen: Seen,
-    /// When that was, since the machine started.
+    /// When that was, since boot.
     pub(super) seen_at: Duration,
-    /// Why nobody answers at present.
+    /// Why there is currently no answer.
     pub(super) silent: Option<String>,
-    pub(super) sieve: Sieve,
-    /// The id of the chosen failure; `None` until somebody has chosen one: the first.
+    pub(super) sieve: RowFilter,
+    /// The id of the selected failure; `None` until the operator selects one: the first.
     chosen: Option<String>,
-    /// The row of the chosen failure; it stays when that one leaves.
+    /// The row of the selected failure, which is kept when that one is removed.
     pub(super) row: usize,
     pub(super) view: View,
-    /// What is being typed in the last lines.
+    /// The input in the last lines.
     pub(super) line: Option<Line>,
-    /// What came of the last wish.
+    /// The result of the last request.
     pub(super) said: Option<String>,
     looks: u32,
 }
 
-/// What fills the screen.
+/// The current view.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum View {
-    /// How it stands, and the failures.
+    /// The state and the failures.
     List,
     /// The keys.
     Help,
-    /// One failure; its lines as they came, and the first one that is shown.
+    /// One failure; its unwrapped lines, and the first one that is visible.
     Page { id: String, lines: Vec<String>, first: usize },
 }
 
-/// What is being typed.
+/// The current input.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// Which failures to show.
+    /// A filter.
     Filter(String),
-    /// Why something is done to a failure; done with Enter.
-    Deed { failure: Box<Failure>, what: Many, reason: String },
+    /// The reason for an operation, which runs on Enter.
+    BulkAction { failure: Box<Failure>, what: Many, reason: String },
 }
 
-/// What has to be done now.
+/// An action for the caller.
 #[derive(Debug)]
 pub(super) enum Act {
     Nothing,
     Wish(Wish),
-    /// All of the screen is written anew.
+    /// Write the whole screen again.
     Redraw,
     Quit,
 }
@@ -71,7 +72,7 @@ impl Watch {
             seen,
             seen_at,
             silent: None,
-            sieve: Sieve::default(),
+            sieve: RowFilter::default(),
             chosen: None,
             row: 0,
             view: View::List,
@@ -81,7 +82,7 @@ impl Watch {
         }
     }
 
-    /// Something has come from the agent.
+    /// Handles a result of the thread.
     pub(super) fn hears(&mut self, news: News, now: Duration, columns: usize) -> Act {
         match news {
             News::Seen(seen) => {
@@ -110,7 +111,7 @@ impl Watch {
         }
     }
 
-    /// The page that is shown may have changed.
+    /// Requests the open page again, because it may have changed.
     pub(super) fn page_again(&self, columns: usize) -> Act {
         match &self.view {
             View::Page { id, .. } => Act::Wish(Wish::Page { id: id.clone(), columns }),
@@ -118,7 +119,7 @@ impl Watch {
         }
     }
 
-    /// A key, on a screen of this size.
+    /// Handles a key, on a screen of this size.
     pub(super) fn press(&mut self, key: Key, (columns, rows): (usize, usize)) -> Act {
         self.said = None;
         match key {
@@ -131,7 +132,7 @@ impl Watch {
         }
         match (&self.view, key) {
             (_, Key::Char('q')) => Act::Quit,
-            (View::List, Key::Escape) if !self.sieve.is_open() => self.see(Sieve::default()),
+            (View::List, Key::Escape) if !self.sieve.is_open() => self.see(RowFilter::default()),
             (_, Key::Escape) | (View::Help, _) | (View::Page { .. }, Key::Enter | Key::Backspace) => self.back(),
             (_, Key::Char('?')) => {
                 self.view = View::Help;
@@ -157,7 +158,7 @@ impl Watch {
         Act::Nothing
     }
 
-    /// The failure that keys are about: the one whose page is read, else the chosen one.
+    /// The failure that keys act on: the one whose page is open, otherwise the selected one.
     pub(super) fn current(&self) -> Option<&Failure> {
         match &self.view {
             View::Page { id, .. } => self.seen.failures.iter().find(|one| one.id == **id),
@@ -172,30 +173,32 @@ impl Watch {
         Act::Wish(Wish::Page { id, columns })
     }
 
-    /// Asks why, before anything is done; the failure stays the same whatever the list does meanwhile.
+    /// Asks for the reason first; the failure stays the same even if the list changes meanwhile.
     fn begins(&mut self, what: Many) -> Act {
         match self.current().cloned() {
-            Some(failure) => self.line = Some(Line::Deed { failure: Box::new(failure), what, reason: String::new() }),
-            None => self.said = Some("No failure is chosen, or it is not shown any more.".into()),
+            Some(failure) => {
+                self.line = Some(Line::BulkAction { failure: Box::new(failure), what, reason: String::new() });
+            }
+            None => self.said = Some(text::none_selected().into()),
         }
         Act::Nothing
     }
 
-    fn see(&mut self, sieve: Sieve) -> Act {
+    fn see(&mut self, sieve: RowFilter) -> Act {
         (self.chosen, self.row) = (None, 0);
         self.sieve = sieve.clone();
         Act::Wish(Wish::See(sieve))
     }
 
-    /// A key while something is typed.
+    /// Handles a key during input.
     fn types(&mut self, line: Line, key: Key) -> Act {
         let longest = match &line {
             Line::Filter(_) => LONGEST_FILTER,
-            Line::Deed { .. } => MAX_REASON,
+            Line::BulkAction { .. } => MAX_REASON,
         };
         match (key, line) {
             (Key::Escape, _) => return Act::Nothing,
-            (Key::Enter, Line::Filter(typed)) => match Sieve::parse(&typed) {
+            (Key::Enter, Line::Filter(typed)) => match RowFilter::parse(&typed) {
                 Ok(sieve) => return self.see(sieve),
                 Err(wrong) => {
                     self.said = Some(wrong);
@@ -203,12 +206,12 @@ impl Watch {
                     return Act::Nothing;
                 }
             },
-            (Key::Enter, Line::Deed { failure, what, reason }) => {
+            (Key::Enter, Line::BulkAction { failure, what, reason }) => {
                 let reason = Some(reason.trim().to_owned()).filter(|reason| !reason.is_empty());
-                return Act::Wish(Wish::Deed { id: failure.id, what, reason });
+                return Act::Wish(Wish::BulkAction { id: failure.id, what, reason });
             }
             (key, mut line) => {
-                let (Line::Filter(typed) | Line::Deed { reason: typed, .. }) = &mut line;
+                let (Line::Filter(typed) | Line::BulkAction { reason: typed, .. }) = &mut line;
                 match key {
                     Key::Char(c) | Key::Pasted(c) if typed.chars().count() < longest => typed.push(c),
                     Key::Backspace => drop(typed.pop()),

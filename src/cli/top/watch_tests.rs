@@ -62,7 +62,7 @@ fn a_deed_is_asked_about_and_stays_with_its_failure() {
     watch.hears(News::Seen(Box::new(seen(&[("x", "critical")]))), Duration::ZERO, 80);
     presses(&mut watch, &typed("new SKU "));
     match presses(&mut watch, &[Key::Enter]) {
-        Act::Wish(Wish::Deed { id, what: Many::Retry { reset: false }, reason }) => {
+        Act::Wish(Wish::BulkAction { id, what: Many::Retry { reset: false }, reason }) => {
             assert_eq!((id.as_str(), reason.as_deref()), ("a", Some("new SKU")));
         }
         other => panic!("{other:?}"),
@@ -70,7 +70,7 @@ fn a_deed_is_asked_about_and_stays_with_its_failure() {
     presses(&mut watch, &[Key::Char('h'), Key::Escape]);
     assert!(watch.line.is_none(), "Escape does nothing");
     match presses(&mut watch, &[Key::Char('h'), Key::Enter]) {
-        Act::Wish(Wish::Deed { id, what: Many::Hold, reason: None }) => assert_eq!(id, "x"),
+        Act::Wish(Wish::BulkAction { id, what: Many::Hold, reason: None }) => assert_eq!(id, "x"),
         other => panic!("{other:?}"),
     }
 }
@@ -79,7 +79,7 @@ fn a_deed_is_asked_about_and_stays_with_its_failure() {
 fn what_is_held_is_released() {
     let mut watch = watch();
     let act = presses(&mut watch, &[Key::Down, Key::Char('h'), Key::Enter]);
-    assert!(matches!(act, Act::Wish(Wish::Deed { what: Many::Release, .. })), "{act:?}");
+    assert!(matches!(act, Act::Wish(Wish::BulkAction { what: Many::Release, .. })), "{act:?}");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_is_pasted_is_no_command_but_may_be_a_reason() {
     assert!(matches!(presses(&mut watch, &[Key::Pasted('q'), Key::Pasted('r')]), Act::Nothing));
     assert!(watch.line.is_none());
     let act = presses(&mut watch, &[Key::Char('r'), Key::Pasted('q'), Key::Enter]);
-    assert!(matches!(act, Act::Wish(Wish::Deed { reason: Some(reason), .. }) if reason == "q"));
+    assert!(matches!(act, Act::Wish(Wish::BulkAction { reason: Some(reason), .. }) if reason == "q"));
 }
 
 #[test]

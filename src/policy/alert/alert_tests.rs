@@ -1,8 +1,8 @@
-//! Edges, digests, memory over a restart, bounds.
+//! Edges, grouped notices, state across a restart, bounds.
 
 use super::window::{Entities, EntityTag, Recent};
 use super::*;
-use crate::limits::REMEMBERED_HAPPENINGS;
+use crate::limits::MAX_ENTITY_EVENTS;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ fn at(seconds: u64) -> Moment {
     Moment { agent: AgentTime::ZERO.after(wait), wall: WallTime::from_millis(1_795_500_754_123).after(wait) }
 }
 
-fn fire(board: &mut Board, seconds: u64, kind: Kind, subject: &str) {
+fn fire(board: &mut AlertTable, seconds: u64, kind: Kind, subject: &str) {
     board.fire(at(seconds), kind, subject, false, || (format!("{subject} at {seconds}"), seconds));
 }
 
-fn told(board: &mut Board, seconds: u64) -> Vec<(Kind, Vec<(String, bool)>)> {
+fn told(board: &mut AlertTable, seconds: u64) -> Vec<(Kind, Vec<(String, bool)>)> {
     let notices = board.notices(at(seconds)).into_iter();
     let alerts = |notice: Notice| notice.alerts.into_iter().map(|alert| (alert.subject, alert.active)).collect();
     notices.map(|notice| (notice.kind, alerts(notice))).collect()
 }
 
-/// What the store would give back.
-fn restarted(board: &Board) -> Board {
-    let mut next = Board::default();
+/// The board as restored from the store after a restart.
+fn restarted(board: &AlertTable) -> AlertTable {
+    let mut next = AlertTable::default();
     next.adopt(board.alerts().cloned().collect());
     next
 }
 
 #[test]
 fn an_edge_is_told_once_and_its_end_within_the_hour_later() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     fire(&mut board, 0, Kind::DiskLow, "");
     assert_eq!(told(&mut board, 0), [(Kind::DiskLow, vec![(String::new(), true)])]);
     fire(&mut board, 60, Kind::DiskLow, "");
@@ -41,12 +41,12 @@ fn an_edge_is_told_once_and_its_end_within_the_hour_later() {
     assert_eq!(told(&mut board, 3600), [(Kind::DiskLow, vec![(String::new(), false)])]);
     assert_eq!(board.next_notice_at(at(3600).agent), None);
     fire(&mut board, 9000, Kind::DiskLow, "");
-    assert_eq!(told(&mut board, 9000).len(), 1, "after an hour of silence it is told at once");
+    assert_eq!(told(&mut board, 9000).len(), 1, "after an hour without a notification the next one is immediate");
 }
 
 #[test]
 fn what_changes_within_the_hour_is_in_the_next_digest_as_it_stands_then() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     fire(&mut board, 0, Kind::UpstreamOffline, "hq");
     told(&mut board, 0);
     for subject in ["a", "b", "c"] {
@@ -63,7 +63,7 @@ fn what_changes_within_the_hour_is_in_the_next_digest_as_it_stands_then() {
 
 #[test]
 fn a_restart_neither_repeats_a_notice_nor_loses_one() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     fire(&mut board, 0, Kind::DiskLow, "");
     told(&mut board, 0);
     let mut board = restarted(&board);
@@ -75,15 +75,15 @@ fn a_restart_neither_repeats_a_notice_nor_loses_one() {
     assert_eq!(told(&mut board, 3600).len(), 1, "its end was never told");
 }
 
-/// Found by the simulation: switched off for a day, its end was told at the next start, and forgotten with
-/// the alert itself; so its kind spoke again within the hour.
+/// Found by the simulation: the agent was off for a day, reported the end at the next start, and removed it
+/// together with the alert. So the same kind sent another notice within the hour.
 #[test]
 fn an_end_that_is_told_a_day_late_counts_as_spoken() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     fire(&mut board, 0, Kind::UpstreamOffline, "hq");
     told(&mut board, 0);
     board.clear(at(60), Kind::UpstreamOffline, "hq");
-    let (mut board, start) = (restarted(&board), 2 * ALERT_TOLD_FOR.as_secs());
+    let (mut board, start) = (restarted(&board), 2 * ALERT_RETENTION.as_secs());
     assert_eq!(told(&mut board, start).len(), 1);
     board.tidy(at(start + 60));
     fire(&mut board, start + 61, Kind::UpstreamOffline, "hq");
@@ -93,8 +93,8 @@ fn an_end_that_is_told_a_day_late_counts_as_spoken() {
 
 #[test]
 fn what_ended_is_shown_for_a_day_and_a_happening_stands_for_one() {
-    let day = ALERT_TOLD_FOR.as_secs();
-    let mut board = Board::default();
+    let day = ALERT_RETENTION.as_secs();
+    let mut board = AlertTable::default();
     board.happen(at(0), Kind::DatabaseCorrupt, "q", ("lost".into(), 1));
     told(&mut board, 0);
     board.happen(at(100), Kind::DatabaseCorrupt, "q", ("lost".into(), 1));
@@ -111,7 +111,7 @@ fn what_ended_is_shown_for_a_day_and_a_happening_stands_for_one() {
 
 #[test]
 fn words_are_asked_for_at_an_edge_or_when_they_may_have_changed() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     let mut asked = 0;
     for anew in [false, false, true] {
         board.fire(at(1), Kind::ManyFailures, "", anew, || {
@@ -127,7 +127,7 @@ fn words_are_asked_for_at_an_edge_or_when_they_may_have_changed() {
 
 #[test]
 fn a_flood_of_subjects_takes_the_places_of_what_ended_and_then_one_for_all() {
-    let mut board = Board::default();
+    let mut board = AlertTable::default();
     fire(&mut board, 0, Kind::EntityFailing, "ended");
     told(&mut board, 0);
     board.clear(at(1), Kind::EntityFailing, "ended");
@@ -153,14 +153,28 @@ fn recent_happenings_are_counted_to_one_above_the_threshold() {
     assert_eq!(recent.under_at(5, hour), None, "there are fewer already");
     assert_eq!(recent.count(at(3629).agent, hour), 2);
     assert_eq!(recent.count(at(3630).agent, hour), 1);
-    recent.take_back(1);
-    assert_eq!(recent.count(at(3630).agent, hour), 0);
+    let late = recent.note(at(3000).agent);
+    assert_eq!(recent.count(at(3631).agent, hour), 2);
+    recent.undo(late);
+    assert_eq!(recent.count(at(3631).agent, hour), 1);
+}
+
+#[test]
+fn undoing_brings_back_what_had_to_go() {
+    let (mut recent, hour) = (Recent::above(3), Duration::from_secs(3600));
+    for seconds in [0, 10, 20, 30] {
+        recent.note(at(seconds).agent);
+    }
+    let changes: Vec<_> = [25, 40, 5].into_iter().map(|seconds| recent.note(at(seconds).agent)).collect();
+    changes.into_iter().rev().for_each(|change| recent.undo(change));
+    assert_eq!(recent.count(at(50).agent, hour), 4);
+    assert_eq!(recent.under_at(4, hour), Some(at(3600).agent));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// Against counting everything; and nothing is counted that is forgotten.
+    /// Compared with counting everything; and no forgotten event is counted.
     #[test]
     fn entities_are_counted_as_if_all_were_remembered(
         happenings in proptest::collection::vec((0_u64..50, 0_u8..4, 0_usize..3), 0..200),
@@ -171,25 +185,25 @@ proptest! {
             now += wait;
             let tag = EntityTag::of("SALE", &entity.to_string());
             all.push((now, entity));
-            let counted = entities.note(at(now).agent, tag, window);
+            let (counted, change) = entities.note(at(now).agent, tag, window);
             let expected = all.iter().filter(|(at, other)| *other == entity && now - at < 300).count();
             prop_assert_eq!(counted, expected as u64);
             if back == 2 {
                 all.pop();
-                entities.take_back(1);
+                entities.undo(change);
                 let expected = all.iter().filter(|(at, other)| *other == entity && now - at < 300).count();
                 prop_assert_eq!(entities.count(at(now).agent, tag, window), expected as u64);
             }
         }
     }
 
-    /// Whatever begins and ends: a kind speaks at most once an hour, nobody is told twice that the same
-    /// holds without a change between, and the last word is true once its hour is over.
+    /// For any sequence of starts and ends: a kind sends at most one notice an hour, no state is reported twice
+    /// without a change in between, and the last notice is true once its hour is over.
     #[test]
     fn notices_keep_their_hour_and_end_with_the_truth(
         steps in proptest::collection::vec((0_u64..2000, 0_u8..3, any::<bool>(), any::<bool>()), 1..80),
     ) {
-        let (mut board, mut now, mut spoke): (Board, u64, Option<u64>) = (Board::default(), 0, None);
+        let (mut board, mut now, mut spoke): (AlertTable, u64, Option<u64>) = (AlertTable::default(), 0, None);
         let mut believed = [false; 3];
         let mut truth = [false; 3];
         let end = [(4000, 0, false, false), (4000, 0, false, false)].into_iter();
@@ -226,7 +240,7 @@ fn a_flood_forgets_the_oldest() {
     let mut entities = Entities::default();
     let (first, window) = (EntityTag::of("SALE", "first"), Duration::from_secs(86_400));
     entities.note(at(0).agent, first, window);
-    for n in 0..REMEMBERED_HAPPENINGS {
+    for n in 0..MAX_ENTITY_EVENTS {
         entities.note(at(1).agent, EntityTag::of("SALE", &n.to_string()), window);
     }
     assert_eq!(entities.count(at(2).agent, first, window), 0);

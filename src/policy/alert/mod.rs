@@ -1,4 +1,4 @@
-//! Alerts: what holds now, what has ended of late, and when people are told (`spec/03`, Alerts).
+//! Alerts: what is wrong now, what has ended recently, and when operators are notified.
 //!
 //! ```text
 //!             fire                       clear                   a day later
@@ -6,22 +6,24 @@
 //!                          └── a notice of its kind ──┘
 //! ```
 //!
-//! Only edges are news: that an alert begins, and that it ends. A kind speaks at most once an hour; what
-//! changes meanwhile is in its next notice, as it stands then. When it last spoke is remembered with the
-//! alerts themselves, so that neither a restart nor a kill lets it speak again.
+//! Only edges are reported: the start and the end of an alert. Each kind sends at most one notice an hour;
+//! changes in the meantime are in its next notice, with their state at that time. The time of the last notice
+//! is stored with the alerts themselves, so neither a restart nor a kill causes a second one.
 //!
-//! The [`Board`] decides nothing about when an alert holds: [`window`] counts, and the agent knows the
-//! rest. It is bounded: so many alerts of a kind, and one more that stands for all others.
+//! The [`AlertTable`] does not decide whether an alert condition holds: [`window`] counts events, and the agent
+//! checks everything else. The board is bounded: a maximum number of alerts of each kind, and one more that
+//! represents all others.
 
 pub mod kind;
 pub mod window;
 
-use crate::limits::{ALERT_TOLD_FOR, ALERTS_OF_A_KIND, NOTICE_GAP};
+use crate::limits::{ALERT_RETENTION, ALERTS_OF_A_KIND, NOTIFY_INTERVAL};
 use crate::moment::{AgentTime, Moment, WallTime};
+use crate::text::alerts as text;
 pub use kind::Kind;
 use std::collections::BTreeMap;
 
-/// The subject of what does not fit on the board.
+/// Subject of the alert that represents those which do not fit on the board.
 pub const OTHERS: &str = "*";
 
 /// One alert.
@@ -29,23 +31,23 @@ pub const OTHERS: &str = "*";
 pub struct Alert {
     /// What is wrong.
     pub kind: Kind,
-    /// With what: an upstream, an entity, a quarantine; empty for the terminal itself.
+    /// The upstream, entity or quarantine concerned; empty for the terminal itself.
     pub subject: String,
-    /// Does it hold?
+    /// Whether the condition holds.
     pub active: bool,
-    /// When it began last.
+    /// Its last start.
     pub since: WallTime,
-    /// When it ended, if it has.
+    /// Its last end, unless it is active.
     pub cleared_at: Option<WallTime>,
-    /// What it is, for people.
+    /// Description, for operators.
     pub message: String,
-    /// The number in the message: failures, bytes, whatever its kind counts.
+    /// The number in the message: failures, bytes or whatever the kind counts.
     pub amount: u64,
-    /// When it last changed.
+    /// Time of the last start, end or event.
     pub changed_at: AgentTime,
-    /// Nobody was told of its last change yet.
+    /// Its last change is not in a notice yet.
     pub untold: bool,
-    /// When people were last told of its kind, as far as this one knows.
+    /// Time of the last notice of its kind that this alert has recorded.
     pub told_at: Option<AgentTime>,
 }
 
@@ -66,55 +68,55 @@ impl Alert {
     }
 }
 
-/// What an alert says: words, and the number in them.
+/// Message of an alert, and the number in it.
 pub type Words = (String, u64);
 
-/// What people are told at once: the alerts of one kind that have changed.
+/// One notice: the changed alerts of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Of which kind.
+    /// Kind of the alerts.
     pub kind: Kind,
-    /// As they stand now.
+    /// Their current state.
     pub alerts: Vec<Alert>,
 }
 
 #[derive(Clone, Debug)]
-struct Pinned {
+struct StoredAlert {
     alert: Alert,
-    /// It is stored as it is.
+    /// The stored row is up to date.
     saved: bool,
 }
 
-/// See the module.
+/// The table of alerts.
 #[derive(Clone, Debug, Default)]
-pub struct Board {
-    kinds: BTreeMap<Kind, BTreeMap<String, Pinned>>,
-    /// What was taken off and is stored still.
+pub struct AlertTable {
+    kinds: BTreeMap<Kind, BTreeMap<String, StoredAlert>>,
+    /// Removed alerts whose rows are still stored.
     gone: Vec<(Kind, String)>,
-    /// Something began or ended since this was asked last.
+    /// An alert has begun or ended since the last call of `has_turned`.
     turned: bool,
 }
 
-impl Board {
-    /// Takes what is stored, as far as it is not known here, and holds nothing for stored that is.
+impl AlertTable {
+    /// Adds stored alerts that are not on the board yet. Alerts already on it keep their state and remain unsaved.
     pub fn adopt(&mut self, stored: Vec<Alert>) {
         for alert in stored {
             let kind = self.kinds.entry(alert.kind).or_default();
             let subject = alert.subject.clone();
-            kind.entry(subject).or_insert(Pinned { alert, saved: true });
+            kind.entry(subject).or_insert(StoredAlert { alert, saved: true });
         }
     }
 
-    /// The file is another one: everything is to be stored again.
+    /// The store is a different file: every alert has to be saved again.
     pub fn forget_saved(&mut self) {
         self.kinds.values_mut().flat_map(BTreeMap::values_mut).for_each(|pinned| pinned.saved = false);
     }
 
-    /// It holds. The words are only asked for when they are needed: at its beginning, or for `anew`.
+    /// Reports that the condition holds. `words` is only called when needed: at the start of an alert, or if `again`.
     pub fn fire(&mut self, now: Moment, kind: Kind, subject: &str, anew: bool, words: impl FnOnce() -> Words) {
         let subject = self.place(now, kind, subject);
         let pinned = self.kinds.entry(kind).or_default().entry(subject.clone());
-        let pinned = pinned.or_insert_with(|| Pinned { alert: Alert::new(kind, &subject, now), saved: false });
+        let pinned = pinned.or_insert_with(|| StoredAlert { alert: Alert::new(kind, &subject, now), saved: false });
         let alert = &mut pinned.alert;
         if alert.active && !anew {
             return;
@@ -131,7 +133,7 @@ impl Board {
         }
     }
 
-    /// It has happened, perhaps once more: from now on it stands for its day.
+    /// Reports an event, which may be a repeated one; the alert stays active for a day from now on.
     pub fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: Words) {
         self.fire(now, kind, subject, true, || words);
         let subject = if self.is_active(kind, subject) { subject } else { OTHERS };
@@ -141,7 +143,7 @@ impl Board {
         }
     }
 
-    /// It does not hold, or no longer.
+    /// Reports that the condition does not hold.
     pub fn clear(&mut self, now: Moment, kind: Kind, subject: &str) {
         let Some(pinned) = self.kinds.get_mut(&kind).and_then(|all| all.get_mut(subject)) else { return };
         if pinned.alert.active {
@@ -152,7 +154,7 @@ impl Board {
         }
     }
 
-    /// Whose name stands on the board for this subject: its own, unless there is no place for it.
+    /// The subject under which it is listed: its own, or [`OTHERS`] if the board is full.
     fn place(&mut self, now: Moment, kind: Kind, subject: &str) -> String {
         let all = self.kinds.entry(kind).or_default();
         let named = all.len() - usize::from(all.contains_key(OTHERS));
@@ -162,17 +164,17 @@ impl Board {
         let ended = all.iter().filter(|(_, pinned)| !pinned.alert.active);
         let oldest = ended.min_by_key(|(_, pinned)| pinned.alert.changed_at).map(|(name, _)| name.clone());
         let Some(oldest) = oldest else { return OTHERS.to_owned() };
-        // Its kind has spoken when it last has, whoever takes its place.
+        // The time of the kind's last notice must survive the removal of the alert that recorded it.
         let told_at = all.remove(&oldest).and_then(|pinned| pinned.alert.told_at);
         let newcomer = Alert { told_at, ..Alert::new(kind, subject, now) };
-        all.insert(subject.to_owned(), Pinned { alert: newcomer, saved: false });
+        all.insert(subject.to_owned(), StoredAlert { alert: newcomer, saved: false });
         self.gone.push((kind, oldest));
         subject.to_owned()
     }
 
-    /// Takes off what ended long ago, and ends what has stood for its day.
+    /// Removes alerts that ended long ago, and ends events that have been active for a day.
     pub fn tidy(&mut self, now: Moment) {
-        let over = |alert: &Alert| now.agent.since(alert.changed_at) >= ALERT_TOLD_FOR;
+        let over = |alert: &Alert| now.agent.since(alert.changed_at) >= ALERT_RETENTION;
         let mut ended = Vec::new();
         for (kind, all) in &mut self.kinds {
             let places =
@@ -185,9 +187,9 @@ impl Board {
             let gone = &mut self.gone;
             all.retain(|subject, pinned| {
                 let alert = &pinned.alert;
-                // What spoke of late stays, or nobody would know that it did: an end may be told a day
-                // later, by an agent that was switched off meanwhile.
-                let spoke = alert.told_at.is_some_and(|at| now.agent.since(at) < NOTICE_GAP);
+                // Alerts with a recent notice are kept, because they record its time: an end may be reported a
+                // day late, by an agent that was switched off in the meantime.
+                let spoke = alert.told_at.is_some_and(|at| now.agent.since(at) < NOTIFY_INTERVAL);
                 let stays = alert.active || alert.untold || spoke || !over(alert);
                 if !stays {
                     gone.push((*kind, subject.clone()));
@@ -202,7 +204,7 @@ impl Board {
 
     // ---- notices
 
-    /// What people are told now.
+    /// Returns the notices that are due now, and marks them as sent.
     pub fn notices(&mut self, now: Moment) -> Vec<Notice> {
         let mut notices = Vec::new();
         for (kind, all) in &mut self.kinds {
@@ -220,7 +222,7 @@ impl Board {
         notices
     }
 
-    /// When the next notice is due.
+    /// The time at which the next notice is due.
     #[must_use]
     pub fn next_notice_at(&self, now: AgentTime) -> Option<AgentTime> {
         self.kinds.values().filter_map(|all| speaks_at(all, now)).min()
@@ -228,71 +230,71 @@ impl Board {
 
     // ---- what is shown and stored
 
-    /// Is it active?
+    /// Returns whether this alert is active.
     #[must_use]
     pub fn is_active(&self, kind: Kind, subject: &str) -> bool {
         self.kinds.get(&kind).and_then(|all| all.get(subject)).is_some_and(|pinned| pinned.alert.active)
     }
 
-    /// Is any that lasts for as long as something is so?
+    /// Returns whether any alert for a lasting condition is active.
     #[must_use]
     pub fn any_lasts(&self) -> bool {
         self.alerts().any(|alert| alert.active && !alert.kind.is_happening())
     }
 
-    /// When the day of a happening ends.
+    /// The time at which the first active event ends.
     #[must_use]
     pub fn next_end_at(&self) -> Option<AgentTime> {
         let stand = self.alerts().filter(|alert| alert.active && alert.kind.is_happening());
-        stand.map(|alert| alert.changed_at.after(ALERT_TOLD_FOR)).min()
+        stand.map(|alert| alert.changed_at.after(ALERT_RETENTION)).min()
     }
 
-    /// The subjects of a kind that are active.
+    /// The subjects of active alerts of this kind.
     #[must_use]
     pub fn subjects(&self, kind: Kind) -> Vec<String> {
         let all = self.kinds.get(&kind).into_iter().flat_map(BTreeMap::values);
         all.filter(|pinned| pinned.alert.active).map(|pinned| pinned.alert.subject.clone()).collect()
     }
 
-    /// All that is on the board.
+    /// All alerts on the board.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.kinds.values().flat_map(BTreeMap::values).map(|pinned| &pinned.alert)
     }
 
-    /// Has anything begun or ended since this was asked last?
+    /// Returns whether any alert has begun or ended since the last call.
     pub fn has_turned(&mut self) -> bool {
         std::mem::take(&mut self.turned)
     }
 
-    /// Those that are not stored as they are.
+    /// Alerts whose stored rows are missing or out of date.
     pub fn unsaved(&self) -> impl Iterator<Item = &Alert> {
         self.kinds.values().flat_map(BTreeMap::values).filter(|pinned| !pinned.saved).map(|pinned| &pinned.alert)
     }
 
-    /// Those that are stored and are no more.
+    /// Removed alerts whose rows are still stored.
     #[must_use]
     pub fn gone(&self) -> &[(Kind, String)] {
         &self.gone
     }
 
-    /// Everything is stored as it is.
+    /// Marks all alerts as saved.
     pub fn saved(&mut self) {
         self.kinds.values_mut().flat_map(BTreeMap::values_mut).for_each(|pinned| pinned.saved = true);
         self.gone.clear();
     }
 }
 
-/// When a kind has something to say and may.
-fn speaks_at(all: &BTreeMap<String, Pinned>, now: AgentTime) -> Option<AgentTime> {
+/// The time at which this kind may send a notice; `None` if it has nothing to report.
+fn speaks_at(all: &BTreeMap<String, StoredAlert>, now: AgentTime) -> Option<AgentTime> {
     if !all.values().any(|pinned| pinned.alert.untold) {
         return None;
     }
     let last = all.values().filter_map(|pinned| pinned.alert.told_at).max();
-    Some(last.map_or(now, |last| last.after(NOTICE_GAP)))
+    Some(last.map_or(now, |last| last.after(NOTIFY_INTERVAL)))
 }
 
 fn others(kind: Kind) -> String {
-    format!("more than {ALERTS_OF_A_KIND} at once; the others are not named ({})", kind.as_str())
+    text::others(ALERTS_OF_A_KIND, kind.as_str())
 }
 
 #[cfg(test)]

@@ -1,14 +1,20 @@
-//! Counting what happened of late, in bounded memory, for next to nothing a time: a record goes
-//! through here fifty thousand times a second.
+//! Counts recent events in bounded memory. Each call must be cheap: every recorded failure passes through here,
+//! fifty thousand times a second.
 
-use crate::limits::REMEMBERED_HAPPENINGS;
+use crate::limits::MAX_ENTITY_EVENTS;
 use crate::moment::AgentTime;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// The last so many happenings: enough to tell whether there were more than a threshold, not how many
-/// more.
+/// What noting an event changed, so that it can be undone if the round is not committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change<T> {
+    came: Option<T>,
+    went: Option<T>,
+}
+
+/// The times of the most recent events: enough to decide whether there were more than a threshold, not how many more.
 #[derive(Clone, Debug)]
 pub struct Recent {
     most: usize,
@@ -23,27 +29,37 @@ impl Recent {
         Self { most, times: VecDeque::new() }
     }
 
-    /// With what another one counted.
+    /// Adds the events of another counter.
     #[must_use]
     pub fn with(mut self, other: &Self) -> Self {
-        other.times.iter().for_each(|at| self.note(*at));
+        for at in &other.times {
+            self.note(*at);
+        }
         self
     }
 
-    /// One more.
-    pub fn note(&mut self, at: AgentTime) {
-        if self.times.len() == self.most {
-            self.times.pop_front();
+    /// Notes an event; its time may be earlier than that of others.
+    pub fn note(&mut self, at: AgentTime) -> Change<AgentTime> {
+        let full = self.times.len() == self.most;
+        if full && self.times.front().is_some_and(|first| at < *first) {
+            return Change::default();
         }
-        self.times.push_back(at);
+        let went = if full { self.times.pop_front() } else { None };
+        self.times.insert(self.times.partition_point(|other| *other <= at), at);
+        Change { came: Some(at), went }
     }
 
-    /// The last ones have not happened after all.
-    pub fn take_back(&mut self, count: usize) {
-        self.times.truncate(self.times.len().saturating_sub(count));
+    /// Undoes [`note`](Self::note). The most recent note has to be undone first.
+    pub fn undo(&mut self, change: Change<AgentTime>) {
+        if let Some(at) = change.came.and_then(|came| self.times.iter().rposition(|at| *at == came)) {
+            self.times.remove(at);
+        }
+        if let Some(went) = change.went {
+            self.times.push_front(went);
+        }
     }
 
-    /// How many there were in this time, at most one more than the threshold.
+    /// Number of events in the last `window`, at most one more than the threshold.
     pub fn count(&mut self, now: AgentTime, window: Duration) -> u64 {
         while self.times.front().is_some_and(|at| now.since(*at) >= window) {
             self.times.pop_front();
@@ -51,7 +67,8 @@ impl Recent {
         self.times.len() as u64
     }
 
-    /// When fewer than `count` will have happened in this time, if nothing more does; `None`: now.
+    /// The time from which fewer than `count` events lie in the window, if no more occur; `None` if that is
+    /// already so.
     #[must_use]
     pub fn under_at(&self, count: u64, window: Duration) -> Option<AgentTime> {
         let kept = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -60,12 +77,12 @@ impl Recent {
     }
 }
 
-/// An entity, as it is counted.
+/// Hash of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityTag(u64);
 
 impl EntityTag {
-    /// Two entities with one tag would be counted as one; with 64 bits that is nobody's lot.
+    /// Entities with equal hashes would be counted as one; with 64 bits this is negligible.
     #[must_use]
     pub fn of(entity_type: &str, entity_id: &str) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -74,37 +91,51 @@ impl EntityTag {
     }
 }
 
-/// How often something happened to each entity, of the last so many happenings to all of them. In a
-/// flood the oldest are forgotten; other alerts tell of a flood.
+/// Number of events per entity, among the most recent events of all entities. In a flood the oldest are
+/// forgotten; other alerts report a flood.
 #[derive(Clone, Debug, Default)]
 pub struct Entities {
     log: VecDeque<(AgentTime, EntityTag)>,
-    /// Nobody goes through it, so its order decides nothing.
+    /// The map is never iterated, so its order has no effect.
     counts: HashMap<EntityTag, u32, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl Entities {
-    /// One more happening to this entity; how many there were in this time, this one included.
-    pub fn note(&mut self, at: AgentTime, entity: EntityTag, window: Duration) -> u64 {
+    /// Notes an event of this entity; its time may be earlier than that of others. Returns how many there were
+    /// in the last `window`, including this one.
+    pub fn note(
+        &mut self,
+        at: AgentTime,
+        entity: EntityTag,
+        window: Duration,
+    ) -> (u64, Change<(AgentTime, EntityTag)>) {
         self.forget(at, window);
-        if self.log.len() == REMEMBERED_HAPPENINGS {
-            self.pop();
+        let full = self.log.len() == MAX_ENTITY_EVENTS;
+        if full && self.log.front().is_some_and(|(first, _)| at < *first) {
+            return (self.counts.get(&entity).copied().map_or(0, u64::from), Change { came: None, went: None });
         }
-        self.log.push_back((at, entity));
+        let went = if full { self.pop() } else { None };
+        self.log.insert(self.log.partition_point(|(other, _)| *other <= at), (at, entity));
         let count = self.counts.entry(entity).or_default();
         *count += 1;
-        u64::from(*count)
+        (u64::from(*count), Change { came: Some((at, entity)), went })
     }
 
-    /// The last ones have not happened after all.
-    pub fn take_back(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some((_, entity)) = self.log.pop_back() else { return };
-            self.less(entity);
+    /// Undoes [`note`](Self::note). The most recent note has to be undone first.
+    pub fn undo(&mut self, change: Change<(AgentTime, EntityTag)>) {
+        if let Some((came, at)) =
+            change.came.and_then(|came| Some((came, self.log.iter().rposition(|it| *it == came)?)))
+        {
+            self.log.remove(at);
+            self.less(came.1);
+        }
+        if let Some(went) = change.went {
+            self.log.push_front(went);
+            *self.counts.entry(went.1).or_default() += 1;
         }
     }
 
-    /// How many there were in this time.
+    /// Number of events of this entity in the last `window`.
     pub fn count(&mut self, now: AgentTime, entity: EntityTag, window: Duration) -> u64 {
         self.forget(now, window);
         self.counts.get(&entity).copied().map_or(0, u64::from)
@@ -116,10 +147,10 @@ impl Entities {
         }
     }
 
-    fn pop(&mut self) {
-        if let Some((_, entity)) = self.log.pop_front() {
-            self.less(entity);
-        }
+    fn pop(&mut self) -> Option<(AgentTime, EntityTag)> {
+        let gone = self.log.pop_front()?;
+        self.less(gone.1);
+        Some(gone)
     }
 
     fn less(&mut self, entity: EntityTag) {

@@ -1,72 +1,76 @@
-//! One upstream: may anything be sent to it now, and what have tries and probes made of it?
+//! State machine of one upstream: whether something may be sent now, and how attempts and probes change that.
 //!
-//! Its conditions are independent of each other, and all must be clear for sending (`spec/03`, The
-//! upstream): *paused* by a person; *offline*, *blocked* or *failing*, which together are called
-//! *shut*; *throttled*; *waiting*; *logging in*; and *unknown* before the first contact of a run.
+//! Its conditions are independent of each other, and none may hold for sending: *paused* by an operator;
+//! *offline*, *blocked* or *failing*, which together are called *shut* (unavailable); *throttled*; *waiting*;
+//! *logging in*; and *unknown* before the first contact of a run.
 //!
 //! ```text
-//!                    probe: silence                  two keys failed, ten refused
+//!                   probe: no response              two keys failed, ten rejected
 //!          ┌──────────────────────── open ──────────────────────────┐
 //!          ↓                         ↑  │ misconfigured             ↓
-//!       offline ── any answer ───────┤  └────────→ blocked       failing
+//!       offline ── any response ─────┤  └────────→ blocked       failing
 //!          │                         │                │             │
 //!          └ canary: accepted ───────┴── canary: accepted ──────────┘
 //! ```
 //!
-//! The parts have files of their own, each a small machine: [`Pause`] and [`Throttle`] (how fast),
-//! [`Prober`] and [`Canary`] (when to look), [`Evidence`] (what answers have shown). This file joins
-//! them and answers questions; what happens to an upstream is in [`tries`] (requests and their ends)
-//! and [`line`] (probes, opening and shutting, people); what people are told of it, in `silence`. What a try's end means for its *failure* is
-//! decided by [`judge`](super::judge). What survives a restart is serialised, [`Live`] is not.
+//! Each part is a small machine in its own file: [`Pause`] and [`Throttle`] (how fast), [`Prober`] and
+//! [`Canary`] (when to test for recovery), [`Evidence`] (what responses have shown). This file combines them
+//! and answers queries; events are in [`attempts`] (requests and their ends) and [`line`] (probes, outages and
+//! recovery, operators); what alerts depend on is in `silence`. [`judge`](super::judge) decides what the end of
+//! an attempt means for its *failure*. State that survives a restart is serialized, [`Live`] is not.
 
-mod line;
+pub(in crate::policy) mod attempts;
+mod connectivity;
 mod silence;
-pub(in crate::policy) mod tries;
 
 pub use crate::config::upstream::Ordering;
+use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::canary::{Canary, Routes};
 use crate::policy::condition::{Condition, Shut};
 use crate::policy::evidence::Evidence;
-use crate::policy::passing::Passing;
+use crate::policy::latency::Latency;
 use crate::policy::pause::Pause;
 use crate::policy::probe::Prober;
 use crate::policy::throttle::Throttle;
+use crate::policy::transient::Passing;
 use serde::{Deserialize, Serialize};
 use silence::Silence;
 use std::time::Duration;
 
-/// What an upstream's configuration says about its pace.
+/// The configuration of an upstream's pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Requests in flight at once, at full speed.
+    /// Maximum requests in flight, at full speed.
     pub concurrency: usize,
-    /// The longest pause, and the longest gap between probes while offline.
+    /// Maximum pacing delay, and maximum gap between probes while offline.
     pub max_pause: Duration,
-    /// From the start of one request to that of the next at least (`max_rate`).
+    /// Minimum time from the start of one request to the start of the next (`max_rate`).
     pub min_gap: Duration,
-    /// After so much idleness an open upstream is probed; `None`: never.
+    /// An available upstream is probed after this idle time; `None`: never.
     pub probe_idle: Option<Duration>,
-    /// What waits for what.
+    /// Which failures wait for others.
     pub ordering: Ordering,
 }
 
-/// On whose account a request is sent.
+/// Why a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errand {
-    /// It was its turn.
+pub enum DispatchKind {
+    /// In its turn.
     Turn,
-    /// It looks whether the upstream is still shut.
+    /// To test whether the upstream is still unavailable.
     Canary {
-        /// Sent while nobody answered.
+        /// Sent while the upstream was unreachable.
         offline: bool,
     },
 }
 
-/// See the file's head. Two are equal when the same is stored of them.
+/// State of one upstream. Two states are equal when their stored parts are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
     paused: bool,
+    #[serde(default)]
+    paused_since: Option<AgentTime>,
     offline: Option<Shut>,
     blocked: Option<Shut>,
     failing: Option<Shut>,
@@ -75,66 +79,105 @@ pub struct Upstream {
     prober: Prober,
     canary: Canary,
     evidence: Evidence,
+    /// How long its acceptances usually take.
+    #[serde(default)]
+    usual: Latency,
     last_contact: Option<AgentTime>,
-    /// Its standing, and since when.
+    /// The first lasting condition, and since when it holds.
     standing: Option<Condition>,
     since: WallTime,
-    /// When it last accepted something.
+    /// Time of the last acceptance.
     pub last_delivery_at: Option<WallTime>,
-    /// Failures up to this insertion number were recorded before a probe began that was answered.
+    /// Failures up to this sequence number were recorded before the start of a probe that was answered.
     pub contact_seq: i64,
-    /// Failures up to this one were recorded before the upstream last opened.
+    /// Failures up to this sequence number were recorded before the last recovery.
     pub opened_seq: i64,
-    /// Since it opened, not everything that this made due has been marked so.
-    pub sweeping: bool,
-    /// Critical failures that have a second chance left.
+    /// What a recovery or an operator's `resume` has made due, until the store has applied it.
+    pub sweep: Option<Sweep>,
+    /// Time of the last sweep: a failure attempted before it does not wait for a pacing delay.
+    #[serde(default)]
+    swept_at: Option<AgentTime>,
+    /// Failures whose request was noted on disk before it was sent, and whose result is not stored yet: after a
+    /// crash it is unknown whether they have arrived.
+    #[serde(default)]
+    pub under_way: Vec<Seq>,
+    /// State of the extra attempts of critical failures.
     pub chances: Chances,
-    /// Since its last acceptance it was tried in vain, or nobody answered.
+    /// Set by the first failed attempt or probe after the last acceptance.
     #[serde(default)]
     silence: Option<Silence>,
     #[serde(skip)]
     live: Passing<Live>,
 }
 
-/// Where the second chances of critical failures stand. So an acceptance costs a query only when
-/// there is something to find.
+/// Failures that are due now although their own time has not come. Of those whose last attempt was not counted:
+/// the ones last attempted before `since`, and the never attempted ones with a number of at most `up_to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The newest number at the recovery; 0 if the upstream was available.
+    pub up_to: i64,
+    /// When it was requested.
+    pub since: AgentTime,
+}
+
+impl Sweep {
+    /// Returns whether it makes this failure due, if its last attempt was not counted.
+    #[must_use]
+    pub fn takes(&self, seq: Seq, last_sent_at: Option<AgentTime>) -> bool {
+        last_sent_at.map_or(seq.0 <= self.up_to, |at| at <= self.since)
+    }
+}
+
+/// State of the extra attempts of critical failures, so that an acceptance only needs a query if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Chances {
     /// No critical failure has one left.
     None,
-    /// Some have, which come with the next acceptance or 4 h after each became critical.
+    /// Some have, which are granted at the next acceptance or 4 h after each became critical.
     Waiting,
-    /// Those that have one left get it now, in chunks; then it is `None`.
+    /// Those that have one left get it now, in chunks; then the state is `None`.
     Due,
 }
 
-/// What is gone with the process.
+/// State that is lost when the process ends.
 #[derive(Clone, Debug, Default)]
 struct Live {
-    /// There was contact since the start, or there was none to be had.
+    /// The upstream has been contacted since the start, or found unreachable.
     met: bool,
     in_flight: usize,
-    /// A request in flight fetches a session first; who came now would only wait for it.
+    /// A request in flight fetches a session first; others would only wait for it.
     logging_in: bool,
-    /// `max_rate`: nothing starts before.
+    /// Earliest start of the next request under `max_rate`.
     next_start: Option<AgentTime>,
-    /// A person wants it to go on: the next opening begins without a pause.
+    /// An operator resumed it: the next recovery begins without a delay.
     resumed: bool,
     routes: Routes,
-    /// Why the last probe or try found nobody.
+    /// No failure may act as a canary, so the next probe can end a block.
+    probe_opens: bool,
+    /// A probe ended a block, and nothing was accepted since: the number of canaries that had been scheduled
+    /// then. If the block returns, the delays continue from there.
+    reopened: Option<u32>,
+    /// Why the last probe or attempt found the upstream unreachable.
     last_fault: Option<String>,
-    /// What the upstream's clock says more than ours.
+    /// Error of the last response that slowed delivery down; cleared by an acceptance.
+    last_no: Option<String>,
+    /// Number of attempts in a row with a body that was too large for the link and the timeout, and the last error.
+    timed_out_uploads: (u32, String),
+    /// The upstream's clock minus the terminal's, in ms.
     clock_skew_ms: Option<i64>,
-    /// How long the last answer took.
+    /// Duration of the last response.
     latency: Option<Duration>,
+    /// End of the last outage: time before it is not counted as latency of the upstream.
+    back_at: Option<AgentTime>,
 }
 
 impl Upstream {
-    /// An upstream that was never met.
+    /// An upstream without any contact.
     #[must_use]
     pub fn new(now: Moment) -> Self {
         Self {
             paused: false,
+            paused_since: None,
             offline: None,
             blocked: None,
             failing: None,
@@ -143,29 +186,35 @@ impl Upstream {
             prober: Prober::default(),
             canary: Canary::Off,
             evidence: Evidence::none(),
+            usual: Latency::default(),
             last_contact: None,
             standing: None,
             since: now.wall,
             last_delivery_at: None,
             contact_seq: 0,
             opened_seq: 0,
-            sweeping: false,
+            sweep: None,
+            swept_at: None,
+            under_way: Vec::new(),
             chances: Chances::None,
             silence: None,
             live: Passing::default(),
         }
     }
 
-    /// The process starts: nothing is known until a probe is answered.
+    /// Initializes the state at the start of the process: reachability is unknown until a probe is answered.
     pub fn start(&mut self, now: Moment) {
         self.live = Passing::default();
+        if self.paused {
+            self.paused_since.get_or_insert(now.agent);
+        }
         self.prober.start(now.agent);
         self.settle(now);
     }
 
     // ---- may something be sent?
 
-    /// How many failures may be sent now because it is their turn.
+    /// Number of failures that may be sent now in their turn.
     #[must_use]
     pub fn slots(&self, now: AgentTime, pace: Pace) -> usize {
         if !self.is_open(now) {
@@ -179,45 +228,47 @@ impl Upstream {
         self.pause.width(pace.concurrency).min(most).saturating_sub(self.live.in_flight)
     }
 
-    /// Does nothing but the ends of its requests say when the next one goes: as many as are allowed are under
-    /// way, and each is followed at once?
+    /// Returns whether only the ends of its requests trigger the next ones: the maximum number is in flight,
+    /// and each is followed at once.
     #[must_use]
     pub fn is_at_full_speed(&self, now: AgentTime, pace: Pace) -> bool {
         let wide = self.pause.is_none() && self.pause.width(pace.concurrency) == pace.concurrency;
         self.is_open(now) && wide && pace.min_gap.is_zero() && pace.ordering != Ordering::Strict
     }
 
-    /// May a failure go whose turn it is, as far as what is under way lets it?
+    /// Returns whether a failure may be sent in its turn, ignoring the limit of requests in flight.
     fn is_open(&self, now: AgentTime) -> bool {
         self.may_send() && !self.is_shut() && now >= self.next_turn()
     }
 
-    /// May a canary be sent now? It passes the pause, but neither a `Retry-After` nor a person.
+    /// Returns whether a canary may be sent now. It ignores the pacing delay, but neither `Retry-After` nor an
+    /// operator's pause.
     #[must_use]
     pub fn canary_due(&self, now: AgentTime) -> bool {
         self.may_send() && self.live.in_flight == 0 && self.canary_at().is_some_and(|at| at <= now)
     }
 
-    /// Do failures that were never tried go before those that were?
+    /// Returns whether failures without an attempt are sent before others.
     #[must_use]
     pub fn prefers_untried(&self) -> bool {
         !self.pause.is_none()
     }
 
-    /// Which routes were tried how recently: what a canary is chosen by.
+    /// The routes by recency of their attempts, for choosing a canary.
     #[must_use]
     pub fn routes(&self) -> &Routes {
         &self.live.routes
     }
 
-    /// Is it time to probe?
+    /// Returns whether a probe is due.
     #[must_use]
     pub fn probe_due(&self, now: AgentTime, pace: Pace) -> bool {
         self.prober.planned().or_else(|| self.idle_probe_at(pace)).is_some_and(|at| at <= now)
     }
 
-    /// When to ask again, while something is due (or a head pending, when it is shut) or not. Always
-    /// ahead: what may be done now has been done when this is asked.
+    /// When the state has to be polled again; `something_waits`: a failure is due (or a pending head exists,
+    /// while the upstream is unavailable). Always in the future, because what may be done now has been done
+    /// before this call.
     #[must_use]
     pub fn deadline(&self, now: AgentTime, something_waits: bool, pace: Pace) -> Option<AgentTime> {
         let probe = self.prober.planned().or_else(|| self.idle_probe_at(pace));
@@ -229,8 +280,7 @@ impl Upstream {
         [probe, send].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// Neither a person, nor a login, nor ignorance is in the way. (A doubt that a probe settles is
-    /// ignorance.)
+    /// Returns whether no pause, login, missing contact or pending decisive probe prevents sending.
     fn may_send(&self) -> bool {
         !self.paused && !self.live.logging_in && self.live.met && !self.prober.decides()
     }
@@ -243,7 +293,7 @@ impl Upstream {
         self.canary.at().map(|at| at.max(self.no_sooner()))
     }
 
-    /// What binds canaries as well: a `Retry-After` and `max_rate`.
+    /// The earliest start of any request, canaries included, under `Retry-After` and `max_rate`.
     fn no_sooner(&self) -> AgentTime {
         self.live.next_start.map_or(self.throttle.until(), |start| start.max(self.throttle.until()))
     }
@@ -255,26 +305,36 @@ impl Upstream {
         open.then(|| last.after(idle))
     }
 
-    /// When a failure whose try did not count may go again, as far as this is known.
+    /// When a failure whose attempt did not count may be sent again, as far as this is known.
     pub(super) fn reopens_at(&self, now: AgentTime) -> AgentTime {
         self.next_turn().max(now)
     }
 
+    /// Returns whether a recovery or an operator ended the wait of a failure that was last attempted at this
+    /// time. For one without an attempt its number decides.
+    #[must_use]
+    pub fn has_swept(&self, seq: Seq, last_sent_at: Option<AgentTime>) -> bool {
+        match last_sent_at {
+            Some(at) => self.swept_at.is_some_and(|swept| at <= swept),
+            None => seq.0 <= self.opened_seq,
+        }
+    }
+
     // ---- what is shown
 
-    /// Is it offline, blocked or failing?
+    /// Returns whether it is offline, blocked or failing.
     #[must_use]
     pub fn is_shut(&self) -> bool {
         self.offline.is_some() || self.blocked.is_some() || self.failing.is_some()
     }
 
-    /// Does nobody answer?
+    /// Returns whether it is unreachable.
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.offline.is_some()
     }
 
-    /// All conditions that hold, the one that is shown first.
+    /// All conditions that hold, the displayed one first.
     #[must_use]
     pub fn conditions(&self, now: AgentTime) -> Vec<Condition> {
         let holds = [
@@ -290,26 +350,27 @@ impl Upstream {
         holds.into_iter().filter_map(|(holds, condition)| holds.then_some(condition)).collect()
     }
 
-    /// The state's name: the first condition, else `online`.
+    /// The name of the state: the first condition, or `online`.
     #[must_use]
     pub fn state(&self, now: AgentTime) -> &'static str {
         self.conditions(now).first().map_or("online", |condition| condition.as_str())
     }
 
-    /// Since when it is paused, offline, blocked, failing, unknown or open.
+    /// Since when it is paused, offline, blocked, failing, unknown or available.
     #[must_use]
     pub fn since(&self) -> WallTime {
         self.since
     }
 
-    /// Why it is shut, or why nothing was reached, while that is so.
+    /// Why it is unavailable or was not reached, or the error of the last response that slowed delivery down.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         let shut = [&self.offline, &self.blocked, &self.failing].into_iter().flatten().next();
-        shut.map(|shut| shut.reason.as_str()).or(self.live.last_fault.as_deref())
+        let shut = shut.map(|shut| shut.reason.as_str());
+        shut.or(self.live.last_fault.as_deref()).or(self.live.last_no.as_deref())
     }
 
-    /// When the next try or probe is.
+    /// The time of the next attempt or probe.
     #[must_use]
     pub fn next_try_at(&self, now: Moment) -> Option<WallTime> {
         if self.paused {
@@ -320,31 +381,40 @@ impl Upstream {
         Some(now.wall.after(at.since(now.agent)))
     }
 
-    /// How long the last answer took.
+    /// The last error, if several attempts in a row had a body that was too large for the link and the timeout.
+    #[must_use]
+    pub fn uploads_time_out(&self) -> Option<&str> {
+        /// A single one may be due to a broken connection.
+        const IN_A_ROW: u32 = 3;
+        let (count, words) = &self.live.timed_out_uploads;
+        (*count >= IN_A_ROW).then_some(words.as_str())
+    }
+
+    /// Duration of the last response.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.live.latency
     }
 
-    /// What the upstream's clock says more than ours, by its last answer.
+    /// The upstream's clock minus the terminal's in ms, by its last response.
     #[must_use]
     pub fn clock_skew_ms(&self) -> Option<i64> {
         self.live.clock_skew_ms
     }
 
-    /// The present pause, `d` of `spec/03`.
+    /// The current pacing delay.
     #[must_use]
     pub fn pause(&self) -> Duration {
         self.pause.length()
     }
 
-    /// Are probes not believed? For `doctor`.
+    /// Returns whether probes are not trusted. For `doctor`.
     #[must_use]
     pub fn is_deaf(&self) -> bool {
         self.prober.is_deaf()
     }
 
-    /// What its answers have shown.
+    /// What its responses have shown.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence

@@ -1,12 +1,12 @@
-//! The upstream's conditions: what opens, closes and slows it.
+//! The upstream's conditions: what causes, ends and slows them.
 
 use super::*;
 use crate::policy::canary::Route;
 use crate::policy::class::{Class, Contact, Verdict};
-use crate::policy::dossier::{Dossier, OrderTag};
 use crate::policy::judge::{Rules, Try, judge};
 use crate::policy::pause::{AFTER_OUTAGE, FIRST};
 use crate::policy::probe::ProbeEnd;
+use crate::policy::retry_state::{OrderTag, RetryState};
 
 const PACE: Pace = Pace {
     concurrency: 4,
@@ -62,22 +62,54 @@ impl Bench {
     fn end_with(&mut self, class: Class, contact: Contact, retry_after: Option<Duration>, key: &str) {
         let canary = self.upstream.is_shut();
         let route = Route { entity_type: "SALE".into(), action: "CREATE".into() };
-        let errand = self.upstream.sent(self.now.agent, canary, &route, self.pace);
+        let dispatch_kind = self.upstream.sent(self.now.agent, canary, &route, self.pace);
         let sent_at = self.now.agent;
         self.pass(Duration::from_millis(20));
-        let verdict = Verdict { class, error: String::from("x"), retry_after, contact };
+        let verdict =
+            Verdict { class, error: String::from("x"), retry_after, contact, unreadable: false, stalled: false };
         let end = Try {
-            dossier: &Dossier::fresh(),
+            retry_state: &RetryState::fresh(),
             order: &OrderTag::new(key),
             recorded_at: AgentTime::ZERO,
             attempt: 1,
             sent_at,
-            errand,
+            dispatch_kind,
             verdict: &verdict,
             newest: 100,
         };
         let rules = Rules { retry: &crate::config::Retry::default(), pace: self.pace };
         judge(&end, &mut self.upstream, rules, self.now, &mut self.random);
+    }
+
+    /// A request that was sent earlier ends now.
+    fn end_sent_at(&mut self, sent_at: AgentTime, dispatch_kind: DispatchKind, class: Class) {
+        let verdict = Verdict {
+            class,
+            error: String::new(),
+            retry_after: None,
+            contact: Contact::Answered,
+            unreadable: false,
+            stalled: false,
+        };
+        let end = Try {
+            retry_state: &RetryState::fresh(),
+            order: &OrderTag::new("a"),
+            recorded_at: AgentTime::ZERO,
+            attempt: 1,
+            sent_at,
+            dispatch_kind,
+            verdict: &verdict,
+            newest: 100,
+        };
+        let rules = Rules { retry: &crate::config::Retry::default(), pace: self.pace };
+        judge(&end, &mut self.upstream, rules, self.now, &mut self.random);
+    }
+
+    /// The network changes, and a probe ends.
+    fn probe_again_after(&mut self, end: &ProbeEnd, wait: Duration) {
+        self.pass(wait);
+        self.upstream.clock_stepped(self.now.agent);
+        self.probe(end);
     }
 
     fn slots(&self) -> usize {
@@ -90,6 +122,11 @@ impl Bench {
 
     fn deadline(&self) -> Option<Duration> {
         self.upstream.deadline(self.now.agent, true, self.pace).map(|at| at.since(self.now.agent))
+    }
+
+    fn deadline_of_probe(&self) -> Duration {
+        let at = self.upstream.deadline(self.now.agent, false, self.pace).expect("a probe is planned");
+        at.since(self.now.agent)
     }
 
     fn pass_the_wait(&mut self) {
@@ -110,14 +147,14 @@ fn silence() -> ProbeEnd {
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-// ---- opening and shutting
+// ---- outages and recovery
 
 #[test]
 fn nothing_is_sent_before_the_first_contact() {
     let mut bench = Bench::new();
     assert_eq!((bench.slots(), bench.state()), (0, "unknown"));
     bench.probe(&answered());
-    assert!(!bench.upstream.sweeping, "a start is no opening");
+    assert!(bench.upstream.sweep.is_none(), "a start is no opening");
     assert_eq!((bench.slots(), bench.state()), (1, "online"));
     assert_eq!(bench.upstream.contact_seq, 100);
 }
@@ -154,8 +191,8 @@ fn offline_ends_with_any_answer_of_a_canary_and_an_acceptance_opens() {
     assert!(bench.upstream.canary_due(bench.now.agent));
     bench.end(Class::Busy, Contact::Answered);
     assert!(!bench.upstream.is_shut());
-    assert!(bench.upstream.sweeping);
-    assert_eq!(bench.upstream.pause(), AFTER_OUTAGE, "its no says nothing about the pace");
+    assert!(bench.upstream.sweep.is_some());
+    assert_eq!(bench.upstream.pause(), AFTER_OUTAGE, "a rejection does not change the pacing");
 
     let mut bench = Bench::online();
     bench.end(Class::Misconfigured, Contact::Answered);
@@ -165,8 +202,8 @@ fn offline_ends_with_any_answer_of_a_canary_and_an_acceptance_opens() {
     assert_eq!(bench.state(), "blocked");
     bench.pass(HOUR);
     bench.end(Class::Delivered, Contact::Answered);
-    assert!(!bench.upstream.is_shut() && bench.upstream.sweeping);
-    assert!(bench.upstream.pause() <= Duration::from_secs(5), "the line was there all the time");
+    assert!(!bench.upstream.is_shut() && bench.upstream.sweep.is_some());
+    assert!(bench.upstream.pause() <= Duration::from_secs(5), "the upstream was always reachable");
 }
 
 #[test]
@@ -204,7 +241,7 @@ fn an_outage_ends_with_a_pause_and_the_first_goes_at_once() {
     let mut bench = Bench::offline();
     bench.pass(4 * HOUR);
     bench.probe(&answered());
-    assert!(bench.upstream.sweeping);
+    assert!(bench.upstream.sweep.is_some());
     assert_eq!(bench.upstream.pause(), AFTER_OUTAGE);
     assert_eq!(bench.slots(), 1, "the probe says that we are alone");
     let (start, mut sent) = (bench.now.agent, 0);
@@ -226,7 +263,7 @@ fn a_slow_probe_means_others_are_there_too() {
     assert_eq!((bench.slots(), bench.state()), (0, "waiting"));
 }
 
-// ---- probes that lie
+// ---- unreliable probes
 
 #[test]
 fn probes_that_go_unanswered_after_an_acceptance_are_not_believed() {
@@ -284,8 +321,8 @@ fn records_ask_for_probes_at_most_every_two_seconds_and_not_while_offline() {
     assert_eq!(bench.upstream.deadline(bench.now.agent, false, PACE), planned);
 }
 
-/// A probe that is answered proves that probes are heard, also one that was under way already at the
-/// acceptance: the silence of the next one is believed.
+/// An answered probe proves that probes work, even if it was in flight at the acceptance: a timeout of the next one
+/// is trusted.
 #[test]
 fn an_answered_probe_ends_the_doubt_whether_probes_are_heard() {
     let mut bench = Bench::offline();
@@ -316,15 +353,40 @@ fn a_link_that_goes_on_changing_is_asked_once_more_behind_the_last_change() {
 }
 
 #[test]
-fn a_link_event_brings_the_probe_forward_once_it_has_settled() {
+fn a_link_event_brings_the_probe_forward_at_once_and_those_after_it_are_joined() {
+    for answers in [false, true] {
+        let mut bench = Bench::offline();
+        bench.pass(4 * HOUR);
+        bench.probe(&silence());
+        for _ in 0..20 {
+            bench.upstream.link_changed(bench.now.agent, &mut bench.random);
+        }
+        let wait = bench.deadline_of_probe();
+        assert!((100..=600).contains(&wait.as_millis()), "{wait:?}");
+        bench.pass(wait);
+        bench.probe(&if answers { answered() } else { silence() });
+        if answers {
+            assert_eq!(bench.upstream.deadline(bench.now.agent, false, PACE), None, "it is known to be there");
+        } else {
+            let next = wait + bench.deadline_of_probe();
+            assert!((2000..=2600).contains(&next.as_millis()), "{next:?}");
+        }
+    }
+}
+
+/// A link that comes and goes every few seconds is used each time.
+#[test]
+fn a_link_that_flaps_is_probed_each_time_that_it_comes_up() {
     let mut bench = Bench::offline();
     bench.pass(4 * HOUR);
-    bench.probe(&silence());
-    for _ in 0..20 {
+    for _ in 0..10 {
+        bench.probe(&silence());
+        bench.pass(Duration::from_secs(3));
         bench.upstream.link_changed(bench.now.agent, &mut bench.random);
+        let wait = bench.deadline_of_probe();
+        assert!(wait.as_millis() <= 600, "{wait:?}");
+        bench.pass(wait);
     }
-    let wait = bench.upstream.deadline(bench.now.agent, false, PACE).map(|at| at.since(bench.now.agent));
-    assert!(wait.is_some_and(|wait| wait >= Duration::from_secs(2) && wait <= Duration::from_millis(2501)), "{wait:?}");
 }
 
 #[test]
@@ -369,7 +431,110 @@ fn noes_double_the_pause() {
     assert_eq!(bench.upstream.pause(), 60 * FIRST);
 }
 
-// ---- people
+/// An overloaded upstream is protected by a bound on the ratio of offered to accepted requests.
+#[test]
+fn an_error_among_acceptances_leaves_the_others_at_full_speed() {
+    let mut bench = Bench::online();
+    (0..200).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    assert_eq!(bench.slots(), 4);
+    for slots in [3, 2, 1, 1] {
+        bench.end(Class::Busy, Contact::Answered);
+        assert_eq!((bench.upstream.pause(), bench.slots()), (Duration::ZERO, slots));
+    }
+    (0..6).for_each(|_| bench.end(Class::Busy, Contact::Answered));
+    assert_eq!(bench.upstream.pause(), Duration::ZERO, "ten errors after many acceptances");
+    bench.end(Class::Busy, Contact::Answered);
+    assert_eq!(bench.upstream.pause(), FIRST, "from the eleventh on it is an overload");
+    for _ in 0..3 {
+        bench.pass_the_wait();
+        bench.end(Class::Delivered, Contact::Answered);
+    }
+    assert_eq!(bench.upstream.pause(), Duration::ZERO, "most attempts are accepted again");
+}
+
+/// However few of the recent attempts are errors, one that comes sooner than all accepted ones is no sporadic error.
+#[test]
+fn a_rejection_that_came_too_soon_is_a_rate_limit() {
+    let mut bench = Bench::online();
+    for _ in 0..9 {
+        bench.pass(Duration::from_secs(1));
+        bench.end(Class::Delivered, Contact::Answered);
+    }
+    (0..3).for_each(|_| bench.end(Class::Throttled, Contact::Answered));
+    assert_eq!((bench.upstream.pause(), bench.slots()), (Duration::ZERO, 1), "first there are fewer at a time");
+    let mut after = |ms: u64, class: Class| {
+        bench.pass(Duration::from_millis(ms));
+        bench.end(class, Contact::Answered);
+        u64::try_from(bench.upstream.pause().as_millis()).expect("it is short")
+    };
+    assert_eq!(after(300, Class::Throttled), 1000, "the gap that was long enough");
+    assert_eq!(after(1000, Class::Delivered), 500, "by half where that is longer than what was too short");
+    assert_eq!(after(500, Class::Delivered), 450, "then by a tenth");
+    assert_eq!(after(200, Class::Throttled), 900);
+    assert_eq!(after(900, Class::Unsure), 1000, "another error is no rate limit");
+    assert_eq!(after(1000, Class::Delivered), 0, "and most attempts are accepted");
+}
+
+#[test]
+fn a_retry_after_is_obeyed_however_many_are_accepted() {
+    let mut bench = Bench::online();
+    (0..20).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    bench.end_with(Class::Throttled, Contact::Answered, Some(Duration::from_secs(40)), "a");
+    assert_eq!((bench.upstream.pause(), bench.slots()), (FIRST, 0));
+}
+
+/// After an outage the errors are those of a chain that comes back.
+#[test]
+fn after_an_outage_an_error_doubles_the_pause_unless_very_few_are_errors() {
+    let mut bench = Bench::offline();
+    bench.pass(4 * HOUR);
+    bench.probe(&answered());
+    bench.pass_the_wait();
+    (0..3).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    let before = bench.upstream.pause();
+    bench.pass_the_wait();
+    bench.end(Class::Busy, Contact::Answered);
+    assert_eq!(bench.upstream.pause(), 2 * before);
+}
+
+/// A request that was delayed by an outage of seconds does not look like an overload.
+#[test]
+fn a_request_that_an_outage_held_up_is_not_slow() {
+    let mut bench = Bench::online();
+    (0..20).for_each(|_| bench.end(Class::Delivered, Contact::Answered));
+    let route = Route { entity_type: "SALE".into(), action: "CREATE".into() };
+    let dispatch_kind = bench.upstream.sent(bench.now.agent, false, &route, PACE);
+    let sent_at = bench.now.agent;
+    bench.end(Class::Unreachable, Contact::Doubtful);
+    bench.probe(&silence());
+    bench.probe_again_after(&silence(), Duration::from_secs(20));
+    bench.probe_again_after(&answered(), Duration::from_secs(7));
+    assert!(bench.upstream.pause() > FIRST);
+    bench.end_sent_at(sent_at, dispatch_kind, Class::Delivered);
+    assert_eq!((bench.upstream.pause(), bench.slots()), (Duration::ZERO, 1), "it is full speed again at once");
+}
+
+/// On a lossy link a few timeouts in a row are no outage, nor is a probe that is lost with them.
+#[test]
+fn what_the_share_of_errors_explains_is_no_outage() {
+    let mut bench = Bench::online();
+    for n in 0..200 {
+        let lost = [1, 4, 7].contains(&(n % 10));
+        let (class, contact) =
+            if lost { (Class::Unsure, Contact::Silent) } else { (Class::Delivered, Contact::Answered) };
+        bench.end(class, contact);
+    }
+    let mut silent = 0;
+    while !bench.upstream.probe_due(bench.now.agent, PACE) {
+        bench.end(Class::Unsure, Contact::Silent);
+        silent += 1;
+    }
+    assert!((4..=8).contains(&silent), "{silent} in a row");
+    bench.probe(&silence());
+    assert_eq!(bench.state(), "offline", "this number is not explained by chance");
+}
+
+// ---- operators
 
 #[test]
 fn a_persons_pause_holds_until_the_resume() {
@@ -387,7 +552,7 @@ fn a_resume_ends_a_block_and_the_waiting_but_no_retry_after() {
     bench.end(Class::Misconfigured, Contact::Answered);
     bench.upstream.resume(bench.now, 100);
     assert_eq!((bench.slots(), bench.state()), (1, "online"));
-    assert!(bench.upstream.sweeping);
+    assert!(bench.upstream.sweep.is_some());
     bench.end_with(Class::Throttled, Contact::Answered, Some(Duration::from_secs(40)), "a");
     bench.upstream.resume(bench.now, 100);
     bench.pass(Duration::from_secs(39));

@@ -1,29 +1,29 @@
-//! A failure of which something is damaged, made one that the agent can hold.
+//! Repairs a partly damaged failure so that the agent can store it.
 //!
-//! What only tells people more (an error, a time) gets a value that says so. What decides whether it
-//! may be sent as it is (payload, keys) makes it critical when it is lost: a person has to look, and
-//! nothing goes out under another key than before.
+//! Columns that are only displayed (an error, a time) get a placeholder. Columns that decide whether the failure may be
+//! sent unchanged (payload, keys) make it critical if they are lost: an operator has to check it, and nothing is sent
+//! under another key than before.
 
 use super::Terms;
 use super::tables::Row;
 use crate::config::route::OnUnsure;
 use crate::limits::MAX_KEY;
 use crate::moment::WallTime;
-use crate::policy::dossier::Dossier;
+use crate::policy::retry_state::RetryState;
 use crate::record::{PayloadKind, Status};
 use rusqlite::types::Value;
 
-/// `error_class` of a failure that needs a person because a part of it is lost.
+/// `error_class` of a failure that is critical because a part of it is lost.
 const DAMAGED: &str = "damaged";
 
 /// Bytes of a key: `limits::MAX_KEY` characters.
 const LONGEST_KEY: usize = 4 * MAX_KEY;
 
-/// Columns without which a try would not be the try of before.
+/// Columns without which an attempt would differ from the earlier ones.
 const TELLING: [&str; 5] = ["payload", "payload_kind", "order_key", "idempotency_key", "status"];
 
-/// See the module; `whole`: its number was as it should be. What it was may have been sent without our knowing, so it is as after an unsure
-/// try.
+/// Repairs a row; `whole`: its number was intact. The failure may have been sent without a stored result, so it is
+/// treated as after an unsure attempt.
 pub(super) fn mend(row: &mut Row, whole: bool, terms: &Terms) {
     for name in ["order_key", "idempotency_key"] {
         if row.text(name).is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY || key.contains(char::is_control))
@@ -38,7 +38,9 @@ pub(super) fn mend(row: &mut Row, whole: bool, terms: &Terms) {
         row.set("status", Status::Critical.as_str().to_owned());
         row.set("error_class", DAMAGED.to_owned());
         row.set("due_at", Value::Null);
-        row.set("payload_kind", PayloadKind::Text.as_str().to_owned());
+        let kind =
+            if matches!(row.get("payload"), Some(Value::Blob(_))) { PayloadKind::Bytes } else { PayloadKind::Text };
+        row.set("payload_kind", kind.as_str().to_owned());
     } else if row.text("status") == Some(Status::Pending.as_str()) && terms.holds(row) {
         row.set("status", Status::Held.as_str().to_owned());
         row.set("due_at", Value::Null);
@@ -54,7 +56,7 @@ fn payload_is_sound(row: &Row) -> bool {
     match (row.text("payload"), kind) {
         (Some(text), Some(PayloadKind::Json)) => serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok(),
         (Some(_), None) => row.get("payload_kind") == Some(&Value::Null),
-        (Some(_), Some(PayloadKind::Text)) | (None, _) => true,
+        (Some(_), Some(PayloadKind::Text | PayloadKind::Bytes)) | (None, _) => true,
     }
 }
 
@@ -84,7 +86,7 @@ fn fill_what_decides(row: &mut Row) {
             row.set(name, 0);
         }
     }
-    for (name, otherwise) in [("uncounted", 1), ("head", 0)] {
+    for (name, otherwise) in [("uncounted", 1), ("head", 0), ("strict", 0)] {
         if row.integer(name).is_none_or(|flag| !(0..=1).contains(&flag)) {
             row.set(name, otherwise);
         }
@@ -92,13 +94,13 @@ fn fill_what_decides(row: &mut Row) {
     if row.integer("recorded_at").is_none() {
         row.set("recorded_at", 0);
     }
-    // Lost is not NULL, which would wait for the line.
+    // A lost time must not become NULL, which means waiting for contact.
     if row.get("due_at").is_none() {
         row.set("due_at", row.integer("recorded_at").unwrap_or(0));
     }
-    // Without a dossier it is judged by the counts that its row shows.
-    if row.text("dossier").is_none_or(|text| serde_json::from_str::<Dossier>(text).is_err()) {
-        for name in ["dossier", "counted_under", "counted_out_at", "bound_until"] {
+    // Without a retry state, the counts of its row apply.
+    if row.text("retry_state").is_none_or(|text| serde_json::from_str::<RetryState>(text).is_err()) {
+        for name in ["retry_state", "refundable_under", "exhausted_at", "retry_after_until"] {
             row.set(name, Value::Null);
         }
     }
@@ -108,7 +110,7 @@ fn fill_what_decides(row: &mut Row) {
 }
 
 impl Terms {
-    /// Does the route of such a failure hold what may have arrived?
+    /// Returns whether the route of such a failure holds failures that may have arrived.
     fn holds(&self, row: &Row) -> bool {
         let text = |name| row.text(name).unwrap_or_default();
         let route = self.routes.iter().find(|route| route.matches(text("entity_type"), text("action")));

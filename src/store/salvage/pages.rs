@@ -1,10 +1,9 @@
-//! The pages of a database file as SQLite would see them, read without SQLite: the file, and over it
-//! what its log has committed.
+//! Reads the pages of a database file as SQLite would see them, without SQLite: the file, overlaid by the committed
+//! pages of its WAL.
 //!
-//! SQLite refuses a file whole when one page on its way is damaged; here every page stands for
-//! itself. The formats are those of <https://sqlite.org/fileformat2.html>. Nothing is written.
+//! SQLite refuses a file if it meets one damaged page; here every page is read independently. The formats are those of
+//! <https://sqlite.org/fileformat2.html>. Nothing is written.
 
-use super::size;
 use crate::store::open::PAGE_SIZE;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -16,29 +15,29 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const LOG_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// See the module.
+/// A database file and its WAL.
 pub(super) struct Pages {
     file: Option<File>,
     log: Option<(File, Log)>,
     size: usize,
     count: u32,
-    /// The file keeps a map that tells of each page what it is used for.
+    /// The file has a map that states the use of each page (auto-vacuum).
     mapped: bool,
-    /// What its list of free pages says; the map says it again, and one of them may be damaged.
+    /// The list of free pages; the map contains the same, and either may be damaged.
     free: HashSet<u32>,
 }
 
-/// What a log holds: the newest committed image of each page.
+/// The content of a WAL: the newest committed image of each page.
 struct Log {
     page_size: usize,
-    /// Where in the log each page is.
+    /// Offset of each page in the WAL.
     images: HashMap<u32, u64>,
     /// Pages of the database after the last commit; `None`: nothing was committed.
     count: Option<u32>,
 }
 
 impl Pages {
-    /// Opens a file and its log; what is missing counts as empty.
+    /// Opens a file and its WAL; a missing one counts as empty.
     pub(super) fn open(file: &Path, log: &Path) -> io::Result<Self> {
         let (file, log) = (present(file)?, present(log)?);
         let log = log.and_then(|open| Log::read(&open).map(|read| (open, read)));
@@ -46,14 +45,15 @@ impl Pages {
         let known = file.as_ref().is_some_and(|file| file.read_exact_at(&mut head, 0).is_ok());
         let size = match (&log, &file) {
             (Some((_, log)), _) => log.page_size,
-            (None, Some(file)) if known => stated_size(&head).unwrap_or_else(|| size::guess(file)),
+            // All our files have one page size, which is assumed if page 1 is unreadable.
+            (None, Some(_)) if known => stated_size(&head).unwrap_or(PAGE_SIZE as usize),
             (None, _) => PAGE_SIZE as usize,
         };
         let length = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|meta| meta.len()))?;
         let in_file = u32::try_from(length.div_ceil(size as u64)).unwrap_or(u32::MAX);
         let count = log.as_ref().and_then(|(_, log)| log.count).unwrap_or(in_file);
         let mut pages = Self { file, log, size, count, mapped: true, free: HashSet::new() };
-        // Ours always has the map; where page 1 cannot say, it is taken to be one of ours.
+        // All our files have the map, which is assumed if page 1 is unreadable.
         if let Some(first) = pages.read(1).filter(|first| first.starts_with(MAGIC)) {
             pages.mapped = number(&first, 52) != 0;
             pages.free = pages.list_of_free(number(&first, 32));
@@ -72,12 +72,12 @@ impl Pages {
         free
     }
 
-    /// Pages there should be; the last ones are missing in a truncated file.
+    /// Number of pages according to the header or WAL; the last ones are missing in a truncated file.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
 
-    /// A page; `None` where it is missing or cannot be read. What a truncation cut off is zero.
+    /// A page; `None` if it is missing or cannot be read. Truncated parts are filled with zeros.
     pub(super) fn read(&self, page: u32) -> Option<Vec<u8>> {
         if page == 0 || page > self.count {
             return None;
@@ -92,7 +92,7 @@ impl Pages {
         (read > 0).then_some(bytes)
     }
 
-    /// What map and list say of a page.
+    /// The use of a page according to the map and the free list.
     pub(super) fn purpose(&self, page: u32) -> Purpose {
         const ENTRY: u32 = 5;
         if self.free.contains(&page) {
@@ -109,27 +109,27 @@ impl Pages {
         let Some(bytes) = self.read(map) else { return Purpose::Unknown };
         let described = entries.min(self.count.saturating_sub(map)) as usize;
         let mut kinds = bytes.chunks_exact(ENTRY as usize).take(described).map(|entry| entry[0]);
-        // One that is wrong makes all of them doubtful.
+        // One invalid entry makes the whole map unreliable.
         if !kinds.clone().all(|kind| (1..=5).contains(&kind)) {
             return Purpose::Unknown;
         }
         match kinds.nth((page - map - 1) as usize) {
             Some(1 | 5) => Purpose::Records,
-            // Free: what stands there was deleted. Or the rest of a long record.
+            // A free page, whose content was deleted, or the rest of a long record.
             Some(_) => Purpose::NoRecords,
             None => Purpose::Unknown,
         }
     }
 }
 
-/// What a page is used for.
+/// The use of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A page of a b-tree.
     Records,
     /// Free, the rest of a long record, or the map itself.
     NoRecords,
-    /// The map does not say.
+    /// The map has no entry.
     Unknown,
 }
 
@@ -152,7 +152,7 @@ fn read_up_to(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-/// The page size that a header states, when it is one.
+/// The page size in a header, if it is valid.
 fn stated_size(head: &[u8]) -> Option<usize> {
     let stated = usize::from(u16::from_be_bytes([head[16], head[17]]));
     let size = if stated == 1 { 65_536 } else { stated };
@@ -160,8 +160,8 @@ fn stated_size(head: &[u8]) -> Option<usize> {
 }
 
 impl Log {
-    /// Reads frames up to the first that is not whole, as SQLite does after a crash: what lies behind
-    /// it may be of a transaction that never ended.
+    /// Reads frames up to the first incomplete one, as SQLite does after a crash: later frames may belong to a
+    /// transaction that never ended.
     fn read(file: &File) -> Option<Self> {
         let mut head = [0; LOG_HEADER];
         file.read_exact_at(&mut head, 0).ok()?;
@@ -197,7 +197,7 @@ impl Log {
     }
 }
 
-/// The log's checksum, gone on with over these bytes.
+/// Continues the WAL's checksum over these bytes.
 fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
     let word = |bytes: &[u8]| {
         let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
@@ -210,7 +210,7 @@ fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], big_endian: bool)
     (first, second)
 }
 
-/// The big-endian number at this place.
+/// The big-endian number at this offset.
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

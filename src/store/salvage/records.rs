@@ -1,21 +1,21 @@
-//! The records that stand in one page of a b-tree, each decoded as far as it can be.
+//! Decodes the records in one page of a b-tree, each as far as possible.
 //!
-//! Whether a page is reached from the root of its tree does not matter here; a page whose parent is
-//! damaged has its records all the same. Garbage is told from a record by the record itself: its
-//! header must describe exactly as many bytes as it has.
+//! Whether the page can be reached from the root of its tree does not matter: a page whose parent is damaged still has
+//! its records. A record is distinguished from garbage by its header, which must describe exactly as many bytes as the
+//! record has.
 
 use super::pages::{Pages, Purpose, number};
 use rusqlite::types::Value;
 
-/// More than any record of ours has; a length beyond it is garbage.
+/// Longer than any of our records; a greater length is garbage.
 const LONGEST: usize = 64 << 20;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
-    /// Its row, in a table; `None` in an index.
+    /// Its rowid, in a table; `None` in an index.
     pub(super) rowid: Option<i64>,
-    /// Its columns; `None` where the part that held it is lost.
+    /// Its columns; `None` for a lost one.
     pub(super) values: Vec<Option<Value>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Record {
 enum Kind {
     Table,
     Index,
-    /// An entry of an index that also leads to a page below.
+    /// An entry of an index that also has a child page.
     InnerIndex,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn records(pages: &Pages, page: u32) -> Vec<Record> {
         2 => (Kind::InnerIndex, start + 12),
         10 => (Kind::Index, start + 8),
         13 => (Kind::Table, start + 8),
-        // This byte is damaged; its cells tell.
+        // The type byte is damaged; the cells show the type.
         _ if purpose == Purpose::Records => (Kind::Table, start + 8),
         _ => return Vec::new(),
     };
@@ -60,7 +60,7 @@ fn record(pages: &Pages, page: &[u8], at: usize, kind: Kind) -> Option<Record> {
     Some(Record { rowid, values: decode(&payload, length)? })
 }
 
-/// A record's bytes, up to where they break off.
+/// A record's bytes, up to the first missing page.
 fn payload(pages: &Pages, size: usize, cell: &[u8], length: usize, kind: Kind) -> Vec<u8> {
     let here = here(size, length, kind == Kind::Table);
     if here == length {
@@ -68,7 +68,7 @@ fn payload(pages: &Pages, size: usize, cell: &[u8], length: usize, kind: Kind) -
     }
     let mut bytes = cell[..here.min(cell.len())].to_vec();
     let mut next = number(cell, here);
-    // A chain that runs in a circle ends with the length.
+    // The length bounds the loop even if the chain is circular.
     while bytes.len() < length {
         let Some(page) = pages.read(next) else { break };
         bytes.extend_from_slice(&page[4..]);
@@ -78,8 +78,8 @@ fn payload(pages: &Pages, size: usize, cell: &[u8], length: usize, kind: Kind) -
     bytes
 }
 
-/// How much of a record of `length` bytes stands in its page; the rest has pages of its own.
-pub(super) fn here(size: usize, length: usize, table: bool) -> usize {
+/// Bytes of a record of `length` bytes that its page contains; the rest is in overflow pages.
+fn here(size: usize, length: usize, table: bool) -> usize {
     let least = (size - 12) * 32 / 255 - 23;
     let most = if table { size - 35 } else { (size - 12) * 64 / 255 - 23 };
     if length <= most {
@@ -89,7 +89,7 @@ pub(super) fn here(size: usize, length: usize, table: bool) -> usize {
     if rest <= most { rest } else { least }
 }
 
-/// The columns of a record of `length` bytes, of which these are there; `None` when it is none.
+/// The columns of a record of `length` bytes, of which `bytes` are available; `None` if it is not valid.
 fn decode(bytes: &[u8], length: usize) -> Option<Vec<Option<Value>>> {
     let mut rest = bytes;
     let header = usize::try_from(varint(&mut rest)?).ok()?;
@@ -104,7 +104,7 @@ fn decode(bytes: &[u8], length: usize) -> Option<Vec<Option<Value>>> {
     (at == length && !values.is_empty()).then_some(values)
 }
 
-/// How many bytes a column of this type has.
+/// Number of bytes of a column of this type.
 fn width(kind: i64) -> Option<usize> {
     match kind {
         0 | 8 | 9 => Some(0),
@@ -140,8 +140,8 @@ fn value(kind: i64, bytes: &[u8]) -> Value {
     }
 }
 
-/// SQLite's number of one to nine bytes; the rest is what follows it.
-pub(super) fn varint(bytes: &mut &[u8]) -> Option<i64> {
+/// Reads a varint of one to nine bytes from the front of `bytes`.
+fn varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut number: u64 = 0;
     for n in 0..9 {
         let byte = *bytes.get(n)?;

@@ -1,10 +1,9 @@
-//! Which table a record belongs to, by its shape, and its columns by name.
+//! Identifies the table of a record by its shape, and its columns by name.
 //!
-//! The damaged file's own schema is not asked: it may be what is damaged. A migration adds columns
-//! behind the others, so a record of an older schema has the first columns of the present one.
+//! The damaged file's own schema is not used, because it may be damaged. A migration appends columns, so a record of an
+//! older schema has the first columns of the present one.
 
 use super::records::Record;
-use crate::ids::Seq;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
@@ -33,19 +32,19 @@ impl Table {
         }
     }
 
-    /// The columns it had in its first version.
+    /// Number of columns in the table's first version.
     fn first_columns(self) -> usize {
         match self {
-            Self::Failures => 34,
+            Self::Failures => 38,
             Self::Attempts => 18,
-            Self::Audit => 11,
-            Self::Keys | Self::Agent => 6,
+            Self::Audit => 16,
+            Self::Keys | Self::Agent => 7,
             Self::Upstreams => 4,
             Self::Alerts => 10,
         }
     }
 
-    /// Are the columns that tell it from every other table as they must be?
+    /// Returns whether the columns that distinguish this table from all others have valid values.
     fn fits(self, record: &Record) -> bool {
         let column = |n: usize| record.values.get(n).and_then(Option::as_ref);
         let text = |n| matches!(column(n), Some(Value::Text(text)) if !text.is_empty());
@@ -56,7 +55,7 @@ impl Table {
                 Self::Failures => (0..4).all(text),
                 Self::Attempts => is_row_number(0) && text(1) && integer(2),
                 Self::Audit => is_row_number(0) && text(1) && text(5),
-                Self::Keys => integer(0) && text(1) && text(2) && matches!(column(3), Some(Value::Blob(_))),
+                Self::Keys => text(0) && integer(1) && text(2) && matches!(column(3), Some(Value::Blob(_))),
                 Self::Upstreams => text(0) && text(1),
                 Self::Agent => is_row_number(0) && (1..5).all(integer),
                 Self::Alerts => text(0) && integer(2) && text(3) && text(5) && integer(7),
@@ -64,20 +63,15 @@ impl Table {
     }
 }
 
-/// What a record is.
+/// The meaning of a record.
 pub(super) enum Known {
-    /// A row.
+    /// A row of a table.
     Row(Table),
-    /// An entry of the index on `seq`, which there was before schema 4: this number was given to a live
-    /// failure, in this row.
-    Number { seq: Seq, rowid: i64 },
     /// An entry of the index on counts and times: a failure was live in this row.
     Live { rowid: i64 },
-    /// A migration that the file has gone through.
-    Migration(i64),
 }
 
-/// The tables as they are now.
+/// The tables of the present schema.
 pub(super) struct Tables(Vec<(Table, Vec<Column>)>);
 
 struct Column {
@@ -86,7 +80,7 @@ struct Column {
 }
 
 impl Tables {
-    /// Of a file with the present schema.
+    /// Reads them from a file with the present schema.
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         use Table::{Agent, Alerts, Attempts, Audit, Failures, Keys, Upstreams};
         let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1) ORDER BY cid")?;
@@ -100,20 +94,11 @@ impl Tables {
         Ok(Self(tables))
     }
 
-    /// What this record is; `None` when it is nothing of ours.
+    /// Identifies a record; `None` if it is not one of ours.
     pub(super) fn know(&self, record: &Record) -> Option<Known> {
         use Value::{Integer, Text};
-        match (record.rowid, &record.values[..]) {
-            (None, [Some(Integer(seq)), Some(Integer(rowid))]) => {
-                return Some(Known::Number { seq: Seq(*seq), rowid: *rowid });
-            }
-            (None, [Some(Integer(_)), Some(Text(_)), Some(Integer(rowid))]) => {
-                return Some(Known::Live { rowid: *rowid });
-            }
-            (Some(_), [Some(Integer(version)), Some(Text(_)), Some(Text(_)), Some(Text(_))]) => {
-                return Some(Known::Migration(*version));
-            }
-            _ => {}
+        if let (None, [Some(Integer(_)), Some(Text(_)), Some(Integer(rowid))]) = (record.rowid, &record.values[..]) {
+            return Some(Known::Live { rowid: *rowid });
         }
         let width = record.values.len();
         let fits = |(table, columns): &&(Table, Vec<Column>)| {
@@ -122,7 +107,7 @@ impl Tables {
         self.0.iter().find(fits).map(|(table, _)| Known::Row(*table))
     }
 
-    /// A record's columns. What is not of its column's type is `None`, as is what was lost.
+    /// A record's columns. A value that is invalid for its column becomes `None`, like a lost one.
     pub(super) fn row(&self, table: Table, record: Record) -> Row {
         let columns = self.0.iter().find(|(known, _)| *known == table).map_or(&[][..], |(_, columns)| columns);
         let sound = |(column, value): (&Column, Option<Value>)| {
@@ -151,7 +136,19 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A column; `None` when it was lost, `Some(Null)` when it holds nothing.
+    /// The row of a live failure's key.
+    pub(super) fn of_key(uid: i64, key: &str, failure: &str, content: &[u8]) -> Self {
+        let column = |name: &str, value| (name.to_owned(), Some(value));
+        let columns = vec![
+            column("key", Value::Text(key.to_owned())),
+            column("source_uid", Value::Integer(uid)),
+            column("failure_id", Value::Text(failure.to_owned())),
+            column("sha256", Value::Blob(content.to_vec())),
+        ];
+        Self { table: Table::Keys, columns }
+    }
+
+    /// A column; `None` if it is lost, `Some(Null)` if it is NULL.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.columns.iter().find(|(column, _)| column == name)?.1.as_ref()
     }
@@ -176,14 +173,14 @@ impl Row {
         }
     }
 
-    /// What stands in a column is garbage.
+    /// Marks a column's value as lost.
     pub(super) fn lose(&mut self, name: &str) {
         if let Some((_, column)) = self.columns.iter_mut().find(|(column, _)| column == name) {
             *column = None;
         }
     }
 
-    /// Inserts the row, unless its table refuses it or has it already. A failure's number is its row's.
+    /// Inserts the row, unless its table rejects it or has it already. A failure's number becomes its rowid.
     pub(super) fn insert(&self, into: &Connection) -> rusqlite::Result<bool> {
         let number = Value::from(self.integer("seq"));
         let number = (self.table == Table::Failures).then_some(("rowid", &number));

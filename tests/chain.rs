@@ -1,13 +1,19 @@
-//! The measure is a chain, not a till (`spec/03`, The upstream): all terminals come back at once to
-//! a head office that cannot serve them all, on the shipped policy.
+//! Measures a chain instead of one till: all terminals recover at once and use the shipped policy
+//! towards a head office that cannot serve them all.
 //!
 //! The small form runs with every test. The full one:
 //! `TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --nocapture --test-threads=1`.
-//! Further: `BACKLOG=200`, `OUTAGE_HOURS=4`, `SEED=1`, `PROBE_TIMEOUT=30`, `MAX_PAUSE=60` (seconds).
+//! Other variables: `BACKLOG=200`, `OUTAGE_HOURS=4`, `SEED=1`, `PROBE_TIMEOUT=30`, `MAX_PAUSE=60` (seconds).
 //!
-//! A picture of it, beside terminals that retry every second:
+//! A plot of it, beside terminals that retry every second:
 //! ```sh
-//! CHAIN_PLOT=chain.svg TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --ignored --nocapture a_plot
+//! CHAIN_PLOT=chain.svg TERMINALS=10000 CAPACITY=500 cargo test --release --test chain -- --ignored --nocapture a_plot_of_the_chain
+//! ```
+//!
+//! `sporadic` measures the same policy on one terminal whose healthy upstream returns random
+//! errors. A plot of that, beside a plain sender and the former policy:
+//! ```sh
+//! SPORADIC_PLOT=packaging/doc/sporadic.svg cargo test --locked --test chain -- --ignored --nocapture a_plot_of_sporadic_errors
 //! ```
 
 // Times and counts of a simulation fit any of these types.
@@ -17,43 +23,49 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss
 )]
-// A test may unwrap (rule 11 of the house).
+// A test may unwrap.
 #![allow(clippy::unwrap_used)]
 
 #[path = "chain/figures.rs"]
 mod figures;
+#[path = "chain/limited.rs"]
+mod limited;
 #[path = "chain/naive.rs"]
 mod naive;
 #[path = "chain/office.rs"]
 mod office;
 #[path = "chain/plot.rs"]
 mod plot;
+#[path = "chain/sporadic.rs"]
+mod sporadic;
+#[path = "chain/sporadic_plot.rs"]
+mod sporadic_plot;
 #[path = "chain/terminal.rs"]
 mod terminal;
 
 use figures::{Allowed, Result, Trace, USUAL, check, share, table};
 use office::{End, Manner, Office, ending};
-use resyncd::config::{Config, Overrides, Retry, Surroundings};
+use resyncd::config::{Config, Environment, Overrides, Retry};
 use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Target, classify};
-use resyncd::policy::dossier::OrderTag;
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::reading::Reading;
-use resyncd::policy::upstream::{Errand, Ordering, Pace};
+use resyncd::policy::retry_state::OrderTag;
+use resyncd::policy::upstream::{DispatchKind, Ordering, Pace};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 use terminal::{Terminal, Wish};
 
-/// How the terminals learn that the line is back.
+/// How the terminals learn that the upstream is reachable again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Return {
-    /// By a link event within so many seconds.
+    /// By a link event within this many seconds.
     Link(f64),
     /// By probing.
     Probing,
-    /// They are switched on within so many seconds.
+    /// They are switched on within this many seconds.
     SwitchedOn(f64),
 }
 
@@ -68,11 +80,11 @@ struct Chain {
     max_pause_s: f64,
     manner: Manner,
     back: Return,
-    /// Order keys of each backlog; 0: as many as failures.
+    /// Number of order keys in each backlog; 0: one per failure.
     keys: usize,
-    /// Backlogs from 0 to 2,000, exponentially distributed.
+    /// Exponentially distributed backlogs from 0 to 2,000.
     mixed: bool,
-    /// The office halves midway.
+    /// The office's capacity halves midway.
     halves: bool,
 }
 
@@ -102,12 +114,12 @@ enum What {
     Link,
     SwitchOn,
     Record,
-    Arrives { failure: Option<u32>, sent_at: AgentTime, errand: Errand },
-    Returns { failure: Option<u32>, sent_at: AgentTime, errand: Errand, end: End },
+    Arrives { failure: Option<u32>, sent_at: AgentTime, dispatch_kind: DispatchKind },
+    Returns { failure: Option<u32>, sent_at: AgentTime, dispatch_kind: DispatchKind, end: End },
 }
 
 const TIMEOUT: f64 = 30.0;
-/// The line goes down a minute after all were switched on.
+/// The connection fails a minute after all were switched on.
 const DOWN: f64 = 660.0;
 
 struct Simulation {
@@ -175,8 +187,8 @@ impl Simulation {
         simulation
     }
 
-    /// All are switched on within ten minutes, get their backlog while the line is down, and learn
-    /// that it is back.
+    /// All terminals are switched on within ten minutes, receive their backlog during the outage,
+    /// and learn that it is over.
     fn begin(&mut self) {
         for terminal in 0..self.chain.terminals {
             let on = self.random.f64() * 600.0;
@@ -212,7 +224,7 @@ impl Simulation {
         self.events.push(Reverse(((at_s * 1e6).round() as u64, key, slot)));
     }
 
-    /// No run goes on beyond this.
+    /// No run lasts longer than this.
     fn longest_s(&self) -> f64 {
         self.up_s + self.ideal_s * 3.0 + 7200.0
     }
@@ -228,7 +240,7 @@ impl Simulation {
             }
             let terminal = (key & 0xf_ffff) as usize;
             if matches!(what, What::Wake) && self.terminals[terminal].wake_us != at_us {
-                continue; // It was moved.
+                continue; // It was rescheduled.
             }
             self.happens(now_s, terminal, what);
         }
@@ -245,7 +257,9 @@ impl Simulation {
             What::Record => {
                 terminal.record(now.agent);
             }
-            What::Arrives { failure, sent_at, errand } => return self.arrives(now_s, index, failure, sent_at, errand),
+            What::Arrives { failure, sent_at, dispatch_kind } => {
+                return self.arrives(now_s, index, failure, sent_at, dispatch_kind);
+            }
             What::Returns { failure: None, sent_at, end, .. } => {
                 let took = now.agent.since(sent_at);
                 let end = match end {
@@ -255,11 +269,12 @@ impl Simulation {
                 };
                 terminal.upstream.probed(now, &end, terminal.pace, &mut terminal.random);
             }
-            What::Returns { failure: Some(failure), sent_at, errand, end } => {
+            What::Returns { failure: Some(failure), sent_at, dispatch_kind, end } => {
                 let reading = Reading { upstream: &self.config, route: None, id: "", key: "" };
                 let verdict = classify(&ending(end), &self.target, &reading, now.wall);
                 let first = !terminal.failures[failure as usize].delivered;
-                if terminal.tried(now, failure, (sent_at, errand), &verdict, &self.retry, &self.orders) && first {
+                if terminal.tried(now, failure, (sent_at, dispatch_kind), &verdict, &self.retry, &self.orders) && first
+                {
                     self.delivered_one(now_s, index, failure);
                 }
             }
@@ -275,17 +290,24 @@ impl Simulation {
             self.trace.accepted(now_s, terminal.left == 0);
             terminal.first_delivery_s.get_or_insert(after);
         } else if terminal.rtt_s < 1.0 && self.trace.all_s().is_some_and(|all| recorded_s - self.up_s > all) {
-            // (Those 2 s away need 4 s for a probe and a request, whatever the policy.)
+            // (For terminals 2 s away, a probe and a request take 4 s, whatever the policy.)
             self.new.push(now_s - recorded_s);
         }
-        // From then on it records one an hour.
+        // From then on it records one failure an hour.
         if terminal.left == 0 {
             let at = now_s - (1.0 - self.random.f64()).ln() * 3600.0;
             self.at(at, index, What::Record);
         }
     }
 
-    fn arrives(&mut self, now_s: f64, index: usize, failure: Option<u32>, sent_at: AgentTime, errand: Errand) {
+    fn arrives(
+        &mut self,
+        now_s: f64,
+        index: usize,
+        failure: Option<u32>,
+        sent_at: AgentTime,
+        dispatch_kind: DispatchKind,
+    ) {
         let half = self.terminals[index].rtt_s / 2.0;
         let sent_s = sent_at.as_millis() as f64 / 1e3;
         let (at, end) = if (DOWN..self.up_s).contains(&now_s) {
@@ -297,7 +319,7 @@ impl Simulation {
             let patience = if failure.is_some() { TIMEOUT } else { self.chain.probe_timeout_s };
             self.office.answers(now_s, half, sent_s, patience)
         };
-        self.at(at.max(now_s), index, What::Returns { failure, sent_at, errand, end });
+        self.at(at.max(now_s), index, What::Returns { failure, sent_at, dispatch_kind, end });
     }
 
     fn pump(&mut self, now_s: f64, index: usize) {
@@ -305,11 +327,11 @@ impl Simulation {
         let (wishes, wake) = self.terminals[index].pump(now, &self.route);
         let arrives = now_s + self.terminals[index].rtt_s / 2.0;
         for wish in wishes {
-            let (failure, errand) = match wish {
-                Wish::Send { failure, errand } => (Some(failure), errand),
-                Wish::Probe => (None, Errand::Turn),
+            let (failure, dispatch_kind) = match wish {
+                Wish::Send { failure, dispatch_kind } => (Some(failure), dispatch_kind),
+                Wish::Probe => (None, DispatchKind::Turn),
             };
-            self.at(arrives, index, What::Arrives { failure, sent_at: now.agent, errand });
+            self.at(arrives, index, What::Arrives { failure, sent_at: now.agent, dispatch_kind });
         }
         if let Some(wake) = wake {
             let at = wake.as_millis() as f64 / 1e3;
@@ -342,7 +364,7 @@ fn moment(at_s: f64) -> Moment {
     Moment { agent: AgentTime::from_millis(ms), wall: WallTime::from_millis(ms) }
 }
 
-/// (a), (b), (c) and (d) of the chapter.
+/// The four behaviours of an overloaded office that are compared.
 const MANNERS: [Manner; 4] = [Manner::Busy, Manner::RetryAfter(10), Manner::Queue(10.0), Manner::Queue(60.0)];
 
 #[test]
@@ -373,7 +395,7 @@ fn with_twenty_order_keys_a_terminal() {
     }
 }
 
-/// The largest backlog is ten times the mean, so that the last terminal is alone for a while.
+/// The largest backlog is ten times the mean, so the last terminal is alone for a while.
 #[test]
 fn with_backlogs_from_none_to_two_thousand() {
     for (manner, keys) in [(Manner::Busy, 0), (Manner::Queue(10.0), 0), (Manner::Busy, 2), (Manner::Queue(10.0), 2)] {
@@ -408,8 +430,8 @@ fn a_terminal_alone_is_not_held_back() {
     }
 }
 
-/// For the eye: the shipped policy beside terminals that retry every second, in (a), where all hear
-/// of the line at once.
+/// For inspection: the shipped policy beside terminals that retry every second, with a busy office
+/// and all terminals notified at once.
 #[test]
 #[ignore = "writes a picture; its command is in this file's head"]
 fn a_plot_of_the_chain() {
@@ -425,9 +447,33 @@ fn a_plot_of_the_chain() {
     println!("{path} is written.");
 }
 
-/// An upstream that says nothing of its own about its answers.
+/// What happens in each second, for a plot beside real processes (`tests/recipes/chain.sh`): an office that answers
+/// with `Retry-After` of `RETRY_AFTER` seconds (2), where all hear of the line at once.
+#[test]
+#[ignore = "writes a table for the plot of tests/recipes/chain.sh"]
+fn a_trace_of_the_chain() {
+    let wait = std::env::var("RETRY_AFTER").map_or(2, |text| text.parse().unwrap());
+    let mut simulation = Simulation::new(Chain::of(Manner::RetryAfter(wait), Return::Link(1.0)));
+    let result = simulation.run();
+    print!("{}", table(&[("shipped", &result, &simulation.trace)]));
+    let firsts = simulation.terminals.iter().filter_map(|terminal| terminal.first_delivery_s);
+    let path = std::env::var("CHAIN_TRACE").unwrap_or_else(|_| "target/chain.csv".into());
+    std::fs::write(&path, simulation.trace.csv(firsts)).unwrap();
+    println!("{path} is written.");
+}
+
+/// For the eye: deliveries over time at four shares of errors.
+#[test]
+#[ignore = "writes a picture; its command is in this file's head"]
+fn a_plot_of_sporadic_errors() {
+    let path = std::env::var("SPORADIC_PLOT").unwrap_or_else(|_| "target/sporadic.svg".into());
+    std::fs::write(&path, sporadic_plot::svg()).unwrap();
+    println!("{path} is written.");
+}
+
+/// An upstream whose configuration has no rules for responses.
 fn plain_upstream() -> resyncd::config::Upstream {
     let text = "[upstream.hq]\nurl = \"http://localhost/sync\"";
-    let config = Config::load(Some(("resyncd.toml", text)), &Overrides::default(), &Surroundings::default());
+    let config = Config::load(Some(("resyncd.toml", text)), &Overrides::default(), &Environment::default());
     config.expect("a right configuration").upstreams.remove(0)
 }

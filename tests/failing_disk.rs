@@ -1,8 +1,8 @@
-//! What the agent does between a write that failed and the file being opened anew (`spec/05`), step
-//! by step: the pure core over its real store, with a trigger that makes statements fail.
+//! The agent between a failed write and the reopening of the file, step by step: the pure core over
+//! its real store, with a trigger that makes statements fail.
 
 use resyncd::agent::{Agent, ClientId, Dispatch, Effect, Event, Peer, Step, StepKind};
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::class::{Answer, Ending};
@@ -35,7 +35,7 @@ impl Bench {
     fn with(more: &str) -> Self {
         let text = format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{more}");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Surroundings::default());
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
         let settings = StoreSettings::new(dir.path(), &Limits::default());
         let store = Store::open(settings, now.wall).expect("a new store");
@@ -55,7 +55,7 @@ impl Bench {
         self.agent.finish_round(self.now)
     }
 
-    /// One request in a round of its own: the reply, and what is sent then.
+    /// One request in its own round: the reply, and what is sent then.
     fn ask(&mut self, socket: Socket, line: &str) -> (Value, Vec<Dispatch>) {
         let event = Event::Line { client: ClientId(1), socket, peer: &Peer::default(), line: line.as_bytes() };
         self.agent.handle(self.now, event);
@@ -69,6 +69,7 @@ impl Bench {
                 | Effect::Probe { .. }
                 | Effect::Advance { .. }
                 | Effect::Recall { .. }
+                | Effect::LogInAgain { .. }
                 | Effect::Reread(_)
                 | Effect::Reconfigured { .. } => {}
             }
@@ -79,7 +80,7 @@ impl Bench {
     fn accepted(&mut self, dispatch: &Dispatch) {
         let ending = Ending::Answered(Answer { status: 201, ..Answer::default() });
         let steps = vec![Step { kind: StepKind::Deliver, ending, took: Duration::ZERO }];
-        self.agent.handle(self.now, Event::Tried { seq: dispatch.seq, steps });
+        self.agent.handle(self.now, Event::AttemptEnded { seq: dispatch.seq, steps });
     }
 
     fn pass(&mut self, wait: Duration) {
@@ -90,7 +91,7 @@ impl Bench {
         Connection::open(self.dir.path().join("sync_failures.db")).expect("the file")
     }
 
-    /// From now on this fails.
+    /// Makes this statement fail from now on.
     fn fails(&self, statement: &str) {
         let sql = format!("CREATE TRIGGER fault BEFORE {statement} BEGIN SELECT RAISE(ABORT, 'fault'); END");
         self.file().execute_batch(&sql).expect("a trigger");
@@ -105,8 +106,8 @@ impl Bench {
     }
 }
 
-/// 05: after a write that failed the file is opened again before the next one. What the kernel calls
-/// written may not be; so nothing is answered with ok, and an outcome waits.
+/// After a failed write, the file is reopened before the next one. Data that the kernel reports as
+/// written may be lost, so no reply says ok, and an outcome waits.
 #[test]
 fn nothing_is_written_before_the_file_is_opened_anew() {
     let mut bench = Bench::new();
@@ -122,17 +123,17 @@ fn nothing_is_written_before_the_file_is_opened_anew() {
     let (reply, sent) = bench.ask(Socket::Admin, PAUSE);
     assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
     assert!(sent.is_empty(), "{sent:?}");
-    assert_eq!((bench.live(), bench.agent.unsettled()), (1, 1), "the outcome waits for the file");
+    assert_eq!((bench.live(), bench.agent.unwritten_outcomes()), (1, 1), "the outcome waits for the file");
 
     bench.pass(Duration::from_secs(1));
     bench.round();
-    assert_eq!((bench.live(), bench.agent.unsettled()), (0, 0), "it is written then");
+    assert_eq!((bench.live(), bench.agent.unwritten_outcomes()), (0, 0), "it is written then");
     let (reply, _) = bench.ask(Socket::App, RETURN);
     assert_eq!(reply["ok"], json!(true), "{reply}");
 }
 
-/// 05: a foreign reader keeps SQLite's log from ending. At 256 MiB nothing more is recorded; when the
-/// reader has gone the agent itself makes the log empty, because nothing else is written any more.
+/// A foreign reader prevents the log from being reset. At 256 MiB recording stops; once the reader
+/// is gone, the agent itself truncates the log, because no other write would.
 #[test]
 fn a_log_that_grows_without_an_end_stops_recording_until_its_reader_has_gone() {
     const FULL: u64 = 256 << 20;
@@ -153,14 +154,15 @@ fn a_log_that_grows_without_an_end_stops_recording_until_its_reader_has_gone() {
 
     reader.execute_batch("COMMIT").expect("it ends");
     bench.agent.handle(bench.now, Event::LogSize(FULL));
-    let size = std::fs::metadata(&log).expect("the log").len();
-    assert_eq!(size, 0, "what was in it is in the file");
+    let text = std::fs::read(&log).expect("the log");
+    assert!(text.iter().all(|byte| *byte == 0), "what was in it is in the file; the blocks are kept");
+    assert_eq!(text.len(), 4_096_000);
     let (reply, _) = bench.ask(Socket::App, RETURN);
     assert_eq!(reply["ok"], json!(true), "{reply}");
     assert_eq!(bench.live(), 3);
 }
 
-/// 05: the room that outcomes get on a full disk is held back while there is plenty, and without it
+/// The space for outcomes on a full disk is reserved while space is free; without that reserve
 /// nothing is recorded.
 #[test]
 fn what_room_there_is_without_a_ballast_belongs_to_outcomes() {
@@ -180,8 +182,8 @@ fn what_room_there_is_without_a_ballast_belongs_to_outcomes() {
     assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
 }
 
-/// 05: a foreign write lock stalls nobody longer than a second. It stalled every round anew, for as long
-/// as it was held, and whoever came in several reads waited for as many seconds.
+/// A foreign write lock delays no client longer than a second. Earlier it delayed every round while
+/// it was held, and a client whose request spanned several reads waited as many seconds.
 #[test]
 fn a_foreign_lock_is_not_tried_again_by_every_round() {
     let mut bench = Bench::new();
@@ -189,7 +191,7 @@ fn a_foreign_lock_is_not_tried_again_by_every_round() {
     foreign.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     assert_eq!(bench.ask(Socket::App, SALE).0["error"]["code"], json!("storage"));
     foreign.execute_batch("COMMIT").expect("it is free again");
-    // Nobody has looked: the next try has its time, after the wait and a pause.
+    // No check was due yet: the next attempt comes after the wait and a pause.
     bench.pass(Duration::from_secs(1));
     let (reply, _) = bench.ask(Socket::App, SALE);
     assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
@@ -199,8 +201,8 @@ fn a_foreign_lock_is_not_tried_again_by_every_round() {
     assert_eq!(bench.ask(Socket::App, SALE).0["ok"], json!(true));
 }
 
-/// The file shrinks with deletions, inside their round. Every round did it, whatever it was about, with
-/// a transaction and an fsync of its own; under a foreign lock each waited a second for it.
+/// The file shrinks with deletions, inside their round. Earlier every round did it, with its own
+/// transaction and fsync; under a foreign lock each waited a second for it.
 #[test]
 fn a_round_without_deletions_does_not_shrink_the_file() {
     let mut bench = Bench::new();
@@ -226,13 +228,13 @@ fn a_round_without_deletions_does_not_shrink_the_file() {
     assert_eq!(pragma(&bench, "page_count"), pages);
 }
 
-/// What a person is told did not happen has not happened: the upstream is not paused.
+/// A pause that was reported as failed has not happened: the upstream is not paused.
 #[test]
 fn a_pause_that_could_not_be_audited_is_none() {
     a_pause_that_failed_is_none("INSERT ON audit_log");
 }
 
-/// The same when the statements went in, and the commit failed.
+/// The same when the statements succeeded, and the commit failed.
 #[test]
 fn a_pause_whose_commit_failed_is_none() {
     a_pause_that_failed_is_none("UPDATE ON agent");
@@ -250,8 +252,8 @@ fn a_pause_that_failed_is_none(fault: &str) {
     assert_eq!((&reply["ok"], sent.len()), (&json!(true), 1), "{reply}");
 }
 
-/// 05: while what was quarantined comes back, step by step, clients are told so and nothing is sent;
-/// a request that was under way all the while ends as if nothing had been.
+/// While the quarantined file is restored, step by step, replies say so and nothing is sent; a
+/// request that was under way during that time ends normally.
 #[test]
 fn a_quarantine_is_brought_back_between_the_rounds() {
     let mut bench = Bench::new();
@@ -269,23 +271,74 @@ fn a_quarantine_is_brought_back_between_the_rounds() {
 
     bench.agent.handle(bench.now, Event::Damaged(StoreError::damaged("a page")));
     bench.pass(Duration::from_secs(1));
-    let mut refused = 0;
+    let mut rounds = 0;
     loop {
-        let (reply, sent) = bench.ask(Socket::App, &line(9000));
+        let (reply, sent) = bench.ask(Socket::App, &line(9000 + rounds));
         assert!(sent.is_empty(), "{sent:?}");
-        if reply["ok"] == json!(true) {
+        // The first request finds that the file must be reopened.
+        assert_eq!(reply["ok"] == json!(true), rounds > 0, "{reply}");
+        assert!(rounds == 0 || reply["seq"].as_i64() > Some(2501), "{reply}");
+        let (reply, _) = bench.ask(Socket::App, r#"{"op":"get","id":"nobody"}"#);
+        let code = &reply["error"]["code"];
+        if rounds > 0 && *code == json!("not_found") {
             break;
         }
-        assert_eq!(reply["error"]["code"], json!("storage"), "{reply}");
-        refused += 1;
-        assert!(refused < 100, "it comes to an end");
+        assert!(rounds == 0 || *code == json!("storage"), "the table is not whole: {reply}");
+        if rounds == 3 {
+            bench.accepted(dispatch);
+        }
+        rounds += 1;
+        assert!(rounds < 1000, "it comes to an end");
     }
-    assert!(refused >= 4, "{refused} rounds");
-    assert_eq!(bench.live(), 2502);
-
-    bench.accepted(dispatch);
-    bench.round();
-    assert_eq!((bench.live(), bench.agent.unsettled()), (2501, 0), "its outcome finds its row");
+    assert!(rounds >= 20, "{rounds} rounds");
+    while bench.agent.unwritten_outcomes() > 0 || bench.agent.in_flight() > 0 {
+        bench.round();
+        rounds += 1;
+        assert!(rounds < 1000, "it comes to an end");
+    }
+    let newer = u64::try_from(rounds).expect("few");
+    let count: u64 = bench
+        .file()
+        .query_row("SELECT COUNT(*) FROM sync_failures WHERE seq > 2501", [], |row| row.get(0))
+        .expect("a count");
+    assert!(count <= newer);
+    assert_eq!(bench.agent.in_flight(), 0, "its outcome finds its row");
+    let heads = "SELECT COUNT(*) FROM sync_failures WHERE seq = 1";
+    let gone: u64 = bench.file().query_row(heads, [], |row| row.get(0)).expect("a count");
+    assert_eq!(gone, 0, "it was delivered");
     let integrity: String = bench.file().query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a word");
     assert_eq!(integrity, "ok");
+}
+
+/// While the upstream is blocked and has set a `Retry-After` on every failure, the first of these
+/// ends with its own deadline, not when something else happens to wake the agent.
+#[test]
+fn a_canary_goes_when_the_first_wait_that_was_asked_for_ends() {
+    let mut bench = Bench::new();
+    let answered = |bench: &mut Bench, dispatch: &Dispatch, answer: Answer| {
+        let steps = vec![Step { kind: StepKind::Deliver, ending: Ending::Answered(answer), took: Duration::ZERO }];
+        bench.agent.handle(bench.now, Event::AttemptEnded { seq: dispatch.seq, steps });
+        bench.round();
+    };
+    let (_, sent) = bench.ask(Socket::App, SALE);
+    answered(&mut bench, &sent[0], Answer { status: 503, retry_after: Some("777".into()), ..Answer::default() });
+    let free = bench.now.agent.after(Duration::from_secs(777));
+
+    // The upstream itself waits for two minutes at most.
+    bench.pass(Duration::from_secs(121));
+    let (reply, sent) = bench.ask(Socket::App, RETURN);
+    answered(&mut bench, &sent[0], Answer { status: 401, ..Answer::default() });
+    let hold = json!({"op": "hold", "ids": [reply["id"]]}).to_string();
+    let (reply, _) = bench.ask(Socket::Admin, &hold);
+    assert_eq!(reply["ok"], json!(true), "{reply}");
+
+    let sent_at = loop {
+        let next = bench.agent.next_deadline().expect("there is always something to come back for");
+        bench.pass(next.since(bench.now.agent));
+        if bench.round().iter().any(|effect| matches!(effect, Effect::Send(_))) {
+            break bench.now.agent;
+        }
+        assert!(bench.now.agent <= free.after(Duration::from_mins(5)), "it is never sent");
+    };
+    assert_eq!(sent_at, free);
 }

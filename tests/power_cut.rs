@@ -1,13 +1,13 @@
-//! The power goes at every operation of the disk, in a thousand ways, under the shipped agent.
+//! The power fails at every disk operation, in a thousand ways, under the shipped agent.
 //!
-//! A course of events runs `resyncd::agent::Agent` and `Store::open` unchanged over a machine in
-//! memory ([`vfs`]) that is SQLite's default file system here. Its trace holds everything that reached
-//! the disk and everything that anybody outside learned. From it crash images are derived: unsynced
-//! sectors dropped, torn and reordered, names not synced. Each is opened as after a power cut, and
-//! must hold what was promised by then (I1, I2, I7 of `spec/05`, keys, history, the audit, heads).
+//! Each run drives `resyncd::agent::Agent` and `Store::open` unchanged over a machine in memory
+//! ([`vfs`]) that is SQLite's default file system here. Its trace holds everything that reached the
+//! disk and everything that was known outside. Crash images are derived from it: unsynced sectors
+//! dropped, torn and reordered, names not synced. Each is opened as after a power cut, and must hold
+//! what was promised by then (durability, refusal, integrity, keys, history, the audit, heads).
 //!
-//! - [`course`]: what happens, faults and kills included. [`till`]: what is recorded and learned.
-//! - [`promise`]: what must be there. [`contents`]: what is. [`explore`]: one against the other.
+//! - [`course`]: the events, with faults and kills. [`till`]: what is recorded and known.
+//! - [`promise`]: what must be there. [`contents`]: the contents of an image. [`explore`]: compares the two.
 //!
 //! | form | command |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | long | `RESYNCD_POWER_CUT_STATES=100000000 RESYNCD_POWER_CUT_FIRST=1000000 cargo test --release …` |
 //! | one seed | `RESYNCD_POWER_CUT_SEED=7 cargo test --test power_cut` |
 //!
-//! `RESYNCD_POWER_CUT_DRAWS` says how many states are derived at each operation.
+//! `RESYNCD_POWER_CUT_DRAWS` sets how many states are derived at each operation.
 
 #[path = "vfs/mod.rs"]
 #[expect(dead_code, reason = "the simulation asks the machine more")]
@@ -39,7 +39,7 @@ mod power_cut {
 use power_cut::contents::wake;
 use power_cut::course::{Course, Trace};
 use power_cut::explore::{Broken, Explorer, Figures};
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::WallTime;
 use resyncd::store::{Store, StoreSettings};
@@ -54,14 +54,14 @@ use vfs::fault::{Fault, Plan};
 use vfs::machine::{Machine, on};
 use vfs::medium::{Image, Op};
 
-/// States of a usual run: some seconds of two processors, unoptimised.
+/// States of a normal run: a few seconds on two processors, unoptimised.
 const STATES: u64 = 100_000;
 /// States derived at each operation.
 const DRAWS: u64 = 6;
 
 const FIRST_START: WallTime = WallTime::from_millis(1_795_000_000_000);
 
-/// SQLite has one generator of randomness for the process: who wants the same bytes twice is alone.
+/// SQLite has one random generator per process: a test that needs the same bytes twice runs alone.
 static ALONE: RwLock<()> = RwLock::new(());
 
 fn shared() -> RwLockReadGuard<'static, ()> {
@@ -83,7 +83,7 @@ impl Bench {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a directory");
         let text = "[upstream.hq]\nurl = \"https://hq.example/sync\"\n";
-        let config = Config::load(Some(("power cut", text)), &Overrides::default(), &Surroundings::default());
+        let config = Config::load(Some(("power cut", text)), &Overrides::default(), &Environment::default());
         let settings = StoreSettings { disk: vfs::under(), ..StoreSettings::new(dir.path(), &Limits::default()) };
         let mut bench =
             Self { config: config.expect("a right configuration"), settings, installed: Image::default(), dir };
@@ -159,12 +159,12 @@ fn what_was_promised_is_there_after_a_power_cut() {
             };
             match explored {
                 Ok(figures) => {
-                    let mut all = all.lock().expect("nobody panics with it");
+                    let mut all = all.lock().expect("no thread panics with it");
                     all.add(figures);
                     enough.fetch_or(all.states >= states, Ordering::Relaxed);
                 }
                 Err(one) => {
-                    let mut broken = broken.lock().expect("nobody panics with it");
+                    let mut broken = broken.lock().expect("no thread panics with it");
                     broken.push(one);
                     enough.fetch_or(broken.len() >= 5, Ordering::Relaxed);
                 }
@@ -178,14 +178,14 @@ fn what_was_promised_is_there_after_a_power_cut() {
             scope.spawn(work);
         }
     });
-    println!("{:?}", all.into_inner().expect("nobody panics with it"));
-    let broken = broken.into_inner().expect("nobody panics with it");
+    println!("{:?}", all.into_inner().expect("no thread panics with it"));
+    let broken = broken.into_inner().expect("no thread panics with it");
     let reports: Vec<String> = broken.iter().map(report).collect();
     assert!(reports.is_empty(), "promises were broken:\n{}", reports.join("\n"));
 }
 
-/// The first start makes the file with a rollback journal, which a reader that may not write cannot
-/// roll back: such a terminal did not start any more until a person had deleted the file.
+/// The first start creates the file with a rollback journal, which a read-only reader cannot roll
+/// back: such a terminal failed to start until an operator deleted the file.
 #[test]
 fn the_first_start_survives_a_power_cut_at_any_operation() {
     let bench = Bench::new();
@@ -196,8 +196,8 @@ fn the_first_start_survives_a_power_cut_at_any_operation() {
     }
 }
 
-/// A file that could not be made as it should be is not used as it is: with a journal that was not the
-/// one asked for, acknowledged records were lost.
+/// A file that could not be created completely must not be used: with a journal other than the
+/// requested one, acknowledged records were lost.
 #[test]
 fn a_fault_at_any_operation_of_the_first_start_loses_nothing() {
     let bench = Bench::new();
@@ -208,7 +208,7 @@ fn a_fault_at_any_operation_of_the_first_start_loses_nothing() {
         on(|machine| machine.plan = Some(Plan { fault: Fault::Io, from, times: 1 }));
         course.start();
         if on(|machine| machine.struck) == 0 {
-            break; // It has started before that.
+            break; // It started before that.
         }
         for _ in 0..3 {
             course.record_something();
@@ -223,8 +223,8 @@ fn a_fault_at_any_operation_of_the_first_start_loses_nothing() {
     }
 }
 
-/// A COMMIT whose fsync failed after everything had arrived has happened. The outcome that it held is
-/// not written a second time when the file is open again: the try stood in the history twice, and the
+/// A COMMIT whose fsync failed after all data was written has taken effect. Its outcome must not be
+/// written a second time when the file is open again: the history listed the attempt twice, and the
 /// next one got a number too high.
 #[test]
 fn an_outcome_whose_failed_commit_has_happened_is_written_once() {
@@ -234,7 +234,7 @@ fn an_outcome_whose_failed_commit_has_happened_is_written_once() {
     course.start();
     course.record_something();
     course.round();
-    // The second one keeps the closing connection from putting the log into the file as it knows it.
+    // The second fault keeps the closing connection from checkpointing the log as it knows it.
     on(|machine| machine.plan = Some(Plan { fault: Fault::SyncReached, from: 0, times: 2 }));
     course.accept_all();
     course.round();
@@ -256,7 +256,7 @@ fn one_seed_replays_exactly() {
         let (once, again) = (bench.course(seed), bench.course(seed));
         assert!(once.ops.len() > 20, "seed {seed} does next to nothing");
         assert_eq!(once.ops.len(), again.ops.len(), "seed {seed}");
-        // The migrations' own table tells the real time of its making.
+        // The migrations' own table holds the real time of its creation.
         let same = |a: &Op, b: &Op| a == b || (is_first_start(seed) && a.place() == b.place());
         let other = once.ops.iter().zip(&again.ops).position(|(a, b)| !same(a, b));
         assert_eq!(other, None, "seed {seed} went another way the second time, at this operation");

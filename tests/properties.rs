@@ -1,17 +1,19 @@
-//! Properties of the policy that hold after any sequence of happenings; what breaks one is shrunk to
-//! the least that does. `PROPTEST_CASES=100000 cargo test --test properties` looks longer.
+//! Properties of the policy that hold after any sequence of events; a counterexample is shrunk to a
+//! minimal one. `PROPTEST_CASES=100000 cargo test --test properties` checks more sequences.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use resyncd::config::Retry;
+use resyncd::config::upstream::{AnswerRule, Expect, Meaning, Upstream as UpstreamConfig};
 use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
-use resyncd::policy::class::{Class, Contact, Verdict};
-use resyncd::policy::dossier::{Dossier, OrderTag, Standing};
+use resyncd::policy::class::{Answer, Class, Contact, Ending, Target, Verdict, classify};
 use resyncd::policy::judge::{Decision, Judgement, Rules, Try, judge};
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::upstream::{Errand, Ordering, Pace, Upstream};
+use resyncd::policy::retry_state::{OrderTag, RetryState, Standing};
+use resyncd::policy::upstream::{DispatchKind, Ordering, Pace, Upstream};
 use resyncd::record::Status;
 use std::time::Duration;
 
@@ -20,10 +22,10 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(3000)
 }
 
-/// How many failures there are; each has its own order key.
+/// Number of failures; each has its own order key.
 const FAILURES: usize = 3;
 
-/// Something that happens to an upstream.
+/// An event of an upstream.
 #[derive(Clone, Debug)]
 enum Happening {
     Pass(Duration),
@@ -78,8 +80,8 @@ struct Stage {
     retry: Retry,
     now: Moment,
     random: fastrand::Rng,
-    failures: Vec<Dossier>,
-    in_flight: Vec<(usize, AgentTime, Errand)>,
+    failures: Vec<RetryState>,
+    in_flight: Vec<(usize, AgentTime, DispatchKind)>,
 }
 
 impl Stage {
@@ -87,7 +89,7 @@ impl Stage {
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
         let mut upstream = Upstream::new(now);
         upstream.start(now);
-        let failures = vec![Dossier::fresh(); FAILURES];
+        let failures = vec![RetryState::fresh(); FAILURES];
         let random = fastrand::Rng::with_seed(seed);
         Self { upstream, pace, retry: Retry::default(), now, random, failures, in_flight: Vec::new() }
     }
@@ -119,8 +121,8 @@ impl Stage {
         let canary = self.upstream.canary_due(self.now.agent);
         if free && (canary || self.upstream.slots(self.now.agent, self.pace) > 0) {
             let route = Route { entity_type: "SALE".into(), action: "CREATE".into() };
-            let errand = self.upstream.sent(self.now.agent, canary, &route, self.pace);
-            self.in_flight.push((failure, self.now.agent, errand));
+            let dispatch_kind = self.upstream.sent(self.now.agent, canary, &route, self.pace);
+            self.in_flight.push((failure, self.now.agent, dispatch_kind));
         }
     }
 
@@ -128,39 +130,40 @@ impl Stage {
         if self.in_flight.is_empty() {
             return Ok(());
         }
-        let (failure, sent_at, errand) = self.in_flight.remove(0);
+        let (failure, sent_at, dispatch_kind) = self.in_flight.remove(0);
         let contact = match class {
             Class::Unreachable => Contact::Doubtful,
             Class::Unsure => Contact::Silent,
             _ => Contact::Answered,
         };
-        let verdict = Verdict { class, error: "words".into(), retry_after: wait, contact };
+        let verdict =
+            Verdict { class, error: "words".into(), retry_after: wait, contact, unreadable: false, stalled: false };
         let before = self.failures[failure].clone();
         let was_shut = self.upstream.is_shut();
         let order = OrderTag::new(failure.to_string());
         let end = Try {
-            dossier: &before,
+            retry_state: &before,
             order: &order,
             recorded_at: AgentTime::ZERO,
             attempt: 1,
             sent_at,
-            errand,
+            dispatch_kind,
             verdict: &verdict,
             newest: 9,
         };
         let rules = Rules { retry: &self.retry, pace: self.pace };
         let judgement = judge(&end, &mut self.upstream, rules, self.now, &mut self.random);
         judged(&before, class, was_shut, &judgement)?;
-        if let Some(give_back) = judgement.give_back {
+        if let Some(refund) = judgement.refund {
             for other in &mut self.failures {
-                if let Some(back) = give_back.of(other) {
+                if let Some(back) = refund.of(other) {
                     given_back(other, &back)?;
                     *other = back;
                 }
             }
         }
         self.failures[failure] =
-            if judgement.decision == Decision::Accepted { Dossier::fresh() } else { judgement.dossier };
+            if judgement.decision == Decision::Accepted { RetryState::fresh() } else { judgement.retry_state };
         Ok(())
     }
 
@@ -180,13 +183,13 @@ impl Stage {
     fn restart(&mut self) {
         let text = serde_json::to_string(&self.upstream).expect("it has its JSON");
         self.upstream = serde_json::from_str(&text).expect("what was written is read");
-        let dossiers = serde_json::to_string(&self.failures).expect("they have their JSON");
-        self.failures = serde_json::from_str(&dossiers).expect("what was written is read");
+        let retry_states = serde_json::to_string(&self.failures).expect("they have their JSON");
+        self.failures = serde_json::from_str(&retry_states).expect("what was written is read");
         self.in_flight.clear();
         self.upstream.start(self.now);
     }
 
-    /// What holds at any time.
+    /// The invariants that hold at any time.
     fn holds(&self) -> Result<(), TestCaseError> {
         let (upstream, now) = (&self.upstream, self.now.agent);
         let slots = upstream.slots(now, self.pace);
@@ -207,9 +210,9 @@ impl Stage {
     }
 }
 
-/// The budget: a try costs at most one retry, and none while the upstream is shut, unless it was
-/// refused.
-fn judged(before: &Dossier, class: Class, was_shut: bool, judgement: &Judgement) -> Result<(), TestCaseError> {
+/// The budget: an attempt uses at most one retry, and none while the upstream is unavailable,
+/// unless it was rejected.
+fn judged(before: &RetryState, class: Class, was_shut: bool, judgement: &Judgement) -> Result<(), TestCaseError> {
     let counted = match judgement.decision {
         Decision::Counted { .. } => true,
         Decision::NeedsPerson { counted, .. } => counted,
@@ -221,18 +224,99 @@ fn judged(before: &Dossier, class: Class, was_shut: bool, judgement: &Judgement)
     if class == Class::Refused {
         prop_assert_eq!(judgement.decision, Decision::NeedsPerson { counted: true, provisional: false });
     }
-    if judgement.give_back.is_none() {
-        prop_assert_eq!(judgement.dossier.retry_count, before.retry_count + u32::from(counted));
+    if judgement.refund.is_none() {
+        prop_assert_eq!(judgement.retry_state.retry_count, before.retry_count + u32::from(counted));
     }
     Ok(())
 }
 
-/// Giving back takes away, never adds; and the same counts are given back once.
-fn given_back(before: &Dossier, after: &Dossier) -> Result<(), TestCaseError> {
+/// A refund only reduces the count, and the same counts are refunded once.
+fn given_back(before: &RetryState, after: &RetryState) -> Result<(), TestCaseError> {
     prop_assert!(after.retry_count <= before.retry_count);
     prop_assert!(matches!(after.standing, Standing::Pending | Standing::Held));
     prop_assert_eq!(after.standing == Standing::Held, before.standing == Standing::Held);
     Ok(())
+}
+
+/// A rule on the status, the text, the JSON, or several of these.
+fn rule() -> impl Strategy<Value = AnswerRule> {
+    let pointer =
+        || option::of(proptest::sample::select(vec!["/error", "/rows/*/state", "/id"]).prop_map(str::to_owned));
+    let status = proptest::sample::subsequence(vec![200_u16, 201, 409, 500], 0..=3);
+    let text = option::weighted(0.3, proptest::sample::select(vec!["OK", "error", "Warning"]).prop_map(str::to_owned));
+    (status, pointer(), pointer(), text, proptest::sample::select(Class::ALL.to_vec())).prop_map(
+        |(status, present, nonempty, contains, class)| AnswerRule {
+            status,
+            json: Vec::new(),
+            present,
+            nonempty,
+            contains,
+            is: Meaning::Is(class),
+            message: None,
+        },
+    )
+}
+
+/// Bodies as back ends send them, and possible transmission damage.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let json = proptest::sample::select(vec![
+        r#"{"error":"no such SKU"}"#,
+        r#"{"id":"the-id","rows":[{"state":"ok"},{"state":"bad"}]}"#,
+        "{}",
+        "[]",
+        "OK",
+        "",
+    ]);
+    let before = proptest::sample::select(vec![
+        "",
+        "",
+        "",
+        "\u{feff}",
+        "\nWarning: x in y on line 1\n",
+        "callback(",
+        "\u{1f}\u{8b}",
+    ]);
+    let behind = proptest::sample::select(vec!["", "", "", "\n", ")", "<!-- 3 ms -->", "\0"]);
+    (before, json, behind, option::weighted(0.2, 0_usize..40), option::weighted(0.1, any::<u8>())).prop_map(
+        |(before, json, behind, cut, odd)| {
+            let mut bytes = [before, json, behind].concat().into_bytes();
+            bytes.truncate(cut.unwrap_or(usize::MAX));
+            bytes.extend(odd);
+            bytes
+        },
+    )
+}
+
+/// Whether a rule or a proof that needs this body may have failed to read it; written independently of the code.
+fn is_in_the_dark(upstream: &UpstreamConfig, answer: &Answer) -> bool {
+    let bytes = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body);
+    let readable = answer.encoding.is_none() && serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+    let text = String::from_utf8_lossy(bytes);
+    for rule in &upstream.answers {
+        let concerned = rule.status.is_empty() || rule.status.contains(&answer.status);
+        let said = rule.contains.as_ref().is_none_or(|part| text.contains(part.as_str()));
+        let looks = rule.present.is_some() || rule.nonempty.is_some();
+        match (concerned && said, looks) {
+            (false, _) => {}
+            (true, false) => return false,
+            // A status without a body says that there is nothing to read.
+            (true, true) if matches!(answer.status, 204 | 205) && answer.body.is_empty() => {}
+            (true, true) if !readable => return true,
+            // The rule can be evaluated; if it holds, it decides.
+            (true, true) => {
+                let json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+                let found = |pointer: &Option<String>| pointer.as_ref().is_none_or(|p| json.pointer(p).is_some());
+                if rule.present.iter().chain(&rule.nonempty).all(|p| !p.contains('*'))
+                    && found(&rule.present)
+                    && found(&rule.nonempty)
+                {
+                    return false;
+                }
+            }
+        }
+    }
+    // Only a 2xx has to prove something.
+    !readable && answer.status / 100 == 2 && (upstream.expect == Expect::Json || upstream.expect_id.is_some())
 }
 
 proptest! {
@@ -271,5 +355,36 @@ proptest! {
         let wait = retry.wait(counted, &mut fastrand::Rng::with_seed(seed));
         prop_assert!(wait >= steps[index]);
         prop_assert!(wait <= steps[index].mul_f64(1.0 + jitter) + Duration::from_nanos(1));
+    }
+    /// A rule or a proof that cannot be evaluated never ends in a delivery, and nothing is counted for it.
+    #[test]
+    fn what_cannot_be_read_is_never_a_delivery(
+        rules in vec(rule(), 0..4),
+        proof in 0..3_u8,
+        https: bool,
+        status in proptest::sample::select(vec![200_u16, 201, 204, 299, 400, 404, 422, 500]),
+        body in body(),
+        coded in proptest::bool::weighted(0.1),
+        kind in option::of(proptest::sample::select(vec!["application/json", "text/html", "text/plain", ""])),
+    ) {
+        let url = if https { "https://hq.example/sync" } else { "http://hq.example/sync" };
+        let mut upstream = UpstreamConfig::with_url("hq", url);
+        upstream.answers = rules;
+        upstream.expect = if proof == 1 { Expect::Json } else { Expect::Any };
+        upstream.expect_id = (proof == 2).then(|| "/id".to_owned());
+        let answer = Answer {
+            status,
+            content_type: kind.map(str::to_owned),
+            encoding: coded.then(|| "gzip".to_owned()),
+            body,
+            ..Answer::default()
+        };
+        let reading = Reading { upstream: &upstream, route: None, id: "the-id", key: "the-key" };
+        let dark = is_in_the_dark(&upstream, &answer);
+        let verdict = classify(&Ending::Answered(answer.clone()), &Target::of(url), &reading, WallTime::from_millis(0));
+        let conclusive = matches!(verdict.class, Class::Delivered | Class::Refused | Class::Failed);
+        prop_assert!(!dark || !conclusive, "{:?} {:?}", upstream.answers, answer);
+        prop_assert!(!verdict.unreadable || verdict.class == Class::Unsure);
+        prop_assert!(!verdict.unreadable || !verdict.error.is_empty(), "the reason says why");
     }
 }

@@ -1,13 +1,13 @@
-//! The recipes of `packaging/recipes`, each run by a real agent against its business system, or against
-//! a stub that answers as the vendor's documentation says. A recipe's file is taken as it is; only
-//! hosts, ports and the places of secrets are other ones.
+//! The recipes of `packaging/recipes`, each run by a real agent against its business system, or
+//! against a stub that follows the vendor's documentation. A recipe's file is used unchanged except
+//! for hosts, ports and paths of secrets.
 //!
-//! Each is asked the same: does it deliver; are a no and its words understood; does a session that has
-//! ended, or a "not so fast", cost nothing; and when an answer is lost, is it there once.
+//! Each test checks the same: a record is delivered; a rejection and its message are understood; an
+//! expired session or a rate limit costs no retry; a record whose response is lost is there once.
 //!
-//! Those with an adapter need `python3`, and PHP's own SOAP server is asked where `php` has one
-//! (`php-cli` and `php-soap`). Without them they say so and pass, unless `RESYNCD_NEED_PYTHON=1` or
-//! `RESYNCD_NEED_PHP=1` is set: then they fail.
+//! Recipes with an adapter need `python3`, and the test of PHP's own SOAP server needs `php`
+//! (`php-cli` and `php-soap`). Without them the tests print that and pass, unless
+//! `RESYNCD_NEED_PYTHON=1` or `RESYNCD_NEED_PHP=1` is set: then they fail.
 
 #![expect(clippy::disallowed_methods, reason = "tests stand outside the house, on its clock's side")]
 

@@ -1,5 +1,5 @@
-//! `report`: one page that holds everything, nothing from outside and nothing hostile; with and without
-//! the agent, over a month of it and over many rows.
+//! `report`: one page that is complete, loads nothing from outside and is safe with hostile input;
+//! with and without the agent, over a month and over many rows.
 //!
 //! `tests/report/run.sh` opens the same page in a browser.
 
@@ -33,8 +33,8 @@ fn month() -> &'static Path {
     dir.path()
 }
 
-/// Runs the command on a state directory, with a configuration file of its own: tests run side by side,
-/// and one that was being written anew was read empty by another.
+/// Runs the command on a state directory, with its own configuration file: tests run concurrently,
+/// and one read a shared file empty while another was rewriting it.
 fn resyncd(state: &Path, args: &[&str]) -> Output {
     let config = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = format!(
@@ -45,10 +45,10 @@ fn resyncd(state: &Path, args: &[&str]) -> Output {
     );
     fs::write(config.path(), text).expect("a configuration");
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
-    for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {
+    for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "LANG"] {
         command.env_remove(format!("RESYNCD_{name}"));
     }
-    command.env("RESYNCD_CONFIG", config.path()).args(args).output().expect("the binary runs")
+    command.env("RESYNCD_CONFIG", config.path()).env("LC_ALL", "C.UTF-8").args(args).output().expect("the binary runs")
 }
 
 fn out(output: &Output) -> String {
@@ -88,9 +88,9 @@ fn the_page_of_a_month_holds_everything_and_nothing_from_outside() {
         "InvoiceMapper is repaired",
         "head office moves its database",
         "blocked, failing or paused",
-        "no line",
-        "12 wait behind 1 of those",
-        "The head office will not take it as it is.",
+        "no connection",
+        "12 failures wait behind 1 of those",
+        "The head office rejects it as it is.",
         "resyncd retry ",
         "terminal_id = &quot;till-07&quot;",
     ] {
@@ -101,7 +101,7 @@ fn the_page_of_a_month_holds_everything_and_nothing_from_outside() {
     assert_eq!(page.matches("<desc id=").count(), 5);
 }
 
-/// Each of these is found when it is there, or the check above would be none.
+/// Each of these faults must be found, or the check above proves nothing.
 #[test]
 fn a_fault_of_a_page_is_found() {
     for bad in [
@@ -139,6 +139,30 @@ fn payloads_are_shown_when_asked_for_and_secrets_never() {
     }
 }
 
+/// Headings, sentences and numbers are Spanish; what comes from elsewhere stays as it is.
+#[test]
+fn the_page_speaks_spanish() {
+    let html = page(month(), &["--lang", "es"]);
+    assert_eq!(fault(&html), None);
+    for said in [
+        "<html lang=\"es\">",
+        "resyncd en till-07, tienda 0042",
+        "<h2>Requieren intervención</h2>",
+        "12 incidencias esperan detrás de 1 de las que requieren intervención.",
+        "<summary>En forma de tabla</summary>",
+        "rechaza, falla o está en pausa",
+        "HTTP 422: unknown SKU",
+    ] {
+        assert!(html.contains(said), "{said}");
+    }
+    let text = out(&resyncd(month(), &["report", "--text", "--lang", "es"]));
+    for said in ["\nTiempo hasta la entrega\n=======================\n", "Cola, últimos 30 días\n", "\nCUÁNDO "] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let english = out(&resyncd(month(), &["report", "--text"]));
+    assert_eq!(text.lines().count(), english.lines().count(), "nothing is missing");
+}
+
 #[test]
 fn the_text_tells_what_the_plots_show() {
     let text = out(&resyncd(month(), &["report", "--text"]));
@@ -149,7 +173,7 @@ fn the_text_tells_what_the_plots_show() {
     assert!(text.lines().count() > 150, "{text}");
 }
 
-/// A page that is there is replaced whole, and read by nobody else.
+/// An existing page is replaced atomically, and only its owner can read it.
 #[test]
 fn a_file_is_written_whole_and_for_its_owner_alone() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -166,7 +190,7 @@ fn a_file_is_written_whole_and_for_its_owner_alone() {
     assert_eq!(resyncd(month(), &["report"]).status.code(), Some(2), "it has to be said where to");
 }
 
-/// For `tests/report/run.sh`: writes the month where it says, and leaves it there.
+/// For `tests/report/run.sh`: writes the month into `RESYNCD_MONTH`, and leaves it there.
 #[test]
 #[ignore = "writes into a directory that is named"]
 fn write_the_month() {

@@ -1,14 +1,14 @@
 //! A database of every released schema is kept under `tests/schemas/`, and opens.
 //!
 //! When a migration is added: `RESYNCD_KEEP_SCHEMA=1 cargo test --test schema` writes the file of
-//! the new version. Files that are there already are never written again.
+//! the new version. Existing files are never rewritten.
 
 use resyncd::agent::{Agent, ClientId, Effect, Event, Peer};
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Environment, Overrides};
 use resyncd::ids::{FailureName, Seq};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::question::{Direction, ListQuery};
+use resyncd::question::{Direction, ListCursor, ListQuery};
 use resyncd::store::open::newest_version;
 use resyncd::store::reader::Reader;
 use resyncd::store::rows::Found;
@@ -24,21 +24,10 @@ const RECORDS: [&str; 3] = [
     r#"{"op":"record","entity_type":"RETURN","entity_id":"r-1","action":"CREATE","error":"x","idempotency_key":"k","order_key":"o"}"#,
 ];
 
-/// Rows have the failures' numbers from this version on.
-const NUMBERED_ROWS: i64 = 4;
-
-/// Gives rows other numbers than their failures', also those of others, as a file has after some time.
-fn number_rows(file: &Path) {
-    let file = Connection::open(file).expect("the file");
-    let steps =
-        "UPDATE sync_failures SET rowid = 10 + rowid; UPDATE sync_failures SET rowid = 15 - rowid WHERE rowid > 11";
-    file.execute_batch(steps).expect("other rowids");
-}
-
-/// Without an agent a file is read as it is.
+/// Without an agent, a file is read unchanged.
 fn read(dir: &Path) {
     let reader = Reader::open(&StoreSettings::new(dir, &Limits::default())).unwrap_or_else(|error| panic!("{error}"));
-    let query = ListQuery { direction: Direction::Descending, after: Some(Seq(3)), ..ListQuery::default() };
+    let query = ListQuery { direction: Direction::Descending, after: ListCursor::parse("3"), ..ListQuery::default() };
     let page = reader.list(&query).expect("a list");
     let numbers: Vec<_> = page.failures.iter().map(|(failure, _)| failure.seq).collect();
     assert_eq!(numbers, [Seq(2), Seq(1)]);
@@ -60,12 +49,12 @@ fn open(dir: &Path) -> Store {
     Store::open(settings, now(0).wall).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Records what [`RECORDS`] says; the replies.
+/// Records [`RECORDS`]. Returns the replies.
 fn record(store: Store, seed: u64) -> Vec<String> {
     let config = Config::load(
         None,
         &Overrides::default(),
-        &Surroundings { host_name: "till-07".into(), ..Surroundings::default() },
+        &Environment { host_name: "till-07".into(), ..Environment::default() },
     );
     let mut agent = Agent::start(store, &config.expect("the defaults"), seed, now(0)).expect("an agent");
     let peer = Peer { uid: 1000, pid: 1, name: None };
@@ -84,7 +73,7 @@ fn record(store: Store, seed: u64) -> Vec<String> {
     replies
 }
 
-/// Writes the file of the present version, if asked to and it is not there.
+/// Writes the file of the current version, if requested and missing.
 fn keep(version: i64) {
     let file = schemas().join(format!("v{version}.db"));
     if std::env::var_os("RESYNCD_KEEP_SCHEMA").is_none() || file.exists() {
@@ -105,9 +94,6 @@ fn a_database_of_every_schema_opens_and_goes_on() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let copy = dir.path().join("sync_failures.db");
         fs::copy(&file, &copy).expect("a copy");
-        if version < NUMBERED_ROWS {
-            number_rows(&copy);
-        }
         read(dir.path());
         let store = open(dir.path());
         let old = store.by_seq(Seq(1)).expect("a look").expect("the first failure");
@@ -119,7 +105,7 @@ fn a_database_of_every_schema_opens_and_goes_on() {
     }
 }
 
-/// A file from the future is left as it is, byte for byte.
+/// A file of a newer version is left unchanged, byte for byte.
 #[test]
 fn a_newer_database_is_refused_untouched() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -137,7 +123,7 @@ fn a_newer_database_is_refused_untouched() {
     assert!(before == fs::read(&file).expect("the file"), "its bytes have changed");
 }
 
-/// The first ten columns are the contract, in this order (spec/01).
+/// The first ten columns are the contract, in this order.
 #[test]
 fn the_ten_columns_come_first() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -165,8 +151,8 @@ fn the_ten_columns_come_first() {
     assert_eq!(text("PRAGMA integrity_check"), "ok");
 }
 
-/// A crash between the tables and the row that says that they are there would keep the agent from
-/// ever starting again. Here the row is refused instead.
+/// A crash between the tables and the row that records them would keep the agent from ever starting
+/// again. Here the row is refused instead.
 #[test]
 fn a_migration_and_its_row_are_one_transaction() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! The time series of an agent whose clock the test holds: what is told after an hour, a stop, a kill.
+//! The time series of an agent whose clock is controlled by the test: its contents after an hour, a stop, a kill.
 
 #[path = "report/terminal.rs"]
 mod terminal;
@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use terminal::{Office, Terminal, answered, record, refused};
 
-/// A terminal in a directory of its own.
+/// A terminal in its own directory.
 struct Held {
     dir: TempDir,
     inner: Terminal,
@@ -42,7 +42,7 @@ impl Held {
         Self { dir: self.dir, inner: self.inner.kill(minutes_away) }
     }
 
-    /// How many failures the table says were recorded.
+    /// The number of recorded failures in the table.
     fn recorded(&self) -> i64 {
         self.sum("CASE upstream WHEN '' THEN recorded END")
     }
@@ -76,10 +76,10 @@ fn an_hour_is_told_as_it_was() {
     assert!(offline[..2] == [0, 0] && offline[7..] == [0, 0], "{offline:?}");
     assert!(offline[2] > 0 && offline[3..6] == [300; 3], "{offline:?}");
     let failed: u64 = terminal.told(|point| point.all.failed).iter().sum();
-    assert!(failed > 0, "the tries during the outage");
+    assert!(failed > 0, "the attempts during the outage");
 }
 
-/// A person has paused it, and nothing happens for hours.
+/// An operator has paused it, and nothing happens for hours.
 #[test]
 fn a_long_pause_is_told_though_nothing_was_written_in_it() {
     let mut terminal = Held::new();
@@ -104,13 +104,13 @@ fn an_idle_time_keeps_what_was_live_at_its_beginning() {
     }
     terminal.inner.pass(3);
     // The second comes within a minute, so that its round has no row.
-    for id in ["1", "2"] {
+    for id in [1, 2] {
         let discarded = terminal.inner.ask(&json!({"op": "discard", "ids": [id], "reason": "entered twice"}));
         assert_eq!(discarded["changed"], 1, "{discarded}");
         terminal.inner.at_ms += 1000;
     }
     terminal.inner.pass(57);
-    terminal.inner.ask(&json!({"op": "discard", "ids": ["3"], "reason": "entered twice"}));
+    terminal.inner.ask(&json!({"op": "discard", "ids": [3], "reason": "entered twice"}));
     terminal.inner.pass(6);
     let critical = terminal.told(|point| point.critical);
     assert_eq!(critical, [[2; 12].as_slice(), &[1, 1]].concat());
@@ -140,7 +140,7 @@ fn a_stop_loses_nothing_and_a_kill_at_most_the_last_minute_and_nothing_of_what_i
     assert_eq!(file.query_row(sum, [], |row| row.get::<_, i64>(0)).expect("a sum"), 5, "all since the kill");
 }
 
-/// After a kill the last interval in which something was written says what was live then.
+/// After a kill, the last interval with a row gives the live failures of the time that follows.
 #[test]
 fn what_was_live_at_a_kill_is_told_of_the_time_after_it() {
     let mut terminal = Held::new();
@@ -149,7 +149,7 @@ fn what_was_live_at_a_kill_is_told_of_the_time_after_it() {
     terminal.inner.pass(2);
     terminal.record("b");
     terminal.record("c");
-    terminal.inner.ask(&json!({"op": "discard", "ids": ["1"], "reason": "entered twice"}));
+    terminal.inner.ask(&json!({"op": "discard", "ids": [1], "reason": "entered twice"}));
     let mut terminal = terminal.kill(60);
     terminal.office(|_, _| answered(200, ""));
     terminal.record("d");
@@ -157,7 +157,7 @@ fn what_was_live_at_a_kill_is_told_of_the_time_after_it() {
     assert_eq!(terminal.told(|point| point.critical), [2; 13]);
 }
 
-/// An agent with nothing to do writes nothing for the series' sake, and is not woken for it.
+/// An idle agent writes nothing for the series, and is not woken for it.
 #[test]
 fn nothing_is_written_and_nobody_is_woken_while_nothing_happens() {
     let mut terminal = Held::new();

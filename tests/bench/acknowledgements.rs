@@ -1,5 +1,5 @@
-//! How many records a second are acknowledged, and after what time, beside the peers; what each costs in
-//! CPU and in bytes written.
+//! Acknowledged records per second and their latency, beside the peers; the CPU time and the bytes
+//! written for each.
 
 use crate::load::{Driven, Load, Until, drive};
 use crate::machine::{self, Watch};
@@ -17,7 +17,7 @@ struct Turn {
     written: u64,
 }
 
-/// A cell: how the load is, and what the goals are.
+/// A cell: its load and its goals.
 struct Cell {
     key: &'static str,
     title: &'static str,
@@ -51,7 +51,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// An empty server, so that none is measured with what another cell left.
+/// Starts an empty server, so that no cell measures the data of another.
 fn turn(bench: &mut Bench, kind: Kind, load: Load) -> Result<(Turn, f64), String> {
     let dir = bench.fresh(kind);
     let server = Server::start(&bench.programs, kind, &dir, &Start::default())?;

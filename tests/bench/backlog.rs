@@ -1,5 +1,5 @@
-//! Puts into the table what `shapes` measures in a process of its own (on the agent's store, without a
-//! socket): it is a program of its own because it is built together with the whole agent.
+//! Adds the results of `shapes` to the table. `shapes` measures the agent's store without a socket,
+//! as a separate program because it is built together with the whole agent.
 
 use crate::report::{Against, Goal, Row};
 use crate::rounds::{Bench, TOLERATED};
@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// One line of it: key, title, unit, figure, goal, cores of others.
+/// A line of its output: key, title, unit, figure, goal, cores used by others.
 fn row(line: &str, quick: bool) -> Option<Row> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [key, title, _, figure, goal, others] = fields[..] else { return None };

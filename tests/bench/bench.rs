@@ -1,8 +1,8 @@
-//! How fast the agent is beside its peers, in one run on one machine: `tests/bench/run.sh` builds
-//! everything and starts this; `packaging/doc/performance.md` says what each cell means.
+//! The speed of the agent beside its peers, in one run on one machine: `tests/bench/run.sh` builds
+//! everything and starts this; `packaging/doc/performance.md` explains each cell.
 //!
-//! It is no test: figures depend on the machine. What a check may fail on is whether it works at all and
-//! whether commits are shared (`--quick`).
+//! It is not a test: figures depend on the machine. A check may only fail on whether it works at
+//! all and whether commits are shared (`--quick`).
 
 // Counts and times of a measurement fit any of these types.
 #![allow(
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
-/// A group of cells: its name on the command line, and what measures it.
+/// A group of cells: its name on the command line, and its function.
 type Group = (&'static str, fn(&mut Bench) -> Result<Vec<Row>, String>);
 
 const GROUPS: [Group; 5] = [
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, String> {
-    // Cargo says --bench to every benchmark.
+    // Cargo passes --bench to every benchmark.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if arguments.first().is_some_and(|first| first == drive::NAME) {
         return drive::run(&arguments[1..]).map(|()| ExitCode::SUCCESS);
@@ -94,8 +94,8 @@ fn run() -> Result<ExitCode, String> {
     Ok(if quick { worth(&rows) } else { ExitCode::SUCCESS })
 }
 
-/// A thousand idle clients need two thousand descriptors, half of them in the agent, which inherits the
-/// limit.
+/// A thousand idle clients need two thousand descriptors, half of them in the agent, which inherits
+/// the limit.
 fn raise_open_files() -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -125,7 +125,7 @@ fn head(bench: &Bench) -> Head {
     }
 }
 
-/// What the databases stand on: on a disk of memory an fsync costs nothing, and the table says nothing.
+/// The file system of the databases: in memory an fsync costs nothing, and the figures are meaningless.
 fn file_system(dir: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let on = |line: &&str| line.split(' ').nth(1).is_some_and(|at| dir.starts_with(at));
@@ -145,7 +145,7 @@ fn write(out: &Path, head: &Head, rows: &[Row]) -> Result<(), String> {
     fs::write(out.join("figures.json"), report::figures(head, rows)).map_err(fails)
 }
 
-/// What a quick run may fail on, on any machine: records of many clients share their commits.
+/// The check of a quick run, valid on any machine: records of many clients share their commits.
 fn worth(rows: &[Row]) -> ExitCode {
     let rate = |key: &str| rows.iter().find(|row| row.key == key).and_then(|row| row.figure(0));
     match (rate("acks.1"), rate("acks.64")) {
@@ -157,7 +157,8 @@ fn worth(rows: &[Row]) -> ExitCode {
     }
 }
 
-/// A directory that goes when the run ends. A socket's path may have 107 bytes: not below a long TMPDIR.
+/// A directory, removed when the run ends. A socket's path is limited to 107 bytes: not below a
+/// long TMPDIR.
 struct Work(PathBuf);
 
 impl Work {
@@ -176,7 +177,7 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system's own clean-up.
+        // The system's own clean-up removes the rest.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,5 @@
-//! How fast a backlog leaves, and what a failure costs on its way through: recorded while its upstream
-//! was paused, delivered to a local nginx when it was let go.
+//! How fast a backlog is delivered, and the cost of one failure: recorded while its upstream was
+//! paused, delivered to a local nginx after the resume.
 
 use crate::load::{Load, Until, drive};
 use crate::machine::{self, Watch};
@@ -14,10 +14,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A backlog that does not leave for so long never will.
+/// A backlog that takes longer than this will never be delivered.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A backlog: how many, recorded how many at a time, sent by how many.
+/// A backlog: its size, the load that records it, and the concurrency that sends it.
 #[derive(Clone, Copy)]
 struct Backlog {
     records: u64,
@@ -25,14 +25,14 @@ struct Backlog {
     senders: usize,
 }
 
-/// What came of it.
+/// The figures of a delivered backlog.
 struct Drained {
     rate: f64,
     /// Seconds of CPU while it was delivered.
     cpu: f64,
     /// Bytes written while it was recorded, and while it was delivered.
     written: [u64; 2],
-    /// Requests a second of as many clients that do nothing else.
+    /// Requests per second of as many clients that do nothing else.
     bare: f64,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
         let each = |bytes: &dyn Fn(&Drained) -> u64| -> Vec<f64> {
             found.iter().map(|it| bytes(it) as f64 / 1000.0 / backlog.records as f64).collect()
         };
-        // Bytes are the same on a busy machine.
+        // The bytes do not depend on how busy the machine is.
         let quick = bench.quick.then(|| "a quick run".to_owned());
         let both = Row::new(format!("bytes.{name}"), what, "KB").of_agent(each(&|it| it.written[0] + it.written[1]));
         let both = both.goal(Goal::AtMost(Against::Figure(most))).spoiled(quick.clone());

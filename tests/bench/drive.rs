@@ -1,5 +1,5 @@
-//! A fixed number of records for a server that somebody else has started, for counts that do not depend
-//! on time: `drive SOCKET RECORDS IN_FLIGHT [now]`.
+//! Sends a fixed number of records to a server that is already running, for counts that do not
+//! depend on time: `drive SOCKET RECORDS IN_FLIGHT [now]`.
 
 use crate::load::{Load, Until, drive};
 use crate::protocol::{Body, Kind, Requests};

@@ -1,11 +1,11 @@
-//! Times by their size, 64 steps to each doubling: at most 1.6 % wide, and small however many there are.
+//! A histogram of durations with 64 steps per doubling: at most 1.6 % wide, and of constant size.
 
 use std::time::Duration;
 
-/// Steps to a doubling, as a power of two.
+/// Steps per doubling, as a power of two.
 const BITS: u32 = 6;
 
-/// See the module.
+/// Counts of durations by step.
 #[derive(Clone)]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
@@ -25,7 +25,7 @@ impl Histogram {
         self.total += times;
     }
 
-    /// The time that this share of all did not exceed.
+    /// The duration that this share of all did not exceed.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -39,13 +39,13 @@ impl Histogram {
     }
 }
 
-/// Below 64 ns each nanosecond has its step; above, the six bits behind the highest one tell.
+/// Below 64 ns each nanosecond has its step; above, the six bits after the highest one select it.
 fn step(nanos: u64) -> usize {
     let shift = (64 - nanos.leading_zeros()).saturating_sub(BITS + 1);
     ((u64::from(shift) << BITS) + (nanos >> shift)) as usize
 }
 
-/// The longest time of a step.
+/// The longest duration of a step.
 fn upper(step: usize) -> u64 {
     let (step, per_doubling) = (step as u64, 1 << BITS);
     if step < 2 * per_doubling {

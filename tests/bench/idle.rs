@@ -1,4 +1,4 @@
-//! What the agent costs while nothing happens: wake-ups, and the room that its binary takes.
+//! The cost of an idle agent: wake-ups, and the size of its binary.
 
 use crate::machine;
 use crate::protocol::Kind;
@@ -9,14 +9,14 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The first alerts, probes, looks at the disk, the look for damage and the first clean-up (after a minute) are
-/// over by then.
+/// The first alerts, probes, disk checks, the integrity check and the first clean-up (after a
+/// minute) are over by then.
 const SETTLES: Duration = Duration::from_secs(65);
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     Bench::say("an idle agent");
     let dir = bench.fresh(Kind::Agent);
-    // Without an upstream there is nothing to ask; what remains is the agent's own.
+    // Without an upstream nothing is probed; only the agent's own work remains.
     let start = Start { config: String::new(), ..Start::default() };
     let server = Server::start(&bench.programs, Kind::Agent, &dir, &start)?;
     let (settles, watched) =

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# What a record, a delivery and a claim cost in instructions and allocations: counts that are the same on a busy
-# machine, so that a regression is seen there too.
+# Counts the instructions and allocations of a record, a delivery and a claim: they are the same on
+# a busy machine, so that a regression is seen there too.
 #
 #   tests/bench/instructions.sh [--quick]               fails when a count has grown by more than 3 % (a delivery's: 9 %)
-#   UPDATE_INSTRUCTIONS=1 tests/bench/instructions.sh   writes them down anew
+#   UPDATE_INSTRUCTIONS=1 tests/bench/instructions.sh   rewrites the stored counts
 #
-# --quick leaves some counts out, and the claim, which is counted in a program that is built together with
+# --quick omits some counts, and the claim, which is counted in a program that is built together with
 # the whole agent.
-# The release agent runs under valgrind twice with different numbers of records; the difference belongs to
-# the records alone. Counts are kept in tests/bench/instructions.txt, for one architecture; they change
-# with the compiler too. INSTRUCTIONS_AGENT is counted instead of a new build.
+# The release agent runs under valgrind twice with different numbers of records; the difference belongs
+# to the records alone. Counts are kept in tests/bench/instructions.txt, for one architecture; they also
+# change with the compiler. INSTRUCTIONS_AGENT is counted instead of a new build.
 # Works in a temporary directory and leaves nothing running.
 set -euo pipefail
-# A count that failed inside $(…) ends it too.
+# A count that fails inside $(…) also ends the script.
 shopt -s inherit_errexit
 cd "$(dirname "$0")/../.."
 KEPT=tests/bench/instructions.txt
@@ -38,7 +38,7 @@ if [ -z "$AGENT" ]; then
     AGENT="$TARGET/release/resyncd"
 fi
 AGENT=$(realpath "$AGENT")
-built() { # built NAME: builds a program of the benchmark (and the agent with it), and says where it is
+built() { # built NAME: builds a program of the benchmark (and the agent with it), and prints its path
     cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
         grep -F '"kind":["bench"]' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
@@ -57,7 +57,7 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-# An upstream that accepts everything, and is counted nowhere.
+# An upstream that accepts everything, and is not counted.
 PORT=$((20000 + $$ % 10000))
 cat >"$WORK/nginx.conf" <<NGINX_END
 daemon off;
@@ -90,7 +90,7 @@ with socket.socket(socket.AF_UNIX) as s:
 PYTHON
 }
 
-until_reply() { # until_reply REQUEST PATTERN: asks until the reply has it
+until_reply() { # until_reply REQUEST PATTERN: asks until the reply matches
     local reply
     for _ in $(seq 120); do
         reply=$(ask "$1")
@@ -101,14 +101,14 @@ until_reply() { # until_reply REQUEST PATTERN: asks until the reply has it
     return 1
 }
 
-# Under valgrind; the process is the program's own.
-counted() { # counted TOOL PROGRAM ARGUMENT…: what it took stands in $WORK/count
+# Runs a program under valgrind, as the same process.
+counted() { # counted TOOL PROGRAM ARGUMENT…: writes the count to $WORK/count
     local tool=$1
     shift
     exec valgrind --tool="$tool" "--$tool-out-file=/dev/null" --fair-sched=try --log-file="$WORK/count" "$@"
 }
 
-took() { # took TOOL: instructions for callgrind, blocks that were allocated for dhat
+took() { # took TOOL: instructions for callgrind, allocated blocks for dhat
     case "$1" in
         callgrind) sed -n 's/.*Collected : \([0-9]*\)$/\1/p' "$WORK/count" ;;
         dhat) sed -n 's/.*Total: .* in \([0-9,]*\) blocks$/\1/p' "$WORK/count" | tr -d , ;;
@@ -116,7 +116,7 @@ took() { # took TOOL: instructions for callgrind, blocks that were allocated for
     [ -s "$WORK/answer" ] || { cat "$WORK/count" >&2; return 1; }
 }
 
-# run TOOL RECORDS IN_FLIGHT WHAT: what one agent took for them. WHAT: record, deliver, claim
+# run TOOL RECORDS IN_FLIGHT WHAT: the count of one agent. WHAT: record, deliver, claim
 run() {
     local tool=$1 records=$2 in_flight=$3 what=$4 url=http://127.0.0.1:9/
     if [ "$what" = claim ]; then
@@ -148,7 +148,7 @@ run() {
     took "$tool"
 }
 
-# each TOOL FEW MANY IN_FLIGHT WHAT: what one more record takes
+# each TOOL FEW MANY IN_FLIGHT WHAT: the count of one more record
 each() {
     local few
     run "$1" "$2" "$4" "$5"
@@ -190,7 +190,7 @@ for name in sorted(kept.keys() | now.keys()):
     if name not in kept or name not in now:
         worse.append(f"{name} is counted or kept, but not both")
         continue
-    # How many outcomes share a round is a matter of threads: the count of a delivery differs by 2 % from run to run.
+    # How many outcomes share a round depends on thread timing: the count of a delivery differs by 2 % from run to run.
     growth = 3 * most if "deliver" in name else most
     change = 100 * (now[name] - kept[name]) / kept[name]
     print(f"{name}: {now[name]:g}, was {kept[name]:g} ({change:+.1f} %)")

@@ -1,8 +1,8 @@
-//! The load: one thread, epoll, so many clients with so many requests under way each. A client sends
-//! the next request when an answer has come (a closed loop), so that a server is never given more than
-//! the cell says.
+//! The load: one thread with epoll, `clients` connections with `in_flight` requests each. A client
+//! sends the next request when a reply has arrived (a closed loop), so a server never gets more
+//! than the cell says.
 //!
-//! The sockets block when written: what is under way fits into them, and no server here waits for us.
+//! The sockets block on writes: the requests in flight fit into them, and no server here waits for the client.
 
 use crate::histogram::Histogram;
 use crate::protocol::{Replies, Requests};
@@ -16,35 +16,35 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A server that says nothing for so long has failed.
+/// A server that sends nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much at once.
+/// The size of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     /// Clients that send.
     pub(crate) clients: usize,
-    /// Requests under way of each.
+    /// Requests in flight per client.
     pub(crate) in_flight: usize,
 }
 
 /// When it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Until {
-    /// After this time; what is under way is still waited for.
+    /// After this time; replies to requests in flight are still awaited.
     Elapsed(Duration),
-    /// After so many records.
+    /// After this many records.
     Records(u64),
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Default)]
 pub(crate) struct Driven {
     /// Acknowledgements.
     pub(crate) acked: u64,
-    /// From the first request to the last answer.
+    /// From the first request to the last reply.
     pub(crate) took: Duration,
-    /// From a request to its answer.
+    /// From a request to its reply.
     pub(crate) latency: Histogram,
 }
 
@@ -57,11 +57,11 @@ impl Driven {
 struct Client {
     stream: UnixStream,
     replies: Replies,
-    /// When requests under way were sent, and how many at that moment.
+    /// When requests in flight were sent, and how many at that moment.
     sent: VecDeque<(Instant, u64)>,
 }
 
-/// Numbers of records go on from `next`.
+/// Numbers of records continue from `next`.
 pub(crate) fn drive(
     socket: &Path,
     requests: &Requests,
@@ -104,7 +104,7 @@ fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>) -> Result<(), String> {
     events.clear();
     loop {
         match epoll::wait(epoll, spare_capacity(events), Some(&patience)) {
-            // A machine that was stopped for a moment.
+            // The process was stopped for a moment.
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.to_string()),
             Ok(_) => break,
@@ -125,7 +125,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Sends so many requests, fewer where the end is near.
+    /// Sends `count` requests, fewer where the end is near.
     fn send(&mut self, client: &mut Client, count: u64, now: Instant) -> std::io::Result<()> {
         let count = match self.until {
             Until::Elapsed(time) if now - self.begun >= time => 0,
@@ -145,7 +145,7 @@ impl Run<'_> {
         client.stream.write_all(&self.out)
     }
 
-    /// Reads what has come for a client, and sends as many requests as answers came.
+    /// Reads the data that arrived for a client, and sends as many requests as there were replies.
     fn take(&mut self, client: &mut Client, buffer: &mut [u8]) -> Result<(), String> {
         let read = client.stream.read(buffer).map_err(|error| format!("reading: {error}"))?;
         if read == 0 {

@@ -1,24 +1,24 @@
-//! What the machine says of processes and of itself: CPU, memory, bytes written, wake-ups; and whether
-//! somebody else uses the cores, because then a figure says nothing.
+//! Figures of processes and of the machine: CPU, memory, bytes written, wake-ups; and whether other
+//! processes use the cores, because then a figure is meaningless.
 
 use std::fs;
 use std::time::Duration;
 
-/// A tick of `/proc`: `USER_HZ` is 100 on every Linux that resyncd knows.
+/// A tick of `/proc`: `USER_HZ` is 100 on every Linux that resyncd supports.
 const TICK: Duration = Duration::from_millis(10);
 
 fn read(path: &str) -> String {
-    // A process that has just gone has no figures.
+    // A process that has just ended has no figures.
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The number behind a name in files such as `/proc/PID/io`.
+/// The number after a name in files such as `/proc/PID/io`.
 fn named(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Fields of a process's `stat` behind its name, from the third on.
+/// Fields of a process's `stat` after its name, from the third on.
 fn stat(text: &str) -> Vec<&str> {
     text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default()
 }
@@ -32,9 +32,9 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     TICK * u32::try_from(ticks(&stat(&read(&format!("/proc/{pid}/stat"))), 11..=12)).unwrap_or(u32::MAX)
 }
 
-/// Bytes that a process made the kernel write: whole pages, once for each time that a page became dirty.
-/// A page that is changed twice before it is synced counts once; the file system's own journal, which
-/// the kernel writes, does not count.
+/// Bytes that a process made the kernel write: whole pages, once for each time that a page became
+/// dirty. A page that is changed twice before it is synced counts once; the file system's own
+/// journal, which the kernel writes, does not count.
 pub(crate) fn written(pid: u32) -> u64 {
     let text = read(&format!("/proc/{pid}/io"));
     named(&text, "write_bytes:").unwrap_or(0)
@@ -43,9 +43,9 @@ pub(crate) fn written(pid: u32) -> u64 {
 /// Memory of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    /// All that is resident, in bytes.
+    /// All resident memory, in bytes.
     pub(crate) resident: u64,
-    /// What it has for itself and no file holds.
+    /// Private memory that no file backs, in bytes.
     pub(crate) anonymous: u64,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn memory(pid: u32) -> Memory {
     Memory { resident: bytes("Rss:"), anonymous: bytes("Anonymous:") }
 }
 
-/// How often threads of a process went to sleep by themselves, and hence woke up.
+/// How often threads of a process voluntarily went to sleep, and hence woke up.
 pub(crate) fn sleeps(pid: u32) -> u64 {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     let of = |thread: fs::DirEntry| {
@@ -64,7 +64,7 @@ pub(crate) fn sleeps(pid: u32) -> u64 {
     threads.flatten().map(of).sum()
 }
 
-/// Where the machine stood when a measurement began.
+/// The machine's counters when a measurement began.
 pub(crate) struct Watch {
     begun: std::time::Instant,
     others: Duration,
@@ -75,14 +75,14 @@ impl Watch {
         Self { begun: std::time::Instant::now(), others: others(ours) }
     }
 
-    /// How many cores somebody else has used since.
+    /// How many cores other processes have used since.
     pub(crate) fn cores_of_others(&self, ours: &[u32]) -> f64 {
         others(ours).saturating_sub(self.others).as_secs_f64() / self.begun.elapsed().as_secs_f64().max(0.001)
     }
 }
 
-/// CPU time that was neither ours nor the kernel's own work for us (its threads and interrupts): all that
-/// was used or stolen, less these processes and this one.
+/// CPU time used neither by us nor by the kernel's work for us (its threads and interrupts): all
+/// that was used or stolen, less these processes and this one.
 fn others(ours: &[u32]) -> Duration {
     let all = read("/proc/stat");
     // user nice system idle iowait irq softirq steal

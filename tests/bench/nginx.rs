@@ -1,4 +1,4 @@
-//! An upstream that takes everything at once: a local nginx, which also says how many requests it got.
+//! An upstream that accepts everything at once: a local nginx, which also reports how many requests it got.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -46,8 +46,8 @@ impl Nginx {
         self.child.id()
     }
 
-    /// How many requests a second it takes from clients that do nothing else: so many threads with a connection
-    /// each, which send the same bytes again when an answer has come. Nobody who waits for answers is faster here.
+    /// How many requests per second it serves to clients that do nothing else: one thread and connection per client,
+    /// which sends the same bytes again after each response. No client that waits for responses is faster here.
     pub(crate) fn rate_of_bare_clients(&self, clients: usize, requests: u64) -> Result<f64, String> {
         let each = requests / clients as u64;
         let begun = Instant::now();
@@ -64,7 +64,7 @@ impl Nginx {
         Ok((each * clients as u64) as f64 / begun.elapsed().as_secs_f64())
     }
 
-    /// Requests that it was ever given, with those that asked for this number.
+    /// All requests that it has received, including those that read this counter.
     pub(crate) fn requests(&self) -> Result<u64, String> {
         let fails = |error: std::io::Error| format!("asking nginx: {error}");
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(fails)?;
@@ -82,14 +82,14 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It holds nothing that a kill could hurt.
+        // It holds no data that a kill could damage.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 fn bare_client(port: u16, requests: u64) -> std::io::Result<()> {
-    /// As long as what the agent sends of a record of the benchmark, headers included.
+    /// The size of the agent's request for a record of the benchmark, headers included.
     const BYTES: usize = 1100;
     const END: &[u8] = b"{\"ok\":true}";
     let head = "POST /sync HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ";

@@ -1,5 +1,5 @@
-//! A picture of the acknowledgements: bars for each cell, on a scale by powers of ten, because the cells lie
-//! two of them apart. One SVG that needs nothing else, in the reader's own light or dark.
+//! A chart of the acknowledgements: bars for each cell, on a logarithmic scale, because the cells
+//! are two powers of ten apart. One self-contained SVG, in the reader's own light or dark.
 
 use crate::report::{Head, Row, plain};
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ pub(crate) fn svg(head: &Head, rows: &[Row]) -> Option<String> {
     Some(out)
 }
 
-/// The bars of one cell, each with its figure at the end, so that nobody has to know the colours.
+/// The bars of one cell, each with its figure at the end, so that a reader does not depend on the colours.
 fn group(out: &mut String, row: &Row, top: f64, x: &dyn Fn(f64) -> f64) {
     let name = row.title.split_once(", ").map_or(row.title.as_str(), |(_, name)| name);
     let (label, middle) = (LEFT - 10.0, top + 1.5 * BAR + 4.0);

@@ -1,11 +1,11 @@
-//! What is said to each server, and how its answers are counted. Every request carries the same body,
-//! so that servers are compared by what they do and not by what they are given.
+//! The requests for each server, and how its replies are counted. Every request carries the same
+//! body, so that servers are compared by their work and not by their input.
 //!
-//! A request is made once; for each record only the ten digits in it change.
+//! A request is built once; for each record only its ten digits change.
 
 use memchr::memchr;
 
-/// Whom it is said to.
+/// The server that receives the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// resyncd, `record`.
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All that are compared, in the order of the table.
+    /// All servers that are compared, in the order of the table.
     pub(crate) const ALL: [Self; 3] = [Self::Agent, Self::Redis, Self::Beanstalkd];
 
     pub(crate) fn name(self) -> &'static str {
@@ -32,9 +32,9 @@ impl Kind {
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// No answer from the upstream: it waits for the line. Each record is an entity of its own.
+    /// No response from the upstream: it waits for contact. Each record is its own entity.
     OwnEntity,
-    /// It wants to go at once.
+    /// It is due at once.
     Now,
 }
 
@@ -47,7 +47,7 @@ const DIGITS: usize = 10;
 pub(crate) struct Requests {
     kind: Kind,
     text: Vec<u8>,
-    /// Where the number stands.
+    /// The position of the number.
     at: usize,
 }
 
@@ -96,15 +96,15 @@ fn body_text(body: Body) -> String {
     format!("{before}{}{after}", "abcdefghij klmnopqrst ".repeat(30).split_at(filler).0)
 }
 
-/// Counts answers in what a server sends, and refuses any that is no acknowledgement.
+/// Counts replies in a server's output, and rejects any that does not acknowledge a record.
 pub(crate) struct Replies {
     kind: Kind,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line whose end has not arrived yet.
     rest: Vec<u8>,
 }
 
 impl Replies {
-    /// How many answers are complete with these bytes.
+    /// How many replies are complete with these bytes.
     pub(crate) fn count(&mut self, fresh: &[u8]) -> Result<usize, String> {
         let mut count = 0;
         let mut left = fresh;
@@ -124,12 +124,12 @@ impl Replies {
     }
 }
 
-/// How many answers end with this line.
+/// How many replies end with this line.
 fn one(kind: Kind, line: &[u8]) -> Result<usize, String> {
     let acknowledged = match kind {
         Kind::Agent => line.starts_with(br#"{"ok":true"#),
         Kind::Beanstalkd => line.starts_with(b"INSERTED "),
-        // The length of what comes, then the entry's id.
+        // The length of the next part, then the entry's id.
         Kind::Redis if line.starts_with(b"$") => return Ok(0),
         Kind::Redis => line.first().is_some_and(u8::is_ascii_digit),
     };

@@ -1,5 +1,5 @@
-//! What was measured, as rows: each with its figures, what they are held against, and whether they may
-//! be quoted at all. As a table for people and as JSON for programs.
+//! The results as rows: each with its figures, its goals, and whether it may be quoted at all.
+//! Formatted as a table for people and as JSON for programs.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ pub(crate) enum Against {
     Figure(f64),
 }
 
-/// Where a figure has to lie.
+/// The required range of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
     AtLeast(Against),
@@ -30,7 +30,7 @@ pub(crate) struct Row {
     /// Its name for people.
     pub(crate) title: String,
     pub(crate) unit: &'static str,
-    /// Of the agent, redis and beanstalkd, one a round; empty where there is none.
+    /// Figures of the agent, redis and beanstalkd, one per round; empty where there is none.
     pub(crate) figures: [Vec<f64>; 3],
     pub(crate) goals: Vec<Goal>,
     /// Why it must not be quoted, if so.
@@ -70,7 +70,7 @@ impl Row {
         median(&self.figures[server])
     }
 
-    /// The median over the rounds of the agent's figure in terms of another server's.
+    /// The median over the rounds of the agent's figure divided by another server's.
     pub(crate) fn ratio(&self, server: usize) -> Option<f64> {
         let ratios: Vec<f64> =
             self.figures[0].iter().zip(&self.figures[server]).map(|(ours, theirs)| ours / theirs).collect();
@@ -93,7 +93,7 @@ impl Row {
         (format!("{sign} {}{what}", plain(bound)), reached)
     }
 
-    /// Are all its goals reached? `None` where it may not be quoted, or has none.
+    /// Whether all its goals are reached. `None` where it may not be quoted, or has none.
     pub(crate) fn reached(&self) -> Option<bool> {
         if self.spoiled.is_some() || self.goals.is_empty() {
             return None;
@@ -141,7 +141,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// A number with three digits that count.
+/// A number with three significant digits.
 pub(crate) fn plain(number: f64) -> String {
     let size = number.abs();
     match size {
@@ -152,7 +152,7 @@ pub(crate) fn plain(number: f64) -> String {
     }
 }
 
-/// What the table is of.
+/// The heading of the table.
 pub(crate) struct Head {
     pub(crate) date: String,
     pub(crate) machine: String,
@@ -175,7 +175,7 @@ pub(crate) fn table(head: &Head, rows: &[Row]) -> String {
             (None, Some(false)) => "missed".to_owned(),
             (None, None) => String::new(),
         };
-        // A spoiled figure is in the JSON, for those who look for the reason; nobody should read it as one.
+        // A spoiled figure is only in the JSON, for those who look for the reason; it must not be quoted.
         let cells = if row.spoiled.is_some() {
             [const { String::new() }; 5]
         } else {

@@ -1,6 +1,6 @@
-//! In turns: each round has every server once, one after the other, and a figure is compared with those of
-//! its own round, so that a machine that becomes slower is slower for all. A round in which somebody
-//! else used the cores is made again; when that does not help, the cell is not quoted.
+//! Each round measures every server once, one after the other, and a figure is compared only within
+//! its round, so that a machine that slows down is slower for all. A round in which other processes
+//! used the cores is repeated; when that does not help, the cell is not quoted.
 
 use crate::machine::Watch;
 use crate::protocol::Kind;
@@ -12,24 +12,24 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Cores that others may use without spoiling a figure: what a sampled clock is wrong by, and the
-/// bookkeeping of an idle system.
+/// Cores that others may use without spoiling a figure: the error of a sampled clock, and the
+/// background work of an idle system.
 pub(crate) const TOLERATED: f64 = 0.12;
 
 /// What all cells have in common.
 pub(crate) struct Bench {
     pub(crate) programs: Programs,
-    /// Everything that is made stands below it.
+    /// The directory for all files of the run.
     pub(crate) dir: PathBuf,
-    /// Only whether it works: short, once or twice, and nothing of it is quoted.
+    /// Only checks that it works: short, once or twice, and nothing of it is quoted.
     pub(crate) quick: bool,
-    /// How long a round waits for a machine of its own.
+    /// How long a round waits for an otherwise idle machine.
     pub(crate) patience: Duration,
-    /// How many packages the agent is built of; it cannot say so itself.
+    /// How many packages the agent is built from; it cannot know that itself.
     pub(crate) packages: Option<u32>,
 }
 
-/// Somebody else used so many cores.
+/// Other processes used this many cores.
 #[derive(Clone, Debug)]
 pub(crate) struct Spoiled {
     cores: f64,
@@ -58,24 +58,24 @@ impl Bench {
     /// An empty directory for a server.
     pub(crate) fn fresh(&self, kind: Kind) -> PathBuf {
         let dir = self.dir.join(kind.name());
-        // What is not there need not go.
+        // It may not exist.
         let _ = fs::remove_dir_all(&dir);
         dir
     }
 
-    /// Says what is being measured.
+    /// Prints what is being measured.
     pub(crate) fn say(what: &str) {
         eprintln!("· {what}");
     }
 
-    /// What a cell gave, at once, also where it may not be quoted: for whoever works on it just now.
+    /// Prints the result of a cell immediately, also where it may not be quoted, for a developer working on it.
     pub(crate) fn show(row: &Row) {
         let figure = |server| row.figure(server).map_or("-".to_owned(), plain);
         let spoiled = row.spoiled.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         eprintln!("  {} | {} | {}{spoiled}", figure(0), figure(1), figure(2));
     }
 
-    /// Waits, for a while, until nobody else uses the cores.
+    /// Waits, within limits, until no other process uses the cores.
     pub(crate) fn wait_for_quiet(&self) {
         let begun = Instant::now();
         while begun.elapsed() < self.patience {
@@ -87,7 +87,7 @@ impl Bench {
         }
     }
 
-    /// Measures until enough of it was undisturbed; else says by how much it was disturbed.
+    /// Measures until enough of it was undisturbed; otherwise returns how much it was disturbed.
     pub(crate) fn undisturbed<T>(
         &mut self,
         what: &str,
@@ -120,7 +120,7 @@ impl Bench {
         Ok((good, Some(Spoiled { cores: worst, quick: self.quick })))
     }
 
-    /// Measures all servers in turns; another one begins each round.
+    /// Measures all servers in turns; each round begins with another one.
     pub(crate) fn in_turns<T: Clone>(
         &mut self,
         what: &str,

@@ -4,9 +4,9 @@
 #   tests/bench/run.sh [--quick] [GROUP…]     without a group: all of them
 #
 # --quick only shows that it works and that commits are shared; nothing of it is quoted.
-# packaging/doc/performance.md says what each cell means. BENCH_OUT (target/bench) gets table.md,
-# figures.json and plot.svg; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
-# round waits for a machine that nobody else uses; BENCH_AGENT is measured instead of a new build.
+# packaging/doc/performance.md explains each cell. BENCH_OUT (target/bench) gets table.md, figures.json
+# and plot.svg; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
+# round waits for an otherwise idle machine; BENCH_AGENT is measured instead of a new build.
 # Works in a temporary directory and leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,7 +19,7 @@ need() { # need COMMAND PACKAGE: installs a Debian package when its command is m
     fi
     [ -n "${APT_UPDATED:-}" ] || { timeout 300 apt-get -qq update; APT_UPDATED=1; }
     DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends "$2" >/dev/null
-    # The package's own server would use the cores that are measured, and is not to be left running.
+    # The package's own server would use the measured cores, and must not be left running.
     if [ -d /run/systemd/system ]; then systemctl --quiet disable --now "${2%-light}" || true; fi
 }
 
@@ -32,7 +32,7 @@ if [ -z "${BENCH_AGENT:-}" ]; then
     cargo build --quiet --locked --release
     export BENCH_AGENT="$TARGET/release/resyncd"
 fi
-built() { # built NAME: builds a program of the benchmark (and the agent with it), and says where it is
+built() { # built NAME: builds a program of the benchmark (and the agent with it), and prints its path
     cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
         grep -F '"kind":["bench"]' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
@@ -48,7 +48,7 @@ export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
 BENCH_AGENT=$(realpath "$BENCH_AGENT")
 export BENCH_DIR="${BENCH_DIR:-/var/tmp}"
 
-# In a process group of its own, so that servers go with it when it is interrupted.
+# In its own process group, so that the servers end with it when it is interrupted.
 set -m
 "$BENCH" "$@" &
 RUNNING=$!

@@ -1,5 +1,5 @@
-//! The servers: how each is started with the same promise (an answer means that it is synced), and how
-//! it is stopped. Each works in a directory of its own and listens on a Unix socket.
+//! The servers: each is started with the same promise (a reply means that it is synced) and
+//! stopped. Each works in its own directory and listens on a Unix socket.
 
 use crate::load::{Load, Until, drive};
 use crate::protocol::{Body, Kind, Requests};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 /// How long a start or a stop may take, also with millions of records.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What the agent's limits are raised to, so that they do not end a measurement.
+/// The agent's limits, raised so that they do not end a measurement.
 const LIMITS: &str = "[limits]\nmax_failures = 100000000\nmax_database = \"64GiB\"\nmax_connections = 2000\n";
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The agent's release binary.
     pub(crate) agent: PathBuf,
-    /// What measures the store from inside.
+    /// The program that measures the store from inside.
     pub(crate) shapes: Option<PathBuf>,
 }
 
@@ -38,12 +38,12 @@ pub(crate) struct Server {
 pub(crate) struct Start {
     /// The agent's configuration beyond its limits.
     pub(crate) config: String,
-    /// Does an answer mean that it is synced? Not while a peer is filled for a later measurement.
+    /// Whether a reply means that it is synced; false only while a peer is filled for a later measurement.
     pub(crate) synced: bool,
 }
 
 impl Default for Start {
-    /// A line that is down: nobody listens at the discard port of this machine.
+    /// An unreachable upstream: no process listens at the discard port of this machine.
     fn default() -> Self {
         Self { config: upstream("http://127.0.0.1:9/sync", 4), synced: true }
     }
@@ -54,7 +54,7 @@ pub(crate) fn upstream(url: &str, concurrency: usize) -> String {
     format!("[upstream.office]\nurl = \"{url}\"\nconcurrency = {concurrency}\n")
 }
 
-/// Numbers of records that only ask whether a server answers, beyond all others.
+/// Numbers of records that only test whether a server replies, above all others.
 const PROBE: u64 = 9_000_000_000;
 
 impl Server {
@@ -62,7 +62,7 @@ impl Server {
         let socket = dir.join("socket");
         let fails = |doing: &str, error: &dyn std::fmt::Display| format!("{doing} {}: {error}", kind.name());
         fs::create_dir_all(dir).map_err(|error| fails("making a directory for", &error))?;
-        // One that was left would be answered by nobody, or by another.
+        // A stale socket would refuse clients, or lead them to another server.
         let _ = fs::remove_file(&socket);
         let mut command = command(programs, kind, dir, &socket, how).map_err(|error| fails("preparing", &error))?;
         let log = File::options().create(true).append(true).open(dir.join("log"));
@@ -99,7 +99,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Ends it as its operator would, and waits until it has gone.
+    /// Ends it as its operator would, and waits for its exit.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         self.end(Signal::TERM)
     }
@@ -122,7 +122,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Nothing of a measurement that failed is to run on.
+            // No server of a failed measurement may keep running.
             let _ = self.end(Signal::KILL);
         }
     }
@@ -141,7 +141,7 @@ fn command(programs: &Programs, kind: Kind, dir: &Path, socket: &Path, how: &Sta
         }
         Kind::Redis => {
             let mut command = Command::new("redis-server");
-            // Neither a snapshot nor a rewrite of its log runs beside the measurement.
+            // Neither a snapshot nor a rewrite of its log runs during the measurement.
             command.args(["--port", "0", "--save", "", "--auto-aof-rewrite-percentage", "0", "--appendonly", "yes"]);
             command.args(["--appendfsync", if how.synced { "always" } else { "no" }]);
             command.arg("--dir").arg(dir).arg("--unixsocket").arg(socket);

@@ -1,9 +1,9 @@
-//! What claiming and delivering cost against the backlog, in this process and on the agent's own store:
+//! The cost of claiming and delivering by backlog, in this process and on the agent's own store:
 //! ten thousand to three million failures, all due, none due, all behind one head.
 //!
-//! It prints a line a cell, which `bench` puts into its table: key, title, unit, figure, goal, and how many
-//! cores others used. `shapes ROWS…` measures with so many; `shapes claim TIMES` claims so often and says
-//! nothing, for a count of its instructions.
+//! It prints one line per cell, which `bench` puts into its table: key, title, unit, figure, goal, and
+//! how many cores others used. `shapes ROWS…` measures with that many failures.
+//! `shapes claim TIMES` claims that often and prints nothing, for a count of its instructions.
 
 // Counts and times of a measurement fit any of these types.
 #![allow(
@@ -21,9 +21,9 @@ use resyncd::ids::{IdSource, Seq};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::class::Class;
-use resyncd::record::{Failure, Leaving, NewFailure, OwnTry, PayloadKind, Status, Trigger};
+use resyncd::record::{ClientAttempt, Disposition, Failure, NewFailure, PayloadKind, Status, Trigger};
 use resyncd::store::attempts::Attempt;
-use resyncd::store::failures::Placement;
+use resyncd::store::failures::InsertFields;
 use resyncd::store::{Store, StoreSettings};
 use std::borrow::Cow;
 use std::error::Error;
@@ -34,26 +34,26 @@ use std::{env, fs};
 type Done<T> = Result<T, Box<dyn Error>>;
 
 const UPSTREAM: &str = "office";
-/// When everything becomes due; a claim before it finds nothing.
+/// When everything becomes due; an earlier claim finds nothing.
 const DUE: AgentTime = AgentTime::from_millis(1_000_000);
-/// A claim asks for so many.
+/// Failures per claim.
 const BATCH: usize = 10;
-/// A delivery's transaction has so many outcomes.
+/// Outcomes per transaction.
 const GROUP: usize = 64;
-/// Others may use so many cores without spoiling a figure, as in `bench`.
+/// Cores that others may use without spoiling a figure, as in `bench`.
 const TOLERATED: f64 = 0.12;
 
-/// How the failures lie.
+/// The order keys of the failures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Each is an entity of its own, and hence a head.
+    /// Each is its own entity, and hence a head.
     OwnEntities,
-    /// All are of one entity: one is a head, and the rest wait behind it.
+    /// All belong to one entity: one is a head, and the rest wait behind it.
     OneHead,
 }
 
 fn main() -> Done<()> {
-    // Cargo says --bench to every benchmark.
+    // Cargo passes --bench to every benchmark.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let parent = PathBuf::from(env::var_os("BENCH_DIR").unwrap_or_else(|| "/var/tmp".into()));
     let dir = parent.join(format!("resyncd-shapes.{}", std::process::id()));
@@ -65,7 +65,7 @@ fn main() -> Done<()> {
             .collect::<Done<Vec<u64>>>()
             .and_then(|sizes| all_shapes(&dir, &sizes)),
     };
-    // What cannot be removed is left to the system's own clean-up.
+    // The system's own clean-up removes the rest.
     let _ = fs::remove_dir_all(&dir);
     measured
 }
@@ -106,7 +106,7 @@ fn moment(agent: AgentTime) -> Moment {
     Moment { agent, wall: WallTime::from_millis(1_795_500_000_000 + agent.as_millis()) }
 }
 
-/// A store that fills.
+/// A store that is being filled.
 struct Stock {
     store: Store,
     shape: Shape,
@@ -153,40 +153,42 @@ impl Stock {
             http_status: None,
             idempotency_key: None,
             order_key: None,
-            own_try: OwnTry::Answered,
+            client_attempt: ClientAttempt::Answered,
             tried: true,
         };
         let id = self.ids.next(moment(AgentTime::from_millis(self.inserted as i64 / 100)).wall);
-        let placed = Placement {
+        let placed = InsertFields {
             id: &id,
             status: Status::Pending,
             error_class: None,
             unsure: false,
             free: false,
+            strict: false,
             upstream: Some(UPSTREAM),
             due_at: Some(DUE),
             next_retry_at: Some(moment(DUE).wall),
             source: (0, 1),
             terminal_id: "till-07",
             store_id: None,
+            number: None,
         };
         self.store.insert(now, &new, &placed)?;
         self.inserted += 1;
         Ok(())
     }
 
-    /// What the agent asks when it looks for the next ones (`agent::claiming`).
+    /// What the agent reads when it looks for due failures (`agent::dispatch`).
     fn claim(&self, now: Moment) -> Done<Vec<Failure>> {
-        self.store.begin_look()?;
+        self.store.begin_read()?;
         let newest = self.store.ledger().newest_seq();
         let mut found = self.store.due(UPSTREAM, now.agent, BATCH)?;
-        found.extend(self.store.due_by_line(UPSTREAM, newest, now.agent, BATCH)?);
+        found.extend(self.store.due_after_contact(UPSTREAM, newest, now.agent, BATCH)?);
         let failures = self.rows(&found)?;
-        self.store.end_look()?;
+        self.store.end_read()?;
         Ok(failures)
     }
 
-    /// What has become due.
+    /// The failures that are due.
     fn heads(&self, now: Moment, limit: usize) -> Done<Vec<Failure>> {
         self.rows(&self.store.due(UPSTREAM, now.agent, limit)?)
     }
@@ -196,7 +198,7 @@ impl Stock {
         Ok(self.store.by_seqs(&seqs, usize::MAX)?)
     }
 
-    /// What a record costs in the store alone, so many a commit: no agent that stores it there is faster.
+    /// Measures a record in the store alone, with `group` records per commit: no agent on this store can be faster.
     fn record(&mut self, group: usize) -> Done<()> {
         const SPAN: Duration = Duration::from_secs(2);
         let (figure, others) = self.least_disturbed(|stock| {
@@ -235,7 +237,7 @@ impl Stock {
         self.grow_to(rows)
     }
 
-    /// A figure, measured again when others used the cores; and how many they used in the quietest time.
+    /// Measures again when others used the cores. Returns the figure, and how many cores they used at best.
     fn least_disturbed(&mut self, mut measure: impl FnMut(&mut Self) -> Done<f64>) -> Done<(f64, f64)> {
         let (mut figure, mut others) = (0.0, f64::MAX);
         for _ in 0..4 {
@@ -263,10 +265,10 @@ impl Stock {
     ) -> Done<()> {
         let (most, span) =
             if what == "claim" { (20_000, Duration::from_secs(1)) } else { (100, Duration::from_secs(60)) };
-        // Out of ten thousand, no more than half may go.
+        // Of ten thousand, at most half may be delivered.
         let most = most.min(if what == "deliver" { (rows as usize / GROUP / 2).max(1) } else { most });
         let (figure, others) = self.least_disturbed(|stock| {
-            stock.grow_to(rows)?; // What the time before took away.
+            stock.grow_to(rows)?; // Replaces what the time before removed.
             let (begun, mut times) = (Instant::now(), Vec::new());
             while times.len() < most && begun.elapsed() < span {
                 times.push(once(stock)?);
@@ -287,7 +289,7 @@ impl Stock {
         Ok(())
     }
 
-    /// One transaction: so many outcomes with their history, each with the next of its order promoted.
+    /// One transaction: `GROUP` outcomes with their history, each with the next of its order promoted.
     fn deliver(&mut self) -> Done<f64> {
         let now = now_due();
         let mut next = if self.shape == Shape::OwnEntities { self.heads(now, GROUP)? } else { self.heads(now, 1)? };
@@ -297,10 +299,10 @@ impl Stock {
         for place in 0..GROUP {
             let failure = next.pop().ok_or("nothing is due any more")?;
             self.store.keep_attempt(&accepted(&failure, now))?;
-            let successor = self.store.remove(&failure, Leaving::Delivered, now.wall)?;
+            let successor = self.store.remove(&failure, Disposition::Delivered, now.wall)?;
             if let Some(successor) = successor.filter(|it| !it.head) {
                 self.store.promote(successor.seq, successor.due_at)?;
-                // Which one is next is claimed in another round; here it costs nothing.
+                // The next one is claimed in another round; here it costs nothing.
                 took += begun.elapsed();
                 if place + 1 < GROUP {
                     next = self.heads(now, 1)?;

@@ -1,5 +1,5 @@
-//! What it costs to have much: memory and the first answer with a million records, inserting with three
-//! millions; and what a thousand clients cost that only stay connected.
+//! The cost of large amounts: memory and the first reply with a million records, inserting with
+//! three millions; and the cost of a thousand idle connections.
 
 use crate::load::{Load, Until, drive};
 use crate::machine::{self, Memory, Watch};
@@ -16,15 +16,15 @@ use std::time::Duration;
 const FILL: Load = Load { clients: 8, in_flight: 50 };
 const SIXTY_FOUR: Load = Load { clients: 1, in_flight: 64 };
 
-/// What a server is with so many records.
+/// A server with a number of records.
 struct Stored {
     /// At the end of its filling.
     memory: Memory,
-    /// After a start with all of it.
+    /// After a start with all records.
     after_start: Memory,
-    /// Of each start, in milliseconds.
+    /// One per start, in milliseconds.
     first_answers: Vec<f64>,
-    /// Of the starts only: memory is the same on a busy machine.
+    /// Concerns the starts only: memory is the same on a busy machine.
     spoiled: Option<Spoiled>,
 }
 
@@ -63,10 +63,10 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// Fills a server, and starts it again with all that.
+/// Fills a server, and starts it again with the data.
 fn stored(bench: &mut Bench, kind: Kind, records: u64) -> Result<Stored, String> {
     let dir = bench.fresh(kind);
-    // What a peer promises while it is filled changes nothing of what it holds.
+    // A peer's durability during the filling does not affect what it stores.
     let filling = Start { synced: false, ..Start::default() };
     let server = Server::start(&bench.programs, kind, &dir, &filling)?;
     drive(&server.socket, &Requests::new(kind, Body::OwnEntity), FILL, Until::Records(records), &mut 0)?;
@@ -100,7 +100,7 @@ fn inserting(bench: &mut Bench) -> Result<Row, String> {
     drive(&full.socket, &requests, FILL, Until::Records(many), &mut number)?;
     let (ratios, spoiled) = bench.undisturbed(what, bench.rounds(), |bench| {
         let other = bench.dir.join("few");
-        // What is not there need not go.
+        // It may not exist.
         let _ = std::fs::remove_dir_all(&other);
         let small = Server::start(&bench.programs, Kind::Agent, &other, &Start::default())?;
         drive(&small.socket, &requests, FILL, Until::Records(few), &mut 0)?;
@@ -121,7 +121,7 @@ fn inserting(bench: &mut Bench) -> Result<Row, String> {
     Ok(row)
 }
 
-/// Eight clients alone, and beside a thousand that say nothing, in turns on one agent.
+/// Eight clients alone, and beside a thousand idle ones, in turns on one agent.
 fn idle_clients(bench: &mut Bench) -> Result<Row, String> {
     let what = "8 clients beside 1,000 idle ones, × alone";
     let dir = bench.fresh(Kind::Agent);
@@ -136,7 +136,8 @@ fn idle_clients(bench: &mut Bench) -> Result<Row, String> {
         let alone = sent(Until::Elapsed(bench.span()))?.rate();
         let connect = |_| UnixStream::connect(&server.socket).map_err(|error| format!("an idle client: {error}"));
         let idle: Vec<UnixStream> = (0..1000).map(connect).collect::<Result<_, _>>()?;
-        // Whoever is answered came in behind them all: what is measured is that they stay, not that they come.
+        // A reply proves that all clients before it are connected: the measurement covers their presence, not
+        // their arrival.
         sent(Until::Records(8))?;
         let beside = sent(Until::Elapsed(bench.span()))?.rate();
         let others = watch.cores_of_others(&[server.pid()]);

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// `concurrency`, as it is by itself.
+/// The default `concurrency`.
 const CONCURRENCY: usize = 4;
+/// The number of consecutive refusals that halves the smoothed count of acceptances, whatever came before:
+/// 0.9375¹¹ < 1/2. Then the upstream gets a pause.
+const REFUSALS: usize = 11;
 
 /// An agent with a backlog that a person has stopped.
 fn backlog(upstream: &Upstream, count: usize) -> Agent {
@@ -42,7 +45,8 @@ fn nothing_goes_ahead_of_its_turn_after_a_no() {
         after.iter().any(|after| *after > pause).then_some(after)
     });
     let beside = after.iter().filter(|after| **after < pause).count();
-    assert!(beside <= CONCURRENCY, "{beside} requests came with and after the first no: {after:?}");
+    // Each refusal takes one from the concurrency, which is one by the last: nothing else is under way then.
+    assert!(beside <= REFUSALS, "{beside} requests came with and after the first refusal: {after:?}");
     // What was held ready is pending as before, and goes when all is well.
     upstream.on_delivery(|_| Answer::status(200));
     agent.ask(&json!({"op": "resume"}));

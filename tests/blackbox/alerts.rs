@@ -1,4 +1,4 @@
-//! Alerts, notices, the heartbeat, and what `health` makes of them (`spec/03`, `spec/07`).
+//! Alerts, notices, the heartbeat, and what `health` makes of them.
 
 use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, lines, record, record_now, wait_for, wait_until};
@@ -66,7 +66,7 @@ fn state_file(agent: &Agent) -> Value {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// 03 and 07: an alert has its edge, its line in the log, its notice with all fields, its place in the
+/// An alert has its edge, its line in the log, its notice with all fields, its place in the
 /// file and in `health`; and a clearing, which its kind's hour holds back from people but not from the
 /// file.
 #[test]
@@ -96,7 +96,7 @@ fn a_failure_that_needs_a_person_is_told_and_so_is_that_none_does() {
     assert_eq!(notices_of(&kept, "critical_failures").len(), 1, "its kind has spoken within the hour");
 }
 
-/// 03: remembered across restarts: what holds holds, and nobody is told twice, also after a kill.
+/// Alerts survive restarts and kills: an active one stays active, and none is notified twice.
 #[test]
 fn a_restart_repeats_no_notice() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -113,7 +113,7 @@ fn a_restart_repeats_no_notice() {
         }
         let still = wait_alert(&agent, "critical_failures", true);
         assert_eq!(still["since"], alert["since"], "it began when it began");
-        // What is told is handed on before the round is answered; another notice would come behind it.
+        // Notices are handed over before the replies of the round; a second notice would come behind the first.
         agent.call(&record("x", &json!({"entity_type": if killed { "A" } else { "B" }, "retry": "now"})));
         wait_until("one more needing a person", || {
             agent.call(&json!({"op": "health"}))["critical"] == if killed { 2 } else { 3 }
@@ -124,7 +124,7 @@ fn a_restart_repeats_no_notice() {
     assert!(stored.contains(&vec![json!("critical_failures"), json!(1), json!(0)]), "{stored:?}");
 }
 
-/// 04 `many_failures`: above its count, and over when fewer are left of its time.
+/// `many_failures`: above its count, and over when fewer are left of its time.
 #[test]
 fn many_failures_are_told_above_the_threshold_and_end_below_it() {
     let upstream = Upstream::willing();
@@ -141,8 +141,8 @@ fn many_failures_are_told_above_the_threshold_and_end_below_it() {
     wait_until("one notice", || notices_of(&kept, "many_failures").len() == 1);
 }
 
-/// 04 `entity_failing`: more failures or counted tries of one entity; over when it has gone. The entities
-/// are as the records name them, whatever is in their names.
+/// `entity_failing`: several failures or counted attempts of one entity. It ends when the entity has none left. Names
+/// of entities are shown verbatim.
 #[test]
 fn an_entity_that_fails_again_and_again_is_named() {
     let upstream = Upstream::start(|_| Answer::status(500));
@@ -169,19 +169,19 @@ fn an_entity_that_fails_again_and_again_is_named() {
     });
 }
 
-/// 04 `high_retries`: the mean of live failures, which the reader tells.
+/// `high_retries`: the mean of live failures, which the reader tells.
 #[test]
 fn a_high_mean_of_retries_is_told() {
     let upstream = Upstream::start(|_| Answer::status(422));
     let (agent, _) = watched(&upstream.url(), "high_retries = 0.5\n");
     agent.call(&record_now("s-1"));
     let alert = wait_alert(&agent, "high_retries", true);
-    assert_eq!(alert["message"], "live failures have 1.0 counted tries on average");
+    assert_eq!(alert["message"], "live failures have used 1.0 retries on average");
     assert_eq!(alert["subject"], Value::Null);
 }
 
-/// 03: an outage is told after its time, with why; over when something was accepted, and not by the line
-/// alone while something waits.
+/// An outage is reported after its delay, with the reason. It ends when a request was accepted; while failures wait, a
+/// reachable upstream alone does not end it.
 #[test]
 fn an_outage_is_told_and_ends_with_an_acceptance() {
     let mut upstream = Upstream::willing();
@@ -207,7 +207,7 @@ fn an_outage_is_told_and_ends_with_an_acceptance() {
     assert_eq!(notices_of(&kept, "upstream_offline").len(), 1);
 }
 
-/// 03: with nothing waiting, the line is enough.
+/// While nothing waits, a reachable upstream ends it.
 #[test]
 fn an_outage_that_nobody_waits_for_ends_with_the_line() {
     let mut upstream = Upstream::willing();
@@ -219,7 +219,7 @@ fn an_outage_that_nobody_waits_for_ends_with_the_line() {
     assert!(upstream.deliveries().is_empty());
 }
 
-/// 03: a block is told when it begins and when it ends.
+/// A blocked upstream is reported when the block begins and when it ends.
 #[test]
 fn a_block_is_told_at_once() {
     let upstream = Upstream::start(|_| Answer::status(401));
@@ -234,7 +234,7 @@ fn a_block_is_told_at_once() {
     wait_alert(&agent, "upstream_blocked", false);
 }
 
-/// 03 `clock_wrong`: the upstream's `Date`.
+/// `clock_wrong`: the upstream's `Date`.
 #[test]
 fn a_clock_that_differs_from_the_upstreams_is_told() {
     let date = |date: &'static str| move |_: &_| Answer::status(200).with("Date", date);
@@ -246,7 +246,7 @@ fn a_clock_that_differs_from_the_upstreams_is_told() {
     assert_eq!(agent.call(&json!({"op": "health"}))["state"], "degraded");
 }
 
-/// 03 `disk_low` and `database_full`; 07: `health` is critical with either.
+/// 03 `disk_low` and `database_full`; `health` is critical with either.
 #[test]
 fn a_low_disk_and_a_full_quota_are_told() {
     let upstream = Upstream::willing();
@@ -274,7 +274,7 @@ fn a_low_disk_and_a_full_quota_are_told() {
     wait_alert(&agent, "database_full", false);
 }
 
-/// 03 and 05: a damaged database and a stranger's hand are told, and not forgotten with a restart.
+/// A damaged database and a write by another program are reported, and remembered across a restart.
 #[test]
 fn what_happened_to_the_database_is_told_over_a_restart() {
     let upstream = Upstream::willing();
@@ -295,8 +295,8 @@ fn what_happened_to_the_database_is_told_over_a_restart() {
     wait_alert(&agent, "database_foreign_write", true);
 }
 
-/// 05: the file deleted under the agent: what it held comes back, and that it happened is told by its
-/// own name.
+/// The database is deleted under the agent: its contents come back, and the deletion is reported
+/// by its own event.
 #[test]
 fn a_database_that_was_taken_away_is_told_of() {
     let upstream = Upstream::willing();
@@ -313,7 +313,7 @@ fn a_database_that_was_taken_away_is_told_of() {
     assert_eq!(alerts(&agent, "database_corrupt"), Vec::<Value>::new());
 }
 
-/// 05: an alert command that hangs is killed with all that it began, and nothing else is late.
+/// An alert command that hangs is killed with all that it began, and nothing else is late.
 #[test]
 fn a_command_that_hangs_harms_nobody() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -329,7 +329,7 @@ fn a_command_that_hangs_harms_nobody() {
     assert!(!String::from_utf8_lossy(&left.stdout).contains("sleep"));
 }
 
-/// 05: a command that cannot run is logged.
+/// A command that cannot run is logged.
 #[test]
 fn a_command_that_is_not_there_is_logged() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -339,7 +339,7 @@ fn a_command_that_is_not_there_is_logged() {
     assert_eq!(agent.call(&record_now("s-2"))["ok"], true);
 }
 
-/// 03: what is posted is the present state, once the line is back: no backlog.
+/// Once the upstream is reachable again, the current state is posted, without a backlog.
 #[test]
 fn the_present_state_is_posted_when_the_line_is_back() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -349,7 +349,7 @@ fn the_present_state_is_posted_when_the_line_is_back() {
     let agent = Agent::start(&Plan::with(upstream.url(), more));
     let id = id_of(&agent.call(&record_now("s-1")));
     wait_alert(&agent, "critical_failures", true);
-    wait_until("a post in vain", || agent.log().contains("event=not_posted to=alerts-url"));
+    wait_until("a post in vain", || agent.log().contains("event=alert_post_failed to=alerts-url"));
     upstream.on_delivery(|_| Answer::status(200));
     agent.ask(&json!({"op": "retry", "ids": [id]}));
     wait_alert(&agent, "critical_failures", false);
@@ -363,7 +363,7 @@ fn the_present_state_is_posted_when_the_line_is_back() {
     assert_eq!(posts[0].header("Content-Type"), Some("application/json"));
 }
 
-/// 03: what the upstream is sent with, its alerts' URL at the same place is sent with too; another is not.
+/// What the upstream is sent with, its alerts' URL at the same place is sent with too; another is not.
 #[test]
 fn the_upstreams_token_goes_to_its_own_place_only() {
     let own = Upstream::start(|request| Answer::status(if request.path == "/alerts" { 200 } else { 422 }));
@@ -394,7 +394,7 @@ fn the_upstreams_token_goes_to_its_own_place_only() {
     assert!(told(&other).iter().all(Option::is_none), "{:?}", told(&other));
 }
 
-/// 03: the heartbeat posts `health` again and again, and a head office that is away harms nothing.
+/// The heartbeat posts `health` again and again, and a head office that is away harms nothing.
 #[test]
 fn the_heartbeat_goes_on_whatever_happens_to_it() {
     let upstream = Upstream::willing();
@@ -412,14 +412,14 @@ fn the_heartbeat_goes_on_whatever_happens_to_it() {
     }
     assert_eq!((beats[0].path.as_str(), beats[0].method.as_str()), ("/beat", "POST"));
     office.down();
-    wait_until("one in vain", || agent.log().contains("event=not_posted to=heartbeat"));
+    wait_until("one in vain", || agent.log().contains("event=alert_post_failed to=heartbeat"));
     let before = office.requests().len();
     office.up();
     office.wait_deliveries(before + 1);
     assert_eq!(agent.call(&record_now("s-1"))["ok"], true);
 }
 
-/// 07: `resyncd alerts`, for people and as lines, with the agent and without it.
+/// `resyncd alerts`, for people and as lines, with the agent and without it.
 #[test]
 fn the_command_tells_alerts_with_and_without_the_agent() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -445,10 +445,38 @@ fn the_command_tells_alerts_with_and_without_the_agent() {
     }
 }
 
-/// 02: alerts are the admin socket's.
+/// Alerts are the admin socket's.
 #[test]
 fn applications_may_not_ask_for_alerts() {
     let agent = Agent::start(&Plan::default());
     assert_eq!(agent.call(&json!({"op": "alerts"}))["error"]["code"], "forbidden");
     assert_eq!(agent.ask(&json!({"op": "alerts"})), json!({"ok": true, "alerts": []}));
+}
+
+/// After a reload, nothing is posted to the old URL, and what was not posted there goes to the new one.
+#[test]
+fn a_reload_leaves_one_thread_that_posts_and_it_posts_what_is_owed() {
+    let upstream = Upstream::start(|_| Answer::status(422));
+    let (mut away, other) = (Upstream::willing(), Upstream::willing());
+    away.down();
+    let alerts = |office: &Upstream, path| format!("[alerts]\nurl = \"{}\"\n", at(office, path));
+    let agent = Agent::start(&Plan::with(upstream.url(), alerts(&away, "/first")));
+    id_of(&agent.call(&record_now("s-1")));
+    wait_until("a post in vain", || agent.log().contains("event=alert_post_failed to=alerts-url"));
+    for path in ["/second", "/third", "/fourth"] {
+        agent.configure(&Plan::with(upstream.url(), alerts(&away, path)));
+        assert_eq!(agent.ask(&json!({"op": "reload"}))["ok"], true);
+    }
+    agent.configure(&Plan::with(upstream.url(), alerts(&other, "/alerts")));
+    assert_eq!(agent.ask(&json!({"op": "reload"}))["ok"], true);
+    let post = other.wait_deliveries(1).remove(0);
+    assert!(String::from_utf8_lossy(&post.body).contains("critical_failures"), "the notice is not lost");
+    let posting = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).expect("the agent runs");
+        let name = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.filter_map(Result::ok).filter(|task| name(task).trim() == "alerts-url").count()
+    };
+    wait_until("one thread being left", || posting() == 1);
+    away.up();
+    assert!(away.requests().is_empty(), "nothing goes to the old place");
 }

@@ -1,11 +1,11 @@
-//! `spec/03`, the table, and `spec/05`, "upstream …": what each answer means, and that no answer,
+//! What each answer means, and that no answer,
 //! however broken, gets a sender stuck, counts against a record, or is taken for a delivery.
 
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record_now};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A record whose first try gets this answer, and every later one 200.
+/// A record whose first attempt gets this answer, and every later one 200.
 struct Case {
     agent: Agent,
     upstream: Upstream,
@@ -18,12 +18,15 @@ impl Case {
             1 => first.clone(),
             _ => Answer::status(200),
         });
-        let agent = Agent::start(&Plan { upstream: "timeout = \"2s\"", ..Plan::impatient(upstream.url()) });
+        let agent = Agent::start(&Plan {
+            upstream: "timeout = \"2s\"\ntotal_timeout = \"2s\"",
+            ..Plan::impatient(upstream.url())
+        });
         let id = id_of(&agent.call(&record_now("s-1")));
         Self { agent, upstream, id }
     }
 
-    /// Its tries, when it has been delivered: class and counted.
+    /// The attempts of a delivered failure: class, and whether it counted.
     fn tries(&self) -> Value {
         self.agent.wait_gone(&self.id);
         json!(self.agent.rows("SELECT class, counted FROM sync_attempts ORDER BY id"))
@@ -52,9 +55,16 @@ fn what_is_the_lines_fault_is_classed_and_not_counted() {
     let cases = [
         (Answer::status(511), "unreachable"),
         (Answer::status(429), "throttled"),
+        (Answer::status(529), "throttled"),
+        (Answer::status(408), "busy"),
+        (Answer::status(425), "busy"),
         (Answer::status(502), "busy"),
         (Answer::status(503), "busy"),
         (Answer::status(504), "busy"),
+        (Answer::status(522), "busy"),
+        (Answer::status(599), "unsure"),
+        (Answer::status(421), "misconfigured"),
+        (Answer::status(526), "misconfigured"),
         (Answer::status(401), "misconfigured"),
         (Answer::status(407), "misconfigured"),
         (Answer::status(302).with("Location", "/elsewhere"), "misconfigured"),
@@ -68,13 +78,13 @@ fn what_is_the_lines_fault_is_classed_and_not_counted() {
 /// "Every other status" is about the failure: it counts, and waits its step.
 #[test]
 fn every_other_status_counts() {
-    let started = [403, 404, 405, 409, 410, 418, 500, 501, 505, 599].map(|status| Case::of(Answer::status(status)));
+    let started = [403, 404, 405, 409, 410, 418, 500, 501, 505, 600].map(|status| Case::of(Answer::status(status)));
     for case in &started {
         assert_eq!(case.tries(), json!([["failed", 1], ["delivered", 0]]));
     }
 }
 
-/// 05: garbage, an answer that breaks off in its head or body: `unsure`, as the request was sent.
+/// Garbage, an answer that breaks off in its head or body: `unsure`, as the request was sent.
 #[test]
 fn a_broken_answer_is_no_delivery() {
     let broken: [&[u8]; 6] = [
@@ -93,7 +103,7 @@ fn a_broken_answer_is_no_delivery() {
     }
 }
 
-/// 05: slow-loris and endless headers hold a sender no longer than its time-out.
+/// Slow-loris and endless headers hold a sender no longer than its time-out.
 #[test]
 fn an_answer_without_end_is_given_up_after_the_time_out() {
     let slow = Duration::from_millis(100);
@@ -110,7 +120,7 @@ fn an_answer_without_end_is_given_up_after_the_time_out() {
     }
 }
 
-/// 03: at most 64 KiB of a body are read; more is ignored, also when it never ends.
+/// At most 64 KiB of a body are read; more is ignored, also when it never ends.
 #[test]
 fn a_huge_body_is_a_delivery_all_the_same() {
     let huge = Case::of(Answer::json(200, &format!("[\"{}\"]", "x".repeat(5 << 20))));
@@ -125,7 +135,7 @@ fn a_huge_body_is_a_delivery_all_the_same() {
     }
 }
 
-/// 07: `error` of a try that was answered: the status and the answer's own words.
+/// `error` of an answered attempt: the status and the text of the response.
 #[test]
 fn an_error_is_the_answers_own_words() {
     let upstream = Upstream::start(|request| match request.entity() {

@@ -1,4 +1,4 @@
-//! `backup` (spec/04): whole, private, examined, beside a busy agent and without one.
+//! `backup`: whole, private, examined, beside a busy agent and without one.
 
 use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Plan, record};

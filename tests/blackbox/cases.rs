@@ -1,8 +1,8 @@
 //! Ten calls of a support line, each as the commands that a technician types, and what they print.
 //!
-//! What is printed is kept in `tests/blackbox/cases/`, a file a case, to be read by people. Ids, times,
-//! sizes and addresses stand there as signs. `RESYNCD_KEEP_CASES=1 cargo test --test blackbox cases::`
-//! writes the files anew; then read what has changed.
+//! The output is kept in `tests/blackbox/cases/`, one file per case, for people to read. Placeholders
+//! replace ids, times, sizes and addresses. `RESYNCD_KEEP_CASES=1 cargo test --test blackbox cases::`
+//! rewrites the files; then read what has changed.
 
 use super::command_line::{resyncd_reading, resyncd_with};
 use super::doctor::http_date_in;
@@ -66,7 +66,7 @@ impl<'a> Case<'a> {
             let is_somebody = words.last().is_some_and(|by| by == "by") && !["a", "an", "the"].contains(&word);
             words.push(if is_somebody { "NAME".to_owned() } else { self.sign(word) });
         }
-        // Columns are as wide as what stands in them.
+        // Columns are as wide as their contents.
         let mut line = words.join(" ");
         while line.contains("   ") {
             line = line.replace("   ", "  ");

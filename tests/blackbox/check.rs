@@ -1,4 +1,4 @@
-//! `check` as a monitoring system calls it, and `check --closing` as a cashier does (spec/04).
+//! `check` as a monitoring system calls it, and `check --closing` as a cashier does.
 
 use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Answer, Gate, Plan, Upstream, record, record_now, wait_until};
@@ -55,7 +55,21 @@ fn check_follows_the_agents_health() {
     assert_eq!(reply["state"], "critical");
 }
 
-/// 3 also where the command line would be 2 and a wrong configuration too: 2 would wake somebody.
+/// The sentence is Spanish: its reasons are the agent's, in the agent's language. What a monitoring system reads is not.
+#[test]
+fn check_says_in_spanish_what_is_wrong() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan { agent: "language = \"es\"", ..Plan::to(upstream.url()) });
+    agent.wait_upstream("online");
+    let said = |line: &str| line.split(" | ").next().map(str::to_owned);
+    assert_eq!(said(&check(&agent, &["--lang", "es"]).1).as_deref(), Some("RESYNCD OK - todo enviado"));
+    agent.ask(&json!({"op": "pause"}));
+    let (status, line) = check(&agent, &["--lang", "es"]);
+    assert_eq!((status, said(&line).as_deref()), (Some(1), Some("RESYNCD WARNING - hq en pausa; 0 en espera")));
+    assert!(performance(&line).contains(&("pending".to_owned(), "0".to_owned())), "{line}");
+}
+
+/// Exit 3 also for wrong usage and a wrong configuration: 2 means critical and would page an operator.
 #[test]
 fn whatever_keeps_check_from_knowing_is_unknown_on_one_line() {
     let mut agent = Agent::prepare(&Plan::default());
@@ -83,7 +97,7 @@ fn an_agent_that_does_not_answer_is_unknown() {
     agent.signal(rustix::process::Signal::STOP);
     let (status, line) = check(&agent, &[]);
     agent.signal(rustix::process::Signal::CONT);
-    assert!(status == Some(3) && line.contains("no answer came in time"), "{line}");
+    assert!(status == Some(3) && line.contains("no agent answered at"), "{line}");
 }
 
 #[test]
@@ -111,7 +125,7 @@ fn closing_waits_for_what_is_going_out() {
     agent.call(&record_now("s-2"));
     upstream.wait_deliveries(1);
     let (status, line) = check(&agent, &["--closing", "--wait", "0s"]);
-    assert!(status == Some(1) && line.starts_with("2 sales still going out, leave it on."), "{line}");
+    assert!(status == Some(1) && line.starts_with("2 sales still to be sent; leave the till on."), "{line}");
     assert!(line.contains("Switching off loses nothing"), "{line}");
     gate.open();
     assert_eq!(check(&agent, &["--closing", "--wait", "30s"]).0, Some(0));
@@ -128,7 +142,7 @@ fn closing_says_when_waiting_will_not_help() {
     agent.wait_critical(bad["id"].as_str().expect("an id"));
     agent.call(&record_now("good"));
     let (status, line) = check(&agent, &["--closing", "--wait", "30s"]);
-    assert!(status == Some(2) && line.starts_with("1 needs support, waiting will not help."), "{line}");
+    assert!(status == Some(2) && line.starts_with("1 entry needs support; waiting will not help."), "{line}");
     assert!(line.contains("Switching off loses nothing"), "{line}");
     wait_until("the good one having been sent", || upstream.deliveries_of("good").len() == 1);
 }
@@ -141,5 +155,20 @@ fn closing_names_a_line_that_is_down() {
     agent.call(&record_now("s-1"));
     agent.wait_upstream("offline");
     let (status, line) = check(&agent, &["--closing", "--wait", "0s"]);
-    assert!(status == Some(1) && line.contains("There is no line at present (hq)"), "{line}");
+    assert!(status == Some(1) && line.contains("There is no connection to hq"), "{line}");
+}
+
+/// Where nothing can be changed, the cashier still learns what is unsent.
+#[test]
+fn closing_gives_its_verdict_although_the_flush_is_refused() {
+    let upstream = Upstream::start(|_| Answer::status(503));
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    assert_eq!(agent.call(&record("s-1", &json!({})))["ok"], true);
+    let other = rusqlite::Connection::open(agent.database()).expect("the database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the write lock is free");
+    let refused = agent.ask(&json!({"op": "flush", "reason": "x"}));
+    assert_eq!(refused["error"]["code"], "storage", "{refused}");
+    let output = resyncd(&agent, &["check", "--closing", "--wait", "0s"]);
+    other.execute_batch("ROLLBACK").expect("it ends");
+    assert_eq!((output.status.code(), out(&output).starts_with("1 sale still")), (Some(1), true), "{}", out(&output));
 }

@@ -15,10 +15,11 @@ pub(crate) fn resyncd_reading(agent: &Agent, args: &[&str], input: &str) -> Outp
 pub(crate) fn resyncd_with(agent: &Agent, args: &[&str], input: &str, env: &[(&str, &str)]) -> Output {
     let dir = agent.state_dir();
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
-    for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG"] {
+    for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "LANG"] {
         command.env_remove(format!("RESYNCD_{name}"));
     }
     command
+        .env("LC_ALL", "C.UTF-8")
         .env("RESYNCD_CONFIG", dir.with_file_name("resyncd.toml"))
         .env_remove("SUDO_USER")
         .env_remove("COLUMNS")
@@ -48,7 +49,7 @@ pub(crate) fn told(output: &Output) -> String {
 const RECORD: [&str; 9] =
     ["record", "--type", "SALE", "--entity", "s-1", "--action", "CREATE", "--error", "connect ETIMEDOUT"];
 
-/// spec/04: reads and `record` work without the daemon; everything else says how to start it.
+/// Reads and `record` work without the daemon; everything else says how to start it.
 #[test]
 fn without_a_daemon_records_are_kept_and_read() {
     let mut agent = Agent::prepare(&Plan::default());
@@ -67,7 +68,7 @@ fn without_a_daemon_records_are_kept_and_read() {
     assert_eq!(agent.ask(&json!({"op": "unsent"}))["unsent"], 1, "the daemon has it");
 }
 
-/// spec/07: replies in order, `op` may be left out, goes on after an error, then exit 1.
+/// Replies in order, `op` may be left out, goes on after an error, then exit 1.
 #[test]
 fn a_stream_of_records_gets_one_reply_line_each() {
     let stream = |agent: &Agent| {
@@ -106,19 +107,19 @@ fn a_payload_file_is_kept_byte_for_byte() {
     let payload = "{\n  \"total\": 12.50,\t\"note\": \"añ — \u{1f600}\"\n}\n";
     let args = [&RECORD[..], &["--payload-file", "-"]].concat();
     assert_eq!(resyncd_reading(&agent, &args, payload).status.code(), Some(0));
-    assert_eq!(agent.ask(&json!({"op": "get", "id": "1"}))["failure"]["payload"], payload);
+    assert_eq!(agent.ask(&json!({"op": "get", "id": 1}))["failure"]["payload"], payload);
     let missing = resyncd(&agent, &[&RECORD[..], &["--payload-file", "/no/such/file"]].concat());
     assert_eq!(missing.status.code(), Some(2));
 }
 
-/// spec/04: exit 2 for wrong usage or configuration, with what was meant.
+/// Exit 2 for wrong usage or configuration, with what was meant.
 #[test]
 fn wrong_usage_and_configuration_are_exit_2() {
     let agent = Agent::start(&Plan::default());
     for (args, word) in [
         (&["lst"][..], "list"),
         (&["record", "--type", "SALE"], "--entity"),
-        (&["record", "--type", "S A", "--entity", "1", "--action", "C", "--error", "e"], "entity_type"),
+        (&["record", "--type", "SALE ", "--entity", "1", "--action", "C", "--error", "e"], "entity_type"),
         (&["retry"], "--status"),
         (&["flush", "12"], "retry 12"),
         (&["--config", "/no/such.toml", "list"], "/no/such.toml"),
@@ -136,7 +137,7 @@ fn wrong_usage_and_configuration_are_exit_2() {
     assert_eq!(resyncd(&agent, &["pause", "nobody"]).status.code(), Some(1));
 }
 
-/// A configuration's problems are told all at once, each with its place.
+/// All problems of a configuration are reported at once, each with its place.
 #[test]
 fn config_check_says_everything() {
     let agent = Agent::prepare(&Plan { limits: "max_lin = \"1MiB\"\nmax_payload = \"lots\"", ..Plan::default() });
@@ -148,7 +149,7 @@ fn config_check_says_everything() {
     }
 }
 
-/// `show` tells why, what next, and all tries; also of one that has left.
+/// `show` says why, what comes next, and lists all attempts; also for a failure that has left.
 #[test]
 fn show_tells_the_story_of_a_failure() {
     let upstream = Upstream::start(|request| match (request.attempt(), request.header("resync-action")) {
@@ -164,12 +165,12 @@ fn show_tells_the_story_of_a_failure() {
         "SALE s-1 CREATE",
         "needs a person",
         "resyncd retry 1",
-        "will not take it as it is",
+        "rejects it as it is",
         "HTTP 422: unknown SKU\\u{1b}[2J",
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    assert!(out(&resyncd(&agent, &["show", "2"])).contains("behind an older one"));
+    assert!(out(&resyncd(&agent, &["show", "2"])).contains("waiting for an earlier change with the same order key"));
     let brief = out(&resyncd(&agent, &[]));
     assert!(brief.starts_with("1 NEEDS A PERSON, 1 waiting"), "{brief}");
     assert!(brief.contains("resyncd show 1   SALE s-1, refused"), "{brief}");
@@ -204,14 +205,15 @@ fn a_closed_pipe_is_no_fault() {
 /// The main job on real input: exit 0 only if all of it really happened.
 #[test]
 fn the_demo_really_happens() {
-    let output = Command::new(env!("CARGO_BIN_EXE_resyncd")).arg("demo").output().expect("the binary starts");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_resyncd")).args(["demo", "--lang", "en"]).output().expect("the binary starts");
     assert_eq!(output.status.code(), Some(0), "{}\n{}", out(&output), told(&output));
-    for part in ["$ resyncd status", "$ kill -9", "taken, the answer was lost", "known by its key", "ALL SENT."] {
+    for part in ["$ resyncd status", "$ kill -9", "accepted, the response was lost", "known by its key", "ALL SENT."] {
         assert!(out(&output).contains(part), "{part}");
     }
 }
 
-/// spec/04: `completions SHELL`, `man DIR`, both of every command that there is.
+/// `completions SHELL`, `man DIR`, both of every command that there is.
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let agent = Agent::prepare(&Plan::default());
@@ -219,12 +221,11 @@ fn completions_and_manual_pages_know_every_command() {
     let written = resyncd(&agent, &["man", pages.to_str().expect("UTF-8")]);
     assert!(written.status.success(), "{}", told(&written));
     let help = out(&resyncd(&agent, &["--help"]));
-    let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
-    let commands: Vec<&str> = commands
-        .lines()
-        .map_while(|line| line.split_whitespace().next())
-        .filter(|word| !word.starts_with('-'))
-        .collect();
+    // The commands stand indented below their groups' headings, above the options.
+    let (_, groups) = help.split_once("\nLook:\n").expect("the first group of commands");
+    let (groups, _) = groups.split_once("\nOptions:\n").expect("the options");
+    let commands: Vec<&str> =
+        groups.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
     assert!(commands.len() > 15, "{commands:?}");
     for shell in ["bash", "zsh", "fish"] {
         let script = out(&resyncd(&agent, &["completions", shell]));

@@ -1,4 +1,4 @@
-//! The configuration as a person meets it (`spec/04`): several files, what is said of wrong ones, what
+//! The configuration as a person meets it: several files, what is said of wrong ones, what
 //! is shown, the example; and card numbers, which `limits.card_numbers` decides about.
 
 use super::command_line::{out, resyncd};
@@ -39,13 +39,13 @@ fn pieces_are_read_in_order_of_name_and_only_those() {
 #[test]
 fn all_that_is_wrong_in_several_files_is_told_at_once() {
     let mut agent = Agent::prepare(&Plan { retry: "max_retries = 4", ..Plan::default() });
-    let main = agent.state_dir().with_file_name("resyncd.toml").display().to_string();
     let a = piece(&agent, "a.toml", "[retry]\nmax_retries = 5\n").display().to_string();
-    let b = piece(&agent, "b.toml", "[retention]\n interval = \"0s\"\nhistry = \"1d\"\n").display().to_string();
+    let b = "[retention]\n interval = \"0s\"\nhistry = \"1d\"\n[retry]\nmax_retries = 6\n";
+    let b = piece(&agent, "b.toml", b).display().to_string();
     let (status, said) = told(&agent, &["config", "check"]);
     assert_eq!(status, Some(2), "{said}");
     for wanted in [
-        format!("{a}:2:1: max_retries is set twice: it stands at {main}:"),
+        format!("{b}:5:1: max_retries is already set at {a}:2"),
         format!("{b}:2:13: interval: expected"),
         "\n  2 |  interval = \"0s\"\n".to_owned(),
         format!("{b}:3:1: unknown key histry in [retention]; did you mean history?"),
@@ -54,7 +54,7 @@ fn all_that_is_wrong_in_several_files_is_told_at_once() {
     }
     let (status, said) = agent.run_to_its_end(&[]);
     assert_eq!(status, Some(2), "the daemon does not start with it");
-    assert!(said.contains("set twice") && said.contains("did you mean history?"), "{said}");
+    assert!(said.contains("already set") && said.contains("did you mean history?"), "{said}");
     fs::remove_file(a).expect("it was there");
     piece(&agent, "b.toml", "[retention]\nhistory = \"1d\"\n");
     assert_eq!(told(&agent, &["config", "check"]).0, Some(0));

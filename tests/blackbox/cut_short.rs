@@ -1,4 +1,4 @@
-//! `spec/05`, a quarantine, a copy or a salvage in the middle of which the power or the process went: the next
+//! The next
 //! start brings it to its end, and nothing is there twice.
 
 use crate::damage::{assert_live, fill, live, overwrite, quarantines, stopped, wait_salvaged};
@@ -40,7 +40,7 @@ fn a_quarantine_that_is_killed_at_any_step_loses_nothing() {
     overwrite(&agent, 1);
     let damaged = fs::read(agent.database()).expect("the file is read");
     let mut kills = 0;
-    // Each call is counted by itself.
+    // Each call is counted separately.
     for call in ["rename", "fsync", "fdatasync", "unlink", "mkdir", "ftruncate"] {
         for nth in 1.. {
             fs::remove_dir_all(agent.state_dir()).expect("it is removed");
@@ -82,7 +82,7 @@ fn a_salvage_that_was_cut_short_is_done_again() {
     assert_eq!(reply["seq"], 201, "no number is used twice: {reply}");
 }
 
-/// A power cut while an open file was being copied: what there is of the copy is brought back.
+/// A power cut while an open file was being copied: the part that was copied is recovered.
 #[test]
 fn a_copy_that_was_cut_short_is_salvaged_as_far_as_it_goes() {
     let (mut agent, before) = stopped(200);

@@ -1,9 +1,9 @@
-//! `spec/03` where the record is answered for: the first wait, the budget, the order, the request.
+//! The first wait, the budget, the order, the request.
 
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now, wait_until};
 use serde_json::{Value, json};
 
-/// 03, The request: method, path, type, the envelope, the headers.
+/// Method, path, type, the envelope, the headers.
 #[test]
 fn a_request_is_the_envelope_with_its_headers() {
     let upstream = Upstream::willing();
@@ -27,8 +27,8 @@ fn a_request_is_the_envelope_with_its_headers() {
     assert_eq!((&body["terminal_id"], &body["store_id"]), (&json!("till-07"), &json!("0042")));
 }
 
-/// 03, When: the application's own try was the first, and the first step is waited: 5 min and up to
-/// 20 %. 02: its status is read from an error that begins with `HTTP nnn`, unless it was given.
+/// The application's own attempt was the first, so the agent waits for the first step: 5 min and up to
+/// 20 %. The status is read from an error that begins with `HTTP nnn`, unless it was given.
 #[test]
 fn an_answer_to_the_applications_own_try_waits_the_first_step() {
     let upstream = Upstream::willing();
@@ -51,7 +51,7 @@ fn an_answer_to_the_applications_own_try_waits_the_first_step() {
     assert_eq!(upstream.deliveries().len(), 1, "those that wait have not been sent");
 }
 
-/// 03: three counted tries, and a person has to act; a person's retry is one shot that counts.
+/// Three counted tries, and a person has to act; a person's retry is one shot that counts.
 #[test]
 fn three_failed_retries_need_a_person_whose_retry_counts_too() {
     let upstream = Upstream::start(|_| Answer::json(500, r#"{"message":"no such till"}"#));
@@ -82,7 +82,7 @@ fn three_failed_retries_need_a_person_whose_retry_counts_too() {
     assert_eq!(json!(audit), json!([["retry", id, "till was added", "ada", uid]]));
 }
 
-/// 03: `--reset` starts a fresh budget, due now.
+/// `--reset` starts a fresh budget, due now.
 #[test]
 fn a_retry_with_reset_starts_a_fresh_budget() {
     let upstream = Upstream::start(|_| Answer::status(500));
@@ -96,7 +96,7 @@ fn a_retry_with_reset_starts_a_fresh_budget() {
     assert_eq!(upstream.deliveries().len(), 6, "exactly three more");
 }
 
-/// 03: a counted try waits its step, and `error`, `retry_count`, `last_retry_at` move with it (01).
+/// A counted try waits its step, and `error`, `retry_count`, `last_retry_at` move with it.
 #[test]
 fn a_counted_try_waits_the_next_step() {
     let upstream = Upstream::start(|_| Answer::status(500));
@@ -110,8 +110,8 @@ fn a_counted_try_waits_the_next_step() {
     assert!((899.9..=1080.1).contains(&wait), "retry 2 waits 15 min and up to 20 %, not {wait} s");
 }
 
-/// 03: what the upstream refuses needs a person at once; it holds back its own order key, nobody
-/// else; and its followers go on, in order, when it has left.
+/// A refused failure needs an operator at once. It holds back its own order key and no other,
+/// and its followers continue in order when it has left.
 #[test]
 fn a_refused_head_holds_back_its_own_entity_only() {
     let upstream = Upstream::start(|request| match request.entity() {
@@ -142,7 +142,7 @@ fn a_refused_head_holds_back_its_own_entity_only() {
     assert_eq!(arrived, [head.clone(), head, second, third]);
 }
 
-/// 03: the statuses that say "never": critical at once, after one request.
+/// The statuses that say "never": critical at once, after one request.
 #[test]
 fn every_refusal_is_final_after_one_request() {
     const REFUSALS: [u16; 7] = [400, 411, 413, 414, 415, 422, 431];
@@ -156,8 +156,8 @@ fn every_refusal_is_final_after_one_request() {
     assert_eq!(upstream.deliveries().len(), REFUSALS.len());
 }
 
-/// 02: failures with the same order key are delivered in the order of their recording, also across
-/// entities; 03: across order keys in parallel.
+/// Failures with the same order key are delivered in the order of their recording, also across
+/// entities; across order keys in parallel.
 #[test]
 fn an_order_key_binds_entities_together() {
     let upstream = Upstream::start(|request| Answer::status(if request.entity() == "sale" { 422 } else { 200 }));
@@ -175,7 +175,7 @@ fn an_order_key_binds_entities_together() {
     assert!(upstream.deliveries().iter().all(|request| request.id() != returned));
 }
 
-/// 04: without an upstream the agent records; 03: what was recorded then is matched when there is one.
+/// Without an upstream the agent records; what was recorded then is matched when there is one.
 #[test]
 fn what_was_recorded_without_an_upstream_goes_when_there_is_one() {
     let upstream = Upstream::willing();

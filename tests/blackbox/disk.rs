@@ -1,4 +1,4 @@
-//! `spec/05`, the rows about the disk: what a power cut leaves beside the file, a full disk, a log that
+//! What a power cut leaves beside the file, a full disk, a log that
 //! a foreign reader keeps from ending.
 
 use crate::support::{Agent, Plan, id_of, record};

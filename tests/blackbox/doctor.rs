@@ -1,7 +1,7 @@
-//! `doctor` (spec/04): what is well is said to be, and each thing that is not is found, with what to
+//! `doctor`: what is well is said to be, and each thing that is not is found, with what to
 //! do about it.
 
-use crate::command_line::{out, resyncd};
+use crate::command_line::{out, resyncd, resyncd_with, told};
 use crate::support::{Agent, Answer, Plan, Upstream, record};
 use serde_json::{Value, json};
 use std::fs;
@@ -100,9 +100,20 @@ fn an_upstream_that_cannot_be_reached_is_found_with_the_reason() {
 #[test]
 fn a_login_page_in_the_networks_way_is_found() {
     let upstream = answering(&Answer::html(200));
+    // The type of a response to HEAD may be mere habit; the body of the page decides.
+    upstream.on_delivery(|_| Answer::html(200));
     let agent = Agent::start(&Plan::to(upstream.url()));
     let told = ill(&agent, &["upstream"]);
     assert!(told.contains("web page") && told.contains("log in"), "{told}");
+}
+
+#[test]
+fn a_redirect_is_shown_with_where_it_leads() {
+    let to = "https://new.example/sync";
+    let upstream = answering(&Answer::status(308).with("Location", to));
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    let told = ill(&agent, &["upstream"]);
+    assert!(told.contains("308") && told.contains(to), "{told}");
 }
 
 #[test]
@@ -116,13 +127,14 @@ fn credentials_that_are_not_taken_or_not_there_are_found() {
     let token = dir.path().join("hq.token");
     let more = format!("[upstream.hq]\nurl = {:?}\ntoken_file = {:?}\n", upstream.url(), token.display().to_string());
     fs::write(&token, "good\n").expect("a token");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("its mode");
     let agent = Agent::start(&Plan::of(more));
     assert_eq!(ill(&agent, &[]), "");
-    fs::write(&token, "expired and longer\n").expect("a token");
+    fs::write(&token, "expired-and-longer\n").expect("a token");
     let told = ill(&agent, &["credentials"]);
     assert!(told.contains("HTTP 401") && told.contains("hq.token") && !told.contains("expired"), "{told}");
     fs::remove_file(&token).expect("the token goes");
-    assert!(ill(&agent, &["credentials"]).contains("hq.token"));
+    assert!(ill(&agent, &["files", "credentials"]).contains("hq.token"));
 }
 
 #[test]
@@ -138,4 +150,26 @@ fn too_little_room_is_found() {
     let upstream = Upstream::willing();
     let agent = Agent::start(&Plan { limits: "min_free_disk = \"4096GiB\"", ..Plan::to(upstream.url()) });
     assert!(ill(&agent, &["disk"]).contains("nothing is recorded"));
+}
+
+/// The names of the checks are Spanish for people, and English in JSON.
+#[test]
+fn a_technician_reads_spanish_and_a_program_english() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    let spoken = |args: &[&str]| resyncd_with(&agent, args, "", &[("RESYNCD_LANG", "es")]);
+    let text = out(&spoken(&["doctor"]));
+    assert!(text.lines().all(|line| line.starts_with("ok      ")), "{text}");
+    for said in ["estado ", "socket app ", " responde, versión ", " responde en ", "pertenece a "] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let json = out(&spoken(&["doctor", "--json"]));
+    assert!(json.contains("\"check\":\"app socket\"") && json.contains(" answers, version "), "{json}");
+
+    fs::set_permissions(agent.state_dir(), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let ill = spoken(&["doctor"]);
+    assert!(out(&ill).contains("REVISAR estado ") && out(&ill).contains("chmod 700 "), "{}", out(&ill));
+    let all = out(&ill).lines().count();
+    let verdict = format!("resyncd: 1 de {all} comprobaciones ha fallado\n");
+    assert_eq!((ill.status.code(), told(&ill)), (Some(1), verdict));
 }

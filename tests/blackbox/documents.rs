@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 /// A fenced block of a page.
 pub(super) struct Block {
-    /// What stands behind the fence: `console`, `transcript app`, …
+    /// The info string of the fence: `console`, `transcript app`, …
     pub(super) kind: String,
     pub(super) lines: Vec<String>,
 }
@@ -115,12 +115,14 @@ impl Terminal {
         command
             .env_remove("SUDO_USER")
             .env_remove("RESYNCD_UPSTREAM")
+            .env_remove("RESYNCD_LANG")
+            .env("LC_ALL", "C.UTF-8")
             .env("RESYNCD_STATE_DIR", self.dir.path().join("state"));
         command.env("RESYNCD_SOCKET", self.socket()).env("RESYNCD_ADMIN_SOCKET", self.dir.path().join("admin.sock"));
         command
     }
 
-    /// Runs a line as it is typed; what it prints.
+    /// Runs a line as a user would type it, and returns its output.
     fn run(&mut self, line: &str) -> Vec<String> {
         if let Some(background) = line.strip_suffix('&') {
             let mut command = self.command("sh");
@@ -215,8 +217,8 @@ fn the_readme_tells_the_truth() {
             "sh boot" => look_over(&terminal, &block),
             "toml" => {
                 fs::write(terminal.dir.path().join("checked.toml"), block.lines.join("\n")).expect("a file");
-                let told = terminal.run("resyncd config check --config checked.toml");
-                assert_eq!(told[0], "The configuration is right.");
+                let told = terminal.run("resyncd config check --syntax --config checked.toml");
+                assert_eq!(told[0], "The configuration is valid.");
             }
             // The two commands of the beginning are what runs this test, and the demo's own test.
             "sh" => {}
@@ -344,7 +346,7 @@ fn lines_are_compared_as_told() {
     assert!(!alike(&serde_json::json!({"a": "…"}), &serde_json::json!({"a": 7, "b": 1})));
 }
 
-/// Every test that the page on reliability names stands in the sources.
+/// Every test that the page on reliability names exists.
 #[test]
 fn the_reliability_page_names_tests_that_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! `spec/05`, I1 and I2: what was acknowledged is there after any crash, and repeating it is safe.
+//! What was acknowledged is there after any crash, and repeating it is safe.
 
 use crate::support::{Agent, Client, Plan, Upstream, id_of, record, wait_until};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn storm_until_killed(agent: &mut Agent, round: usize, enough: impl Fn(usize) ->
     clients.into_iter().map(|client| client.join().expect("a client does not panic")).collect()
 }
 
-/// I1, I2, I4; 02: recording the same key again answers `duplicate`.
+/// Recording the same key again answers `duplicate`.
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     let upstream = Upstream::willing();
@@ -67,7 +67,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
         for (request, id) in &acknowledged {
             assert!(live.contains(id) || delivered.contains(id), "acknowledged and lost: {id}, {request}");
         }
-        assert_eq!(agent.cell("PRAGMA integrity_check"), "ok", "I7");
+        assert_eq!(agent.cell("PRAGMA integrity_check"), "ok", "integrity");
     }
     let mut app = agent.app();
     for (request, id) in &acknowledged {
@@ -82,7 +82,7 @@ fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     all_that_may_go_arrives(&agent, &upstream);
 }
 
-/// Everything whose turn it is gets delivered, every try of it alike (I4, I6).
+/// Every failure whose turn it is gets delivered, and all its attempts are identical.
 fn all_that_may_go_arrives(agent: &Agent, upstream: &Upstream) {
     wait_until("everything that waits for nothing being delivered", || {
         agent.cell("SELECT COUNT(*) FROM sync_failures WHERE http_status IS NULL") == 0
@@ -100,7 +100,7 @@ fn ids(values: &[Value]) -> BTreeSet<String> {
     values.iter().map(|value| value.as_str().expect("an id is a text").to_owned()).collect()
 }
 
-/// 02: half-close, and 05: a client that disconnects before the reply; what it sent may be recorded,
+/// Half-close, and a client that disconnects before the reply; what it sent may be recorded,
 /// and here it must be, because the agent got all of it.
 #[test]
 fn a_client_that_leaves_before_the_reply_is_recorded_once() {
@@ -113,7 +113,7 @@ fn a_client_that_leaves_before_the_reply_is_recorded_once() {
     assert_eq!(agent.call(&request)["duplicate"], true);
 }
 
-/// 01: `seq` is persisted and never used twice, also when the newest row has left before a crash.
+/// `seq` is persisted and never used twice, also when the newest row has left before a crash.
 #[test]
 fn a_seq_is_never_used_twice() {
     let upstream = Upstream::willing();

@@ -1,7 +1,7 @@
-//! `edit` (`spec/02`, 03): what a person may change of a failure, under which key it goes out then,
-//! and where it stands in the order.
+//! `edit`: what an operator may change of a failure, under which key it is sent afterwards,
+//! and its place in the order.
 
-use crate::support::{Agent, Answer, Gate, Plan, Upstream, code, id_of, record, record_now};
+use crate::support::{Agent, Answer, Gate, Plan, Upstream, code, id_of, record, record_now, wait_for, wait_until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn picky() -> Upstream {
     })
 }
 
-/// 03: a fresh budget, due now, under a new key; 01: the old payload and both digests are kept.
+/// A fresh budget, due now, under a new key; the old payload and both digests are kept.
 #[test]
 fn an_edited_payload_is_delivered_under_a_new_key_and_the_old_one_is_kept() {
     let upstream = picky();
@@ -55,13 +55,13 @@ fn an_edited_payload_is_delivered_under_a_new_key_and_the_old_one_is_kept() {
     assert_eq!((&again["duplicate"], &again["status"], &again["id"]), (&json!(true), &json!("delivered"), &json!(id)));
 }
 
-/// 03: after an unsure try the key stays, unless a new one is asked for; each edit has its own.
+/// After an unsure try the key stays, unless a new one is asked for; each edit has its own.
 #[test]
 fn what_may_have_arrived_keeps_its_key() {
     let upstream = Upstream::start(|_| Answer::Silence);
     let mut agent = Agent::start(&Plan::to(upstream.url()));
     agent.ask(&json!({"op": "pause"}));
-    // The application's own try got no answer: it may have arrived.
+    // The application's own attempt got no answer: it may have arrived.
     let id = id_of(&agent.call(&record("s-1", &json!({"idempotency_key": "pos-1"}))));
     let kept = agent.ask(&edit(&id, &json!({"payload": "a"})));
     assert_eq!((&kept["idempotency_key"], &kept["key_kept"]), (&json!("pos-1"), &json!(true)), "{kept}");
@@ -77,12 +77,37 @@ fn what_may_have_arrived_keeps_its_key() {
     );
 }
 
-/// 03: an answer about the failure itself tells that nothing had arrived before.
+/// A refusal does not tell that nothing had arrived before ("exists already" is one): the key stays, and the
+/// reply says so. A new one can be asked for.
 #[test]
-fn a_refusal_after_a_lost_answer_settles_that() {
+fn a_refusal_after_a_lost_answer_keeps_the_key() {
     let upstream = picky();
     let agent = Agent::start(&Plan::to(upstream.url()));
-    // A lost answer of the application's own try, then a refusal of ours.
+    // A lost answer of the application's own attempt, then a refusal of ours.
+    let bad = json!({"retry": "now", "payload": "bad", "idempotency_key": "pos-1"});
+    let id = id_of(&agent.call(&record("s-1", &bad)));
+    agent.wait_critical(&id);
+    let reply = agent.ask(&edit(&id, &json!({"payload": "good"})));
+    assert_eq!((&reply["idempotency_key"], &reply["key_kept"]), (&json!("pos-1"), &json!(true)), "{reply}");
+    agent.wait_gone(&id);
+    assert_eq!(upstream.deliveries().iter().map(|sent| sent.key().to_owned()).collect::<Vec<_>>(), ["pos-1", "pos-1"]);
+    let more = json!({"retry": "now", "payload": "bad", "idempotency_key": "pos-2"});
+    let other = id_of(&agent.call(&record("s-2", &more)));
+    agent.wait_critical(&other);
+    let reply = agent.ask(&edit(&other, &json!({"payload": "good", "new_key": true})));
+    assert_eq!(
+        (&reply["idempotency_key"], &reply["key_kept"]),
+        (&json!(format!("{other}-r2")), &json!(false)),
+        "{reply}"
+    );
+    agent.wait_gone(&other);
+}
+
+/// Where the application gave no key, its lost request had none that the upstream could know.
+#[test]
+fn a_refusal_after_the_applications_lost_answer_without_a_key_gives_a_new_one() {
+    let upstream = picky();
+    let agent = Agent::start(&Plan::to(upstream.url()));
     let id = id_of(&agent.call(&record("s-1", &json!({"retry": "now", "payload": "bad"}))));
     agent.wait_critical(&id);
     let reply = agent.ask(&edit(&id, &json!({"payload": "good"})));
@@ -90,7 +115,47 @@ fn a_refusal_after_a_lost_answer_settles_that() {
     agent.wait_gone(&id);
 }
 
-/// 03: another entity means a new number, behind all that were recorded before; what it blocked goes.
+/// The same, where the lost answer was our own.
+#[test]
+fn a_refusal_after_our_own_lost_answer_keeps_the_key() {
+    let upstream = Upstream::start(|request| match request.nth {
+        1 => Answer::Lost,
+        2 => Answer::json(422, r#"{"message":"exists already"}"#),
+        _ => Answer::status(201),
+    });
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    let id = id_of(&agent.call(&record("s-1", &json!({"retry": "now", "error": null}))));
+    agent.wait_critical(&id);
+    let reply = agent.ask(&edit(&id, &json!({"payload": "good"})));
+    assert_eq!((&reply["idempotency_key"], &reply["key_kept"]), (&json!(id), &json!(true)), "{reply}");
+    agent.wait_gone(&id);
+    assert!(upstream.deliveries().iter().all(|sent| sent.key() == id));
+}
+
+/// The lost answer counts also after an edit that gave the failure another number.
+#[test]
+fn a_refusal_under_a_new_number_after_a_lost_answer_keeps_the_key() {
+    let upstream = Upstream::start(|request| match request.entity() {
+        "s-1" => Answer::Lost,
+        _ if request.text().contains("good") => Answer::status(201),
+        _ => Answer::json(422, r#"{"message":"exists already"}"#),
+    });
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    let id = id_of(&agent.call(&record("s-1", &json!({"retry": "now", "error": null}))));
+    wait_until("a lost answer", || agent.cell("SELECT count(*) > 0 FROM sync_attempts") == 1);
+    // While it is in flight it cannot be edited.
+    let moved = wait_for("an edit", || {
+        Some(agent.ask(&edit(&id, &json!({"entity_id": "s-2"})))).filter(|reply| reply["ok"] == true)
+    });
+    assert_eq!((&moved["seq"], &moved["key_kept"]), (&json!(2), &json!(true)), "{moved}");
+    agent.wait_critical(&id);
+    let reply = agent.ask(&edit(&id, &json!({"payload": "good"})));
+    assert_eq!((&reply["idempotency_key"], &reply["key_kept"]), (&json!(id), &json!(true)), "{reply}");
+    agent.wait_gone(&id);
+    assert!(upstream.deliveries().iter().all(|sent| sent.key() == id));
+}
+
+/// Another entity means a new number, behind all that were recorded before; what it blocked goes.
 #[test]
 fn an_edit_of_the_entity_goes_to_the_end_of_the_new_order_and_frees_the_old_one() {
     let upstream = picky();
@@ -138,7 +203,7 @@ fn an_edit_of_the_entity_under_an_order_key_goes_to_its_end() {
     assert_eq!(sent, ["s-1", "s-2", "s-3"]);
 }
 
-/// Payload and action alone leave number and place as they are.
+/// A change of payload or action alone keeps the number and the place.
 #[test]
 fn an_edit_of_the_action_keeps_its_place() {
     let upstream = picky();
@@ -155,7 +220,7 @@ fn an_edit_of_the_action_keeps_its_place() {
     assert_eq!(actions, ["CREATE", "UPSERT", "CREATE"]);
 }
 
-/// 03: what is in flight is a conflict; what is held stays held.
+/// What is in flight is a conflict; what is held stays held.
 #[test]
 fn what_is_in_flight_is_not_edited_and_what_is_held_stays_held() {
     let gate = Arc::new(Gate::default());
@@ -182,7 +247,7 @@ fn what_is_in_flight_is_not_edited_and_what_is_held_stays_held() {
     assert!(upstream.deliveries()[1].text().contains("changed"));
 }
 
-/// 03: `editable = false`; and a failure without a route gets one by being edited.
+/// `editable = false`; and a failure without a route gets one by being edited.
 #[test]
 fn routes_say_what_may_be_edited_and_an_edit_finds_its_route() {
     let upstream = Upstream::willing();
@@ -214,7 +279,7 @@ fn an_edit_that_says_nothing_or_too_much_is_refused() {
         json!({"payload": {"a": 1}}),
         json!({"entity_id": "s-1"}),
         json!({"payload": "x".repeat(1025)}),
-        json!({"entity_type": "S A"}),
+        json!({"entity_type": "S A "}),
         json!({"action": ""}),
         json!({"paylod": "x"}),
     ] {

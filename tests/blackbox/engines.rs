@@ -4,12 +4,14 @@
 
 use crate::command_line::resyncd;
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, lines, record, record_now, wait_until};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ENGINES: [&str; 6] = ["couchdb", "kafka", "nginx", "prometheus", "rabbitmq", "receiver"];
+const ENGINES: [&str; 7] = ["couchdb", "etcd", "kafka", "nginx", "prometheus", "rabbitmq", "receiver"];
 
 fn recipes() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes")
@@ -24,7 +26,8 @@ fn every_engines_recipe_is_a_right_configuration_and_stands_in_the_index() {
     let (index, agent) = (file("README.md"), Agent::prepare(&Plan::default()));
     for name in ENGINES {
         let path = recipes().join(name).join("resyncd.toml");
-        let checked = resyncd(&agent, &["--config", path.to_str().expect("a path in UTF-8"), "config", "check"]);
+        let checked =
+            resyncd(&agent, &["--config", path.to_str().expect("a path in UTF-8"), "config", "check", "--syntax"]);
         assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
         assert!(index.contains(&format!("| [{name}]({name}/)")), "the index has no row for {name}");
         assert!(file(&format!("{name}/README.md")).contains("resyncd.toml"), "its page names the configuration");
@@ -148,8 +151,15 @@ fn a_200_of_the_kafka_proxy_is_a_delivery_only_with_its_word_in_the_body() {
         let body: Value = serde_json::from_str(last.text()).expect("a record is JSON");
         assert_eq!(body["key"], json!({"type": "STRING", "data": entity}));
         assert_eq!(body["value"]["type"], "JSON");
-        assert_eq!(body["value"]["data"]["idempotency_key"], last.key());
-        assert_eq!(body["value"]["data"]["payload"], json!({"note": "a \"quoted\" ö"}));
+        assert_eq!(body["value"]["data"], json!({"note": "a \"quoted\" ö"}));
+        let headers = body["headers"].as_array().expect("headers").iter().map(|header| {
+            let value = BASE64_STANDARD.decode(header["value"].as_str().expect("a text")).expect("base64");
+            (header["name"].as_str().expect("a name"), String::from_utf8(value).expect("UTF-8"))
+        });
+        let headers: BTreeMap<&str, String> = headers.collect();
+        assert_eq!(headers["idempotency_key"], last.key());
+        assert_eq!((&*headers["entity_type"], &*headers["entity_id"]), ("SALE", entity));
+        assert_eq!(headers.len(), 6);
     }
     let classes = agent.rows("SELECT DISTINCT class FROM sync_attempts WHERE class <> 'delivered' ORDER BY class");
     assert_eq!(json!(classes), json!([["failed"], ["unsure"]]));

@@ -1,4 +1,4 @@
-//! `export`: what leaves the terminal as lines (`spec/07`), with and without the daemon.
+//! `export`: what leaves the terminal as lines, with and without the daemon.
 
 use super::command_line::{out, resyncd};
 use crate::support::{Agent, Plan, id_of, lines, record};
@@ -14,7 +14,7 @@ fn seqs(lines: &[Value]) -> Vec<i64> {
     lines.iter().map(|line| line["seq"].as_i64().expect("a number")).collect()
 }
 
-/// 07: one line a live failure with payload, user and process; payloads are JSON strings, byte for byte.
+/// One line a live failure with payload, user and process; payloads are JSON strings, byte for byte.
 #[test]
 fn every_live_failure_is_exported_whole_and_in_order() {
     let mut agent = Agent::start(&Plan::default());

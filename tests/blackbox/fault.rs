@@ -1,4 +1,4 @@
-//! `spec/03`, "Was it the record or the line?", over several failures: what counts when one of them
+//! What counts when one of them
 //! fails, when all do, and when nothing was wrong with any of them.
 
 use crate::support::{
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const ALL: usize = 6;
 
-/// Failures of so many entities, due now; those of one type after those of the other.
+/// Failures of this many entities, due now; those of one type after those of the other.
 fn many(agent: &Agent, count: usize) -> Vec<String> {
     let mut app = agent.app();
     (0..count).map(|n| id_of(&app.call(&record_now(&format!("s-{n}"))))).collect()
@@ -149,8 +149,8 @@ fn a_crash_keeps_counts_and_steps() {
     assert_eq!(upstream.deliveries().len(), 1);
 }
 
-/// One poisoned failure among good ones ends as critical, after its second chance; the others are
-/// delivered at their first try.
+/// One poisoned failure among good ones becomes critical after its second chance; the others are
+/// delivered at their first attempt.
 #[test]
 fn one_poisoned_failure_ends_critical_and_the_others_do_not_notice() {
     let upstream = Upstream::start(|request| Answer::status(if request.entity() == "bad" { 500 } else { 200 }));
@@ -186,7 +186,7 @@ fn a_single_failure_that_was_given_up_arrives_when_things_are_better() {
     agent.wait_gone(&id);
 }
 
-/// One whose every answer is lost, and one that gets 500, hold up nobody else.
+/// A failure whose every answer is lost, and one that gets 500, delay no other failure.
 #[test]
 fn bad_ones_hold_up_their_own_entities_only() {
     let upstream = Upstream::start(|request| match request.entity() {
@@ -204,8 +204,8 @@ fn bad_ones_hold_up_their_own_entities_only() {
     assert_eq!(agent.failure(&behind).expect("it waits")["blocked_by"], json!(bad));
 }
 
-/// A route that alone is forbidden: it blocks once, the canary of another route opens, and the
-/// second time it is counted by contrast, which blocks nobody. With one retry, that ends it.
+/// A single forbidden route: it blocks the upstream once, the canary of another route opens it, and the
+/// second answer counts against the failure, which blocks no other. With one retry, that makes it critical.
 #[test]
 fn a_route_that_alone_is_forbidden_ends_critical_by_contrast() {
     let upstream = Upstream::start(|request| match request.header("Resync-Entity-Type") {

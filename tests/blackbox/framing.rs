@@ -1,4 +1,4 @@
-//! `spec/02`, Framing: lines, half-close, order of replies, and what is no JSON object.
+//! Lines, half-close, order of replies, and input that is not a JSON object.
 
 use crate::support::{Agent, Plan, code, lines, record};
 use serde_json::{Value, json};
@@ -174,7 +174,7 @@ fn a_line_too_long_is_said_so_and_closes_the_connection() {
     assert_eq!(code(&app.reply()), "line_too_long");
     assert_eq!(app.text(), None, "the connection is closed");
 
-    // A line without an end is noticed before it ends; what came before it is answered.
+    // An endless line is noticed while it arrives; the requests before it are answered.
     let mut endless = agent.app();
     endless.line(&json!({"op": "hello"}).to_string());
     // The agent may close before it has read everything.

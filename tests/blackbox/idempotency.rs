@@ -1,4 +1,4 @@
-//! `spec/02`, `idempotency_key`: recording again is safe as long as the history is kept.
+//! Recording again is safe as long as the history is kept.
 
 use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, record};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn other_content_under_the_same_key_is_a_conflict() {
     assert_eq!(agent.cell("SELECT COUNT(*) FROM idempotency_keys"), 1);
 }
 
-/// The key was the application's own for its request: it is sent upstream on every try, and known
+/// The application used this key for its own request: it is sent upstream on every attempt, and known
 /// after delivery, after a restart too.
 #[test]
 fn a_key_is_sent_and_still_known_after_delivery() {
@@ -116,4 +116,89 @@ fn a_key_has_its_bounds() {
         let right: String = right;
         assert_eq!(agent.call(&keyed(&json!({"idempotency_key": right})))["ok"], true, "{right:?}");
     }
+}
+
+/// A row of another user, as it comes from another terminal.
+fn import(agent: &Agent, id: &str, more: &Value) -> Value {
+    let mut row = json!({"id": id, "entity_type": "SALE", "entity_id": "s-9", "action": "CREATE", "error": "HTTP 500",
+        "payload": {"n": 1}, "source_uid": OTHER_USER});
+    row.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    agent.ask(&json!({"op": "import", "row": row}))
+}
+
+const OTHER_USER: u32 = 4_000_000;
+
+/// The upstream sees the key and not the user. It would take the second failure for a repetition of the first, and drop
+/// it; so would it if the key is the id of a failure that was recorded without one.
+#[test]
+fn a_key_that_another_failure_is_sent_under_is_a_conflict() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan::to(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    let keyless = id_of(&agent.call(&record("s-2", &json!({"retry": "now"}))));
+    assert_eq!(import(&agent, "f-9", &json!({"idempotency_key": "sale-1"}))["result"], "imported");
+    assert_eq!(import(&agent, "17", &json!({"entity_id": "s-17"}))["result"], "imported");
+    let conflicts = |when: &str| {
+        for key in ["sale-1", &keyless, &format!("{keyless}-r2"), "17", "17-r3", "f-9"] {
+            let reply = agent.call(&keyed(&json!({"idempotency_key": key})));
+            assert_eq!(
+                (code(&reply), &reply["error"]["field"]),
+                ("conflict", &json!("idempotency_key")),
+                "{when} {key}"
+            );
+        }
+    };
+    conflicts("live:");
+    agent.ask(&json!({"op": "resume"}));
+    [keyless.as_str(), "f-9", "17"].iter().for_each(|id| agent.wait_gone(id));
+    conflicts("delivered:");
+    let free = id_of(&agent.call(&keyed(&json!({"idempotency_key": "17-r", "retry": "now"}))));
+    agent.wait_gone(&free);
+    let mut keys: Vec<String> = upstream.deliveries().iter().map(|sent| sent.key().to_owned()).collect();
+    keys.sort();
+    let mut expected = [keyless, "sale-1".into(), "17".into(), "17-r".into()];
+    expected.sort();
+    assert_eq!(keys, expected);
+}
+
+/// Two users may record the same thing: the upstream recognises it by the key, as it should.
+#[test]
+fn the_same_content_under_the_key_of_another_user_is_recorded() {
+    let agent = Agent::start(&Plan::default());
+    let same = json!({"idempotency_key": "sale-1", "entity_id": "s-1", "payload": {"total": 12.5}});
+    assert_eq!(import(&agent, "f-9", &same)["result"], "imported");
+    let reply = agent.call(&keyed(&json!({})));
+    assert_eq!((&reply["ok"], &reply["duplicate"]), (&json!(true), &json!(false)), "{reply}");
+}
+
+/// An imported failure keeps its id, and is sent under it if it has no key. It may have arrived under it, so it is not
+/// sent under another one.
+#[test]
+fn an_imported_failure_whose_key_is_taken_is_a_conflict() {
+    let agent = Agent::start(&Plan::default());
+    id_of(&agent.call(&keyed(&json!({}))));
+    let keyless = id_of(&agent.call(&record("s-2", &json!({}))));
+    for (id, more) in [
+        ("sale-1", json!({})),
+        ("f-1", json!({"idempotency_key": "sale-1"})),
+        ("f-2", json!({"idempotency_key": keyless})),
+        (&format!("{keyless}-r2"), json!({})),
+    ] {
+        let reply = import(&agent, id, &more);
+        assert_eq!((code(&reply), &reply["error"]["field"]), ("conflict", &json!("idempotency_key")), "{id}: {reply}");
+    }
+    assert_eq!(import(&agent, "sale-1", &json!({"idempotency_key": "f-3"}))["result"], "imported");
+    assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_failures"), 3);
+}
+
+/// The key of an edit is not one that an application has given to another failure before.
+#[test]
+fn the_key_of_an_edit_is_not_that_of_another_failure() {
+    let agent = Agent::start(&Plan::default());
+    for key in ["17-r2", "17-r3"] {
+        id_of(&agent.call(&record(key, &json!({"idempotency_key": key}))));
+    }
+    assert_eq!(import(&agent, "17", &json!({}))["result"], "imported");
+    let edit = json!({"op": "edit", "id": "17", "payload": {"n": 2}, "new_key": true, "reason": "x"});
+    assert_eq!(agent.ask(&edit)["idempotency_key"], "17-r4");
 }

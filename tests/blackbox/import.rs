@@ -1,4 +1,4 @@
-//! `import`: failures from elsewhere, as lines (`spec/01`, `spec/02`, `spec/07`).
+//! `import`: failures from elsewhere, as lines.
 
 use super::command_line::{out, resyncd, resyncd_reading, told};
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record};
@@ -15,7 +15,7 @@ fn row(id: &str, more: &Value) -> Value {
     row
 }
 
-/// 00: a USB stick carries failures from a dead terminal to another; the head office sees each under the
+/// A USB stick carries failures from a dead terminal to another; the head office sees each under the
 /// key that it may have seen before, and importing twice posts nothing twice.
 #[test]
 fn a_stick_carries_failures_to_another_terminal_without_a_double_posting() {
@@ -48,7 +48,7 @@ fn a_stick_carries_failures_to_another_terminal_without_a_double_posting() {
     );
 }
 
-/// 01: rows of the server-side table, in camelCase, keep id, counts and times; with no budget left they
+/// Rows of the server-side table, in camelCase, keep id, counts and times; with no budget left they
 /// need a person, and the SQL that integrators know is right about them.
 #[test]
 fn rows_of_the_server_side_table_keep_their_counts_and_times() {
@@ -74,7 +74,7 @@ fn rows_of_the_server_side_table_keep_their_counts_and_times() {
     );
 }
 
-/// 07: a line that cannot be taken is refused, the others go on, then exit 1; `--dry-run` says which.
+/// A line that cannot be taken is refused, the others go on, then exit 1; `--dry-run` says which.
 #[test]
 fn a_wrong_line_is_refused_and_the_others_go_on() {
     let mut agent = Agent::start(&Plan::default());
@@ -88,19 +88,24 @@ fn a_wrong_line_is_refused_and_the_others_go_on() {
     assert_eq!(looked.status.code(), Some(1));
     assert!(out(&looked).contains("2 lines can be imported, 2 cannot"), "{}", out(&looked));
     assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_failures"), 0);
-    let unconfirmed = resyncd_reading(&agent, &["import", "-"], &lines);
+    let unconfirmed = resyncd_reading(&agent, &["import", "-", "--force"], &lines);
     assert_eq!(unconfirmed.status.code(), Some(2), "{}", told(&unconfirmed));
     let done = import(&agent, &lines, &[]);
     assert_eq!(done.status.code(), Some(1), "{}", told(&done));
-    assert!(out(&done).contains("3 is refused: unknown field paylod; did you mean payload?"), "{}", out(&done));
+    assert!(out(&done).contains("line 4: refused: unknown field paylod; did you mean payload?"), "{}", out(&done));
     assert_eq!(agent.cell("SELECT group_concat(id) FROM sync_failures"), "a,c");
     assert!(agent.stop().success());
     let offline = import(&agent, &format!("{}\n{}\n", row("c", &json!({})), row("d", &json!({"status": "held"}))), &[]);
-    assert_eq!(out(&offline), "1 imported, 1 were here already.\n", "without the daemon: {}", told(&offline));
+    assert_eq!(
+        out(&offline),
+        "1 imported, 1 were here already.\n1 of them needs a person: resyncd critical\n",
+        "without the daemon: {}",
+        told(&offline)
+    );
     assert_eq!(agent.cell("SELECT group_concat(id || status) FROM sync_failures"), "apending,cpending,dheld");
 }
 
-/// 07: the terminal that wrote an archive line refuses it when the failure did not leave then.
+/// The terminal that wrote an archive line refuses it when the failure did not leave then.
 #[test]
 fn a_void_line_of_our_own_archive_needs_force() {
     let agent = Agent::start(&Plan::default());
@@ -118,7 +123,7 @@ fn a_void_line_of_our_own_archive_needs_force() {
     );
 }
 
-/// 03: what was discarded by mistake comes back from the archive, once, under its own key.
+/// What was discarded by mistake comes back from the archive, once, under its own key.
 #[test]
 fn what_was_discarded_comes_back_from_the_archive() {
     let agent = Agent::start(&Plan::default());

@@ -1,5 +1,4 @@
-//! What leaves undelivered: discarded by a person, or cleaned up (`spec/03`, Clean-up, and nothing
-//! lost). Never without its line in the archive and its row in the audit.
+//! What leaves undelivered: discarded by a person, or cleaned up. Never without its line in the archive and its row in the audit.
 
 use super::command_line::{out, resyncd};
 use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, lines, record, record_now, wait_for, wait_until};
@@ -23,7 +22,7 @@ fn audited(agent: &Agent, operation: &str) -> Vec<Value> {
     agent.column(&format!("SELECT failure_id FROM audit_log WHERE operation = '{operation}' ORDER BY id"))
 }
 
-/// An agent whose upstream refuses everything that goes out.
+/// An agent whose upstream refuses every request.
 fn refused(more: &str) -> (Upstream, Agent) {
     let upstream = Upstream::start(|_| Answer::status(422));
     let agent = Agent::start(&Plan::with(upstream.url(), more));
@@ -52,7 +51,7 @@ fn tally(reply: &Value) -> Value {
     json!([reply["matched"], reply["changed"], reply["skipped"]])
 }
 
-/// 03, 07: archived with who and why, audited, gone; a repeated key says so; who stood behind is named
+/// Archived with who and why, audited, gone; a repeated key says so; who stood behind is named
 /// and held.
 #[test]
 fn a_discarded_head_is_archived_and_those_behind_it_are_held() {
@@ -101,12 +100,12 @@ fn a_discarded_head_is_archived_and_those_behind_it_are_held() {
     behind.iter().for_each(|id| agent.wait_gone(id));
 }
 
-/// 03: … unless told to let them go. Whom nothing stands in front of is no head's follower.
+/// … unless `--release-blocked` is given. A failure with no predecessor is no follower.
 #[test]
 fn followers_go_out_when_a_person_lets_them() {
     let (upstream, agent) = refused("");
     let chain = a_chain(&agent, "s-1");
-    // One in the middle holds nobody: the head still does.
+    // Discarding one in the middle releases none: the head still blocks them.
     let reply = agent.ask(&json!({"op": "discard", "ids": [chain[1]], "reason": "x"}));
     assert_eq!((tally(&reply), &reply["followers_held"]), (json!([1, 1, 0]), &json!([])));
     upstream.on_delivery(|_| Answer::status(200));
@@ -117,7 +116,7 @@ fn followers_go_out_when_a_person_lets_them() {
     assert_eq!(archived(&agent).len(), 2);
 }
 
-/// 02: by filter, in chunks, newest first; those behind that are meant as well are not held first.
+/// By filter, in chunks, newest first; those behind that are meant as well are not held first.
 #[test]
 fn many_are_discarded_in_chunks() {
     let (_upstream, mut agent) = refused("");
@@ -148,7 +147,7 @@ fn many_are_discarded_in_chunks() {
     assert_eq!(agent.cell("SELECT live FROM agent"), 699);
 }
 
-/// 03: what is in flight is left alone.
+/// What is in flight is left alone.
 #[test]
 fn what_is_in_flight_is_not_discarded() {
     let upstream = Upstream::start(|_| Answer::Silence);
@@ -181,7 +180,7 @@ fn without_an_archive_nothing_is_deleted() {
     assert_eq!(agent.ask(&json!({"op": "discard", "ids": chain, "reason": "x"}))["changed"], 3);
 }
 
-/// 03, the two rules: what is critical and old leaves, with all behind it; a pending one never does;
+/// The two rules: what is critical and old leaves, with all behind it; a pending one never does;
 /// a head with a young one behind it stays, and so does that.
 #[test]
 fn a_clean_up_takes_what_is_old_and_needs_a_person() {
@@ -211,7 +210,7 @@ fn a_clean_up_takes_what_is_old_and_needs_a_person() {
     assert!(agent.failure(&pending).is_some() && agent.failure(&alone).is_none());
 }
 
-/// 05: a wall clock ten years ahead at a start makes nothing old: nothing is cleaned up, by nobody.
+/// A wall clock ten years ahead at a start makes nothing old: nothing is cleaned up.
 #[test]
 fn a_clock_that_jumped_cleans_nothing_up() {
     let (_upstream, mut agent) = refused("[retention]\ninterval = \"1s\"\n");
@@ -235,7 +234,7 @@ fn a_clock_that_jumped_cleans_nothing_up() {
     assert!(chain.iter().all(|id| agent.failure(id).is_some()) && archived(&agent).is_empty());
 }
 
-/// 03: every `retention.interval`, by itself, in its own name; and the first rule.
+/// The automatic clean-up, every `retention.interval`, under the agent's own name; and the first rule.
 #[test]
 fn the_agent_cleans_up_by_itself() {
     let retention = "[retention]\nexhausted = { retries = 0, age = \"1s\" }\ninterval = \"1s\"\n";
@@ -249,7 +248,7 @@ fn the_agent_cleans_up_by_itself() {
     assert_eq!(row, [[Value::Null, json!("resyncd"), json!("cleanup"), json!(reason)]]);
 }
 
-/// 03: a chain longer than a chunk leaves whole, from its end; with a young one at its end not at all.
+/// A chain longer than a chunk leaves whole, from its end; with a young one at its end not at all.
 #[test]
 fn a_long_chain_is_cleaned_up_whole() {
     let (_upstream, mut agent) = refused("");
@@ -269,7 +268,7 @@ fn a_long_chain_is_cleaned_up_whole() {
     assert_eq!(agent.call(&json!({"op": "unsent"}))["unsent"], 0);
 }
 
-/// 03, 01: history, keys and the archive are bounded; the keys of live failures never go.
+/// History, keys and the archive are bounded; the keys of live failures never go.
 #[test]
 fn old_history_is_forgotten_and_live_keys_are_not() {
     let upstream = Upstream::willing();
@@ -287,7 +286,7 @@ fn old_history_is_forgotten_and_live_keys_are_not() {
             && agent.cell("SELECT COUNT(*) FROM sync_attempts") == 0
     });
     wait_until("the archive being forgotten", || archived(&agent).is_empty());
-    // How it left is told for a month longer than its file may be there.
+    // The audit row is kept a month longer than its archive file.
     assert_eq!(agent.column("SELECT operation FROM audit_log WHERE operation = 'discard'").len(), 1);
     wait_until("the pause being forgotten", || agent.cell("SELECT COUNT(*) FROM audit_log") == 1);
     assert_eq!(agent.call(&keyed("live"))["id"], live);
@@ -295,7 +294,29 @@ fn old_history_is_forgotten_and_live_keys_are_not() {
     assert_eq!(anew["duplicate"], false, "nobody knows the key any more: {anew}");
 }
 
-/// I1: kill -9 in the middle of a long discard: each failure is live, or has its line and its row.
+/// A removal is remembered longer than the delivery that followed it, and so is that the failure came back in between.
+#[test]
+fn a_failure_that_came_back_is_not_listed_as_removed_when_its_delivery_is_forgotten() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan::with(upstream.url(), "[retention]\nhistory = \"1s\"\ninterval = \"1s\"\n"));
+    agent.ask(&json!({"op": "pause"}));
+    let id = id_of(&agent.call(&record("s-1", &json!({}))));
+    assert_eq!(agent.ask(&json!({"op": "discard", "ids": [id], "reason": "x"}))["changed"], 1);
+    let back = agent.ask(&json!({"op": "import", "row": archived(&agent)[0]}));
+    assert_eq!(back["result"], "imported", "{back}");
+    agent.ask(&json!({"op": "resume"}));
+    agent.wait_gone(&id);
+    wait_until("the rest of the history being forgotten", || {
+        let rest = "SELECT (SELECT COUNT(*) FROM sync_attempts) \
+                    + (SELECT COUNT(*) FROM audit_log WHERE operation IN ('pause', 'resume'))";
+        agent.cell(rest) == 0
+    });
+    assert_eq!(agent.cell("SELECT COUNT(*) FROM audit_log WHERE operation = 'discard'"), 1);
+    let said = out(&resyncd(&agent, &["history", "--removed"]));
+    assert!(said.contains("Nothing was removed undelivered"), "{said}");
+}
+
+/// Kill -9 in the middle of a long discard: each failure is live, or has its line and its row.
 #[test]
 fn a_kill_in_the_middle_of_a_discard_loses_nothing() {
     let (_upstream, mut agent) = refused("");
@@ -352,8 +373,9 @@ fn discard_and_cleanup_on_the_command_line() {
     let done = run(&agent, &["discard", "1", "--reason", "entered twice"]);
     assert_eq!(done.status.code(), Some(0), "{}", told(&done));
     let text = out(&done);
-    assert!(text.contains("kept in the archive") && text.contains("2 behind them are held"), "{text}");
-    assert!(chain[1..].iter().all(|id| text.contains(id)), "{text}");
+    assert!(text.starts_with("SALE s-1 CREATE, no. 1: discarded, a copy is in the archive."), "{text}");
+    assert!(text.contains("On hold, because they come behind it: 2 (2 3)"), "{text}");
+    assert!(chain.iter().all(|id| !text.contains(id)), "a person is shown numbers: {text}");
     wait_for("the followers being old", || {
         let dry = run(&agent, &["cleanup", "--dry-run", "--json"]);
         let reply: Value = serde_json::from_slice(&dry.stdout).expect("a reply");
@@ -364,7 +386,7 @@ fn discard_and_cleanup_on_the_command_line() {
     assert!(agent.stop().success());
     let done = run(&agent, &["cleanup", "--yes", "--reason", "year's end"]);
     assert_eq!(done.status.code(), Some(0), "{}", told(&done));
-    assert!(out(&done).starts_with("2 old failures have left for the archive"), "{}", out(&done));
+    assert!(out(&done).starts_with("2 old failures were archived"), "{}", out(&done));
     assert_eq!(archived(&agent).len(), 3);
     assert_eq!(archived(&agent)[2]["reason"], "year's end (older than 1 s)");
     assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_failures"), 0);

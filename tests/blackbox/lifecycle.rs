@@ -1,4 +1,4 @@
-//! `spec/05` and `spec/02`, Sockets: how the agent starts, what it refuses to start over, how it ends.
+//! How the agent starts, what it refuses to start over, how it ends.
 
 use crate::support::{Agent, Answer, Gate, Plan, Upstream, code, id_of, record, record_now, wait_until};
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("the file is there").permissions().mode() & 0o7777
 }
 
-/// 02 and 01: who may connect, who may read.
+/// Who may connect, who may read.
 #[test]
 fn files_have_the_modes_that_guard_them() {
     let agent = Agent::start(&Plan::default());
@@ -28,7 +28,7 @@ fn files_have_the_modes_that_guard_them() {
     }
 }
 
-/// 05: SIGTERM and SIGINT: exit 0, sockets removed, and what was recorded is there at the next start.
+/// SIGTERM and SIGINT: exit 0, sockets removed, and what was recorded is there at the next start.
 #[test]
 fn a_signal_ends_it_with_0_and_removes_the_sockets() {
     let mut agent = Agent::start(&Plan::default());
@@ -42,7 +42,7 @@ fn a_signal_ends_it_with_0_and_removes_the_sockets() {
     }
 }
 
-/// 01: a clean stop leaves one file, which can be copied as it is, also when it comes amid the look for damage.
+/// A clean stop leaves one file that can simply be copied, also during an integrity check.
 #[test]
 fn a_stop_amid_the_look_for_damage_leaves_one_file() {
     let mut agent = Agent::start(&Plan::default());
@@ -68,7 +68,7 @@ fn a_stop_amid_the_look_for_damage_leaves_one_file() {
     }
 }
 
-/// 05: no new work, requests in flight may end, `shutting_down` to records meanwhile.
+/// No new work, requests in flight may end, `shutting_down` to records meanwhile.
 #[test]
 fn a_request_in_flight_may_end_and_nothing_new_begins() {
     let gate = Arc::new(Gate::default());
@@ -97,7 +97,7 @@ fn a_request_in_flight_may_end_and_nothing_new_begins() {
     assert_eq!(upstream.deliveries().len(), 1);
 }
 
-/// 05: requests in flight get up to 10 s; what did not end is pending, and the exit status is 0.
+/// Requests in flight get up to 10 s; what did not end is pending, and the exit status is 0.
 #[test]
 fn what_does_not_end_within_10_s_is_pending() {
     let upstream = Upstream::start(|_| Answer::Silence);
@@ -114,7 +114,7 @@ fn what_does_not_end_within_10_s_is_pending() {
     assert_eq!((&shown["status"], &shown["retry_count"]), (&json!("pending"), &json!(0)), "{shown}");
 }
 
-/// 05: what did not end within 10 s is pending; a second signal does not wait for it.
+/// What did not end within 10 s is pending; a second signal does not wait for it.
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let upstream = Upstream::start(|_| Answer::Silence);
@@ -134,7 +134,7 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(upstream.deliveries_of("s-1").len(), 2);
 }
 
-/// 05: a stale socket file is replaced.
+/// A stale socket file is replaced.
 #[test]
 fn stale_sockets_are_replaced() {
     let mut agent = Agent::start(&Plan::default());
@@ -145,7 +145,7 @@ fn stale_sockets_are_replaced() {
     assert_eq!(agent.call(&json!({"op": "hello"}))["ok"], true);
 }
 
-/// 05: a live socket is never stolen.
+/// A live socket is never stolen.
 #[test]
 fn a_live_socket_is_not_stolen() {
     for which in [Agent::app_path, Agent::admin_path] {
@@ -160,7 +160,7 @@ fn a_live_socket_is_not_stolen() {
     }
 }
 
-/// 05: something that is not a socket is never removed.
+/// Something that is not a socket is never removed.
 #[test]
 fn what_is_no_socket_is_left_alone() {
     for which in [Agent::app_path, Agent::admin_path] {
@@ -174,7 +174,7 @@ fn what_is_no_socket_is_left_alone() {
     }
 }
 
-/// 05: a second agent on the same state directory: exit 1, and who holds it.
+/// A second agent on the same state directory exits with 1 and names the holder.
 #[test]
 fn a_second_agent_on_the_same_directory_is_refused() {
     let first = Agent::start(&Plan::default());
@@ -196,7 +196,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     database.map(named).map(|(name, path)| (name, fs::read(path).expect("a file is read"))).collect()
 }
 
-/// 05: a database from a newer version is refused with a clear error, bytes untouched.
+/// A database from a newer version is refused with a clear error, bytes untouched.
 #[test]
 fn a_newer_database_is_refused_and_untouched() {
     let mut agent = Agent::start(&Plan::default());
@@ -211,7 +211,7 @@ fn a_newer_database_is_refused_and_untouched() {
     let (status, said) = agent.run_to_its_end(&[]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("newer") && said.contains(&agent.database().display().to_string()), "{said}");
-    // SQLite's own -shm and an empty -wal may stand beside it; no byte of the database is in them.
+    // SQLite may leave its -shm and an empty -wal; neither contains data.
     let after = contents(&agent.state_dir());
     assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)), "the bytes are as they were");
     assert!(after.get("sync_failures.db-wal").is_none_or(Vec::is_empty), "nothing was written to a log");
@@ -245,7 +245,7 @@ fn a_newer_database_with_a_log_is_refused_and_untouched() {
     }
 }
 
-/// 05: a kill in the middle of the very first transaction, before there was a log: what SQLite left
+/// A kill in the middle of the very first transaction, before there was a log: what SQLite left
 /// beside the file is rolled back, and it starts.
 #[test]
 fn a_first_start_that_was_cut_short_is_done_again() {
@@ -268,7 +268,7 @@ fn a_first_start_that_was_cut_short_is_done_again() {
     assert!(!agent.state_dir().join("quarantine").exists(), "it was no damage");
 }
 
-/// 05: a clear error that names path, owner, mode and remedy; exit 1 at start.
+/// A clear error that names path, owner, mode and remedy; exit 1 at start.
 #[test]
 fn a_state_directory_that_cannot_be_made_is_an_error_that_names_it() {
     let mut agent = Agent::prepare(&Plan::default());
@@ -279,7 +279,7 @@ fn a_state_directory_that_cannot_be_made_is_an_error_that_names_it() {
     assert_eq!(fs::read_to_string(agent.state_dir()).expect("it is there"), "a file in the way");
 }
 
-/// 04: an error of the configuration is exit 2, with the place and what was meant.
+/// An error of the configuration is exit 2, with the place and what was meant.
 #[test]
 fn a_wrong_configuration_is_exit_2() {
     let mut agent = Agent::prepare(&Plan { limits: "max_failurs = 3\nmax_line = 7", ..Plan::default() });
@@ -287,4 +287,22 @@ fn a_wrong_configuration_is_exit_2() {
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("max_failurs") && said.contains("max_failures") && said.contains("max_line"), "{said}");
     assert!(said.contains("resyncd.toml:"), "{said}");
+}
+
+/// A lock holds a directory. Where the database has a second name in another one, an agent there would use another log.
+#[test]
+fn a_database_with_a_second_name_is_refused() {
+    let first = Agent::start(&Plan::default());
+    id_of(&first.call(&record("s-1", &json!({}))));
+    let mut second = Agent::prepare(&Plan::default());
+    fs::create_dir(second.state_dir()).expect("a directory");
+    fs::hard_link(first.database(), second.database()).expect("a second name");
+    let (status, said) = second.run_to_its_end(&[]);
+    assert_eq!(status, Some(1), "{said}");
+    let name = second.database().display().to_string();
+    assert!(said.contains(&format!("{name} has 2 names (hard links)")), "{said}");
+    id_of(&first.call(&record("s-2", &json!({}))));
+    fs::remove_file(second.database()).expect("the name is removed");
+    second.up();
+    assert_eq!(first.cell("SELECT COUNT(*) FROM sync_failures"), 2);
 }

@@ -1,5 +1,5 @@
-//! `spec/03`, "Was it the record or the line?", where the line is at fault: nothing is lost, nothing
-//! counts, and nothing that is no delivery is taken for one.
+//! An unreachable or overloaded upstream: nothing is lost, nothing
+//! counts, and no other answer is taken for a delivery.
 
 use crate::support::{Agent, Answer, Gate, Plan, Upstream, id_of, record, record_now, stays, wait_for, wait_until};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn attempts(agent: &Agent, id: &str) -> Vec<Vec<Value>> {
     agent.rows(&format!("SELECT attempt, class, counted FROM sync_attempts WHERE failure_id = '{id}' ORDER BY id"))
 }
 
-/// The failure stands as it was recorded: a try that was not counted leaves these as they are.
+/// The failure is unchanged: an attempt that did not count changes none of these columns.
 #[track_caller]
 fn assert_untouched(failure: &Value) {
     assert_eq!(failure["status"], "pending", "{failure}");
@@ -22,7 +22,7 @@ fn assert_untouched(failure: &Value) {
     assert_eq!(failure["error_class"], Value::Null, "{failure}");
 }
 
-/// 03: an outage is the line's fault and costs a failure nothing; 05, I3 to I6.
+/// An outage is the line's fault and costs a failure nothing; order, keys, the budget and progress hold.
 #[test]
 fn what_failed_in_an_outage_arrives_once_in_order_and_uncounted() {
     const ENTITIES: u32 = 5;
@@ -35,7 +35,7 @@ fn what_failed_in_an_outage_arrives_once_in_order_and_uncounted() {
     let mut ids = BTreeSet::new();
     for n in 0..25 {
         let entity = format!("s-{}", n % ENTITIES);
-        // One entity's go at once, so that they are tried while nobody answers.
+        // Failures of one entity, sent at once, so that they are attempted while no upstream answers.
         let retry = if n % ENTITIES == 0 { "now" } else { "auto" };
         ids.insert(id_of(&app.call(&record(&entity, &json!({"retry": retry, "payload": {"n": n}})))));
     }
@@ -67,7 +67,7 @@ fn number(request: &crate::support::upstream::Request) -> u64 {
     body["payload"]["n"].as_u64().expect("the payload that was recorded")
 }
 
-/// 05: accepted, but the answer is lost: sent again under the same key, with the same bytes.
+/// Accepted, but the answer is lost: sent again under the same key, with the same bytes.
 #[test]
 fn a_lost_answer_is_repeated_under_the_same_key_with_the_same_bytes() {
     let upstream = Upstream::start(|request| if request.nth <= 2 { Answer::Lost } else { Answer::status(200) });
@@ -80,14 +80,14 @@ fn a_lost_answer_is_repeated_under_the_same_key_with_the_same_bytes() {
     for (n, again) in tries.iter().enumerate() {
         assert_eq!(again.key(), id);
         assert_eq!((&again.method, &again.path), (&tries[0].method, &tries[0].path));
-        assert_eq!(again.text(), tries[0].text(), "I4: byte for byte");
+        assert_eq!(again.text(), tries[0].text(), "one key: byte for byte");
         assert_eq!(again.attempt() as usize, n + 1);
     }
     let rows = attempts(&agent, &id);
     assert_eq!(json!(rows), json!([[1, "unsure", 0], [2, "unsure", 0], [3, "delivered", 0]]));
 }
 
-/// 03: a time-out after the request was sent is unsure, costs nothing, and is tried again.
+/// A time-out after the request was sent is unsure, costs nothing, and is tried again.
 #[test]
 fn an_answer_that_never_comes_costs_nothing() {
     let upstream = Upstream::start(|request| if request.nth == 1 { Answer::Silence } else { Answer::status(200) });
@@ -99,8 +99,8 @@ fn an_answer_that_never_comes_costs_nothing() {
     assert!(tries.iter().all(|again| again.key() == id && again.body == tries[0].body));
 }
 
-/// 03: while a request is under way, the failure is `in_flight`; a crash makes it pending again, and
-/// it goes out under the same key, with the same bytes.
+/// During a request the failure is `in_flight`; a crash makes it pending again, and
+/// it is sent under the same key, with the same bytes.
 #[test]
 fn what_was_in_flight_at_a_crash_goes_again_under_the_same_key() {
     let upstream = Upstream::start(|request| if request.nth == 1 { Answer::Silence } else { Answer::status(200) });
@@ -136,19 +136,19 @@ fn waits_as_asked(status: u16) {
     assert_eq!(json!(attempts(&agent, &id)), json!([[1, "throttled", 0], [2, "delivered", 0]]));
 }
 
-/// 03: 503 with Retry-After.
+/// 503 with Retry-After.
 #[test]
 fn a_503_with_retry_after_is_obeyed_and_costs_nothing() {
     waits_as_asked(503);
 }
 
-/// 03: 429.
+/// 429.
 #[test]
 fn a_429_with_retry_after_is_obeyed_and_costs_nothing() {
     waits_as_asked(429);
 }
 
-/// 03: 502, 503, 504 without Retry-After are `busy`; 05: a Retry-After of nonsense is none.
+/// 502, 503, 504 without Retry-After are `busy`; a Retry-After of nonsense is none.
 #[test]
 fn a_busy_upstream_costs_nothing() {
     let upstream = Upstream::start(|request| match request.nth {
@@ -166,7 +166,7 @@ fn a_busy_upstream_costs_nothing() {
     assert_eq!(json!(attempts(&agent, &id)), json!([[1, "busy", 0], [2, "busy", 0], [3, "delivered", 0]]));
 }
 
-/// 03: 2xx HTML over plain http is `unreachable`, no delivery; and where no acceptance was ever seen
+/// 2xx HTML over plain http is `unreachable`, no delivery; and where no acceptance was ever seen
 /// with such a probe, HTML in answer to a probe means a captive portal: offline.
 #[test]
 fn a_captive_portals_200_is_no_delivery() {
@@ -196,7 +196,7 @@ fn a_web_page_instead_of_an_answer_is_no_delivery() {
     assert_eq!(json!(attempts(&agent, &id)), json!([[1, "unreachable", 0], [2, "delivered", 0]]));
 }
 
-/// 03: a redirect to another host is `unreachable`, in answer to a probe a captive portal; redirects
+/// A redirect to another host is `unreachable`, in answer to a probe a captive portal; redirects
 /// are never followed.
 #[test]
 fn a_redirect_to_another_host_is_no_delivery_and_never_followed() {
@@ -217,7 +217,7 @@ fn a_redirect_to_another_host_is_no_delivery_and_never_followed() {
     assert_eq!(portal.requests().len(), 0, "a redirect was followed");
 }
 
-/// 03, When: with no answer of its own, a failure is due when a probe that began after the recording
+/// With no answer of its own, a failure is due when a probe that began after the recording
 /// has been answered, at the earliest after 2 s.
 #[test]
 fn what_got_no_answer_goes_when_a_probe_is_answered_and_not_before_2_s() {

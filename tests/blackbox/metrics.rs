@@ -1,4 +1,4 @@
-//! The metrics (spec/07): names, types and labels as a Prometheus reads them, counted right, by the
+//! The metrics: names, types and labels as a Prometheus reads them, counted right, by the
 //! socket, the command and the text file.
 
 use crate::command_line::{out, resyncd};
@@ -131,7 +131,7 @@ fn blocked_entities_are_counted_where_there_is_an_order() {
     }
 }
 
-/// spec/04: reads work without the daemon. Counters have no meaning then.
+/// Reads work without the daemon. Counters have no meaning then.
 #[test]
 fn the_command_prints_the_same_and_without_an_agent_what_the_table_says() {
     let mut agent = Agent::start(&Plan::default());

@@ -1,5 +1,5 @@
-//! A million failures: reading them all takes little memory and delays nobody. Slow to fill, so these
-//! are asked for: `--ignored`.
+//! A million failures: reading them all takes little memory and delays no client. Slow to fill, so these
+//! run only with `--ignored`.
 
 use super::command_line::told;
 use crate::support::{Agent, Plan, id_of, record};
@@ -34,7 +34,7 @@ fn within(mebibytes: u32, agent: &Agent, args: &[&str]) -> Output {
     shell.stdin(Stdio::null()).output().expect("a shell")
 }
 
-/// 05, issue of the technician: flat memory, with and without the daemon; an acknowledgement waits for no
+/// Issue of the technician: flat memory, with and without the daemon; an acknowledgement waits for no
 /// question over all rows.
 #[test]
 #[ignore = "fills a million rows; run it with --include-ignored"]

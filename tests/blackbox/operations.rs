@@ -1,10 +1,10 @@
-//! What people ask for on the admin socket, and what applications may ask about (`spec/02`, 07).
+//! What people ask for on the admin socket, and what applications may ask about.
 
 use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, record, record_now, stays};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// 03: paused by a person, nothing is sent, also not by `flush`; `resume` sends at once.
+/// Paused by a person, nothing is sent, also not by `flush`; `resume` sends at once.
 #[test]
 fn a_pause_holds_everything_until_resume() {
     let upstream = Upstream::willing();
@@ -15,7 +15,7 @@ fn a_pause_holds_everything_until_resume() {
     agent.wait_upstream("paused");
     agent.ask(&json!({"op": "flush"}));
     stays("nothing is sent while paused", Duration::from_millis(500), || upstream.deliveries().is_empty());
-    // It survives a restart (01).
+    // It survives a restart.
     agent.restart_after_kill();
     assert_eq!(agent.wait_upstream("paused")["conditions"][0], "paused");
     assert!(upstream.deliveries().is_empty() && agent.failure(&id).is_some());
@@ -29,7 +29,7 @@ fn a_pause_holds_everything_until_resume() {
     }
 }
 
-/// 02: `flush`: what is pending is tried now, whatever its step.
+/// `flush`: what is pending is tried now, whatever its step.
 #[test]
 fn flush_sends_what_waits_for_its_step() {
     let upstream = Upstream::willing();
@@ -44,7 +44,7 @@ fn flush_sends_what_waits_for_its_step() {
     assert_eq!(upstream.deliveries().len(), 3);
 }
 
-/// 02: `retry` by ids, by filter, all; `dry_run` only counts; exactly one of the three.
+/// `retry` by ids, by filter, all; `dry_run` only counts; exactly one of the three.
 #[test]
 fn retry_takes_ids_a_filter_or_all() {
     let upstream = Upstream::start(|_| Answer::status(422));
@@ -70,7 +70,7 @@ fn retry_takes_ids_a_filter_or_all() {
     agent.wait_gone(&sale);
 }
 
-/// 03: while a failure is in flight, `retry` answers `conflict`, in bulk `skipped`.
+/// While a failure is in flight, `retry` answers `conflict`, in bulk `skipped`.
 #[test]
 fn what_is_in_flight_is_not_retried() {
     let upstream = Upstream::start(|_| Answer::Silence);
@@ -111,7 +111,7 @@ fn ids_of(reply: &Value) -> Vec<String> {
     failures.iter().map(|failure| failure["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// 02: `list` and its filters; `total` is what matches, whatever the page.
+/// `list` and its filters; `total` is what matches, whatever the page.
 #[test]
 fn list_shows_what_its_filters_let_through() {
     let upstream = refusing();
@@ -152,7 +152,7 @@ fn list_shows_what_its_filters_let_through() {
     }
 }
 
-/// 02: pages with `limit` and `after`, both ways; each failure once. Payloads only when asked for.
+/// Pages with `limit` and `after`, both ways; each failure once. Payloads only when asked for.
 #[test]
 fn list_turns_pages() {
     let upstream = refusing();
@@ -182,7 +182,7 @@ fn list_turns_pages() {
     assert_eq!(whole["failures"][0]["payload"], "{\"total\":12.5}");
 }
 
-/// 02: a page also ends at 1 MiB, and goes on behind.
+/// A page also ends at 1 MiB, and goes on behind.
 #[test]
 fn a_page_ends_at_1_mib() {
     let agent = Agent::start(&Plan::default());
@@ -205,7 +205,7 @@ fn a_page_ends_at_1_mib() {
     assert_eq!(seen, ids);
 }
 
-/// 02: `unsent`: those that need a person are the critical one and all behind it.
+/// `unsent`: those that need a person are the critical one and all behind it.
 #[test]
 fn unsent_counts_those_behind_a_critical_head_as_needing_a_person() {
     let upstream = refusing();
@@ -219,7 +219,7 @@ fn unsent_counts_those_behind_a_critical_head_as_needing_a_person() {
     assert_eq!(reply["oldest_created_at"], oldest);
 }
 
-/// 07: `health.state` is ok, degraded by a pause, critical by a critical failure, and says why.
+/// `health.state` is ok, degraded by a pause, critical by a critical failure, and says why.
 #[test]
 fn health_follows_what_is_wrong() {
     let upstream = refusing();
@@ -248,7 +248,7 @@ fn health_follows_what_is_wrong() {
     assert!(grave["oldest_created_at"].is_string() && !grave["reasons"].as_array().expect("a list").is_empty());
 }
 
-/// 07: `history` has the tries and what people did in one time line, also after the failure left.
+/// `history` has the attempts and the operators' actions on one time line, also after the failure left.
 #[test]
 fn history_is_one_time_line_that_outlives_the_failure() {
     let upstream = Upstream::start(|request| match request.nth {

@@ -1,5 +1,5 @@
-//! `spec/02`, "Sockets": those that the service manager passes on. It keeps them while the agent is
-//! away, so nobody is refused in a restart, and the agent never removes them.
+//! Sockets passed by the service manager, which keeps them while the agent is
+//! stopped. No client is refused during a restart, and the agent never removes them.
 
 use crate::support::{Client, code, id_of, record, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -73,7 +73,7 @@ impl Drop for Manager {
     }
 }
 
-/// Who comes before the agent, and while it is away, is served when it is there.
+/// A client that connects before the agent starts, or while it is stopped, is served once it runs.
 #[test]
 fn who_comes_while_the_agent_is_away_is_served_when_it_is_back() {
     let mut manager = Manager::new();
@@ -113,7 +113,24 @@ fn what_is_not_passed_is_bound_and_what_is_unknown_is_said() {
     assert_eq!(admin.call(&json!({"op": "stats"}))["ok"], true);
     assert_eq!(manager.stop(), Some(0));
     let log = manager.log();
-    assert!(log.contains("passed_socket_unused") && log.contains("other"), "{log}");
+    assert!(log.contains("activation_socket_unused") && log.contains("other"), "{log}");
     assert!(manager.path("app.sock").exists(), "the manager's");
     assert!(!manager.path("admin.sock").exists(), "our own");
+}
+
+/// A passed socket whose file is removed is the service manager's to make again: `health` names its unit.
+#[test]
+fn a_removed_socket_of_the_manager_is_told_of_with_its_unit() {
+    let mut manager = Manager::new();
+    manager.start("admin:app", "$$");
+    let mut admin = Client::connect(manager.path("admin.sock"));
+    assert_eq!(admin.call(&json!({"op": "health"}))["state"], "ok");
+    fs::remove_file(manager.path("app.sock")).expect("it is there");
+    let told = wait_for("health being critical", || {
+        let health = admin.call(&json!({"op": "health"}));
+        (health["state"] == "critical").then_some(health)
+    });
+    assert!(told["reasons"].to_string().contains("systemctl restart resyncd.socket"), "{told}");
+    assert!(!manager.path("app.sock").exists(), "it is not made in the manager's place");
+    assert_eq!(manager.stop(), Some(0));
 }

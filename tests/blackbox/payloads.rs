@@ -1,11 +1,11 @@
-//! `spec/02`, `payload`, and `spec/03`, The request: a payload is kept and sent byte for byte.
+//! A payload is kept and sent byte for byte.
 
 use crate::support::{Agent, Plan, Upstream, code, id_of};
 use serde_json::{Value, json};
 
 const MAX: usize = 256 << 10;
 
-/// A `record` line with this payload as it stands.
+/// A `record` line with this payload, verbatim.
 fn line(entity: &str, payload: &str) -> String {
     format!(
         "{{\"op\":\"record\",\"entity_type\":\"SALE\",\"entity_id\":\"{entity}\",\"action\":\"CREATE\",\"retry\":\"now\",\
@@ -13,8 +13,8 @@ fn line(entity: &str, payload: &str) -> String {
     )
 }
 
-/// Records a payload and returns the text and the kind in the file, the text that an admin is shown,
-/// and how it stands in the HTTP body.
+/// Records a payload and returns the text and the kind in the file, the text in an administrator's `get`,
+/// and its form in the HTTP body.
 fn kept_and_sent(agent: &Agent, upstream: &Upstream, entity: &str, payload: &str) -> (Value, Value, Value, String) {
     agent.ask(&json!({"op": "pause"}));
     let mut app = agent.app();
@@ -98,7 +98,7 @@ fn no_payload_is_null() {
     assert_eq!((kept, kind, shown, sent.as_str()), (Value::Null, Value::Null, Value::Null, "null"));
 }
 
-/// At most `limits.max_payload` bytes as they are stored, 256 KiB; more is `bad_request`.
+/// At most `limits.max_payload` stored bytes, 256 KiB; more is `bad_request`.
 #[test]
 fn a_payload_of_256_kib_is_taken_and_no_byte_more() {
     let upstream = Upstream::willing();
@@ -130,7 +130,7 @@ fn half_a_surrogate_is_refused() {
     assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_failures"), 0);
 }
 
-/// 05, hostile content: no header or line is forged, wherever it stands.
+/// Hostile content: no header or line is forged, wherever it stands.
 #[test]
 fn hostile_text_forges_no_header_and_no_line() {
     let upstream = Upstream::willing();
@@ -145,7 +145,7 @@ fn hostile_text_forges_no_header_and_no_line() {
     agent.wait_gone(&id);
     let sent = &upstream.deliveries()[0];
     assert_eq!(sent.path, "/sync");
-    assert_eq!(sent.entity(), "../../x?y#z%2F%20%C3%A4%E2%80%A8%E2%80%AE");
+    assert_eq!(sent.entity(), "../../x?y#z%252F%20%C3%A4%E2%80%A8%E2%80%AE");
     assert_eq!(sent.header("X-Forged"), None);
     let body: Value = serde_json::from_slice(&sent.body).expect("JSON");
     assert_eq!((&body["entity_id"], &body["payload"]), (&json!(entity), &json!("a\r\nX-Forged: 1")));
@@ -153,7 +153,7 @@ fn hostile_text_forges_no_header_and_no_line() {
     assert!(!log.contains('\u{1b}') && !log.lines().any(|line| line.starts_with("X-Forged")), "{log}");
 }
 
-/// 05: payload, key and token never stand in the log, whatever happens to them; nor in `list`.
+/// Payload, key and token never appear in the log or in `list`, whatever happens to the failure.
 #[test]
 fn a_payload_never_stands_in_the_log() {
     let upstream = Upstream::start(|_| crate::support::Answer::status(422));

@@ -1,4 +1,4 @@
-//! `reload` and SIGHUP (`spec/02`, `spec/04`, `spec/05`): what a changed configuration changes while
+//! `reload` and SIGHUP: what a changed configuration changes while
 //! the agent works, what becomes of requests under way, and that a wrong one changes nothing.
 
 use super::command_line::{out, resyncd};
@@ -199,7 +199,7 @@ fn failures_go_where_the_new_routes_lead() {
     agent.wait_gone(&third);
 }
 
-/// Heads are marked anew: what waited behind another entity's failure, or its own, does so no more.
+/// Heads are determined again: a failure that waited behind another entity's failure, or its own, no longer waits.
 #[test]
 fn another_ordering_counts_from_the_reload_on() {
     let upstream = Upstream::start(|request| Answer::status(if request.entity() == "s-0" { 422 } else { 200 }));

@@ -78,7 +78,7 @@ fn the_page_of_a_million_failures_and_tries_is_as_small() {
         }
         let page = page(&agent);
         assert_eq!(fault(&page), None);
-        assert!(page.contains("Over the newest 200,000 tries"));
+        assert!(page.contains("Over the newest 200,000 attempts"));
         println!("{} of {LARGEST} bytes", page.len());
     }
 }

@@ -1,4 +1,4 @@
-//! `spec/03`, The request, where routes make it fit an API that exists: which route is taken, what
+//! Which route is taken, what
 //! is sent by it, what its answers mean, and what no route takes.
 
 use crate::support::upstream::Request;
@@ -85,7 +85,7 @@ fn a_template_is_filled_in_each_form() {
     assert_eq!(sent.header("Content-Type"), Some("text/plain"));
 }
 
-/// The same bytes on every try, by a route as well.
+/// The same bytes on every attempt, also through a route.
 #[test]
 fn a_routes_request_is_the_same_on_every_try() {
     let upstream = Upstream::start(|request| if request.nth == 1 { Answer::Lost } else { Answer::status(201) });
@@ -131,7 +131,7 @@ fn the_first_route_that_matches_is_taken() {
     }
 }
 
-/// 03: without a matching route it is kept as critical with that reason; 07: `error_class` is
+/// Without a matching route it is kept as critical with that reason; `error_class` is
 /// `no_route`. What has its order key waits behind it, others do not.
 #[test]
 fn what_no_route_takes_is_kept_and_needs_a_person() {
@@ -167,17 +167,17 @@ fn a_retry_of_what_has_no_route_sends_nothing() {
 }
 
 /// Values are percent-encoded in a path, the template's own characters where a URL forbids them, and
-/// values in headers outside 0x21–0x7E.
+/// values in headers outside 0x21–0x7E, and the percent sign.
 #[test]
 fn values_are_encoded_where_they_stand() {
     let route = "[[route]]\npath = \"/Orders('{entity_id}')?$filter=U_Key eq '{key}'\"\n";
     let sent = sent_by(route, &json!({"entity_id": "ä/b c?#%'"}));
     let path = format!("/sync/Orders('%C3%A4%2Fb%20c%3F%23%25%27')?$filter=U_Key%20eq%20'{}'", sent.id());
     assert_eq!(sent.path, path);
-    assert_eq!(sent.entity(), "%C3%A4/b%20c?#%'");
+    assert_eq!(sent.entity(), "%C3%A4/b%20c?#%25'");
 }
 
-/// What cannot stand in a path cannot be built: refused, without a request, and no word about the
+/// A value that a path cannot hold makes the request impossible: refused without a request, and inconclusive about the
 /// upstream.
 #[test]
 fn a_path_that_cannot_be_built_is_refused_unsent() {
@@ -237,7 +237,7 @@ fn the_keys_header_can_be_renamed_and_switched_off() {
     }
 }
 
-/// 03, 04: what cannot be meant is refused at start: exit 2, with file and line, all at once.
+/// What cannot be meant is refused at start: exit 2, with file and line, all at once.
 #[test]
 fn wrong_routes_are_refused_at_start() {
     let routes = "[[route]]\nupstream = \"hg\"\n[[route]]\npath = \"/{entity}\"\n[[route]]\nheaders = { User-Agent = \"x\" }\n\

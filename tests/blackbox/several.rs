@@ -1,4 +1,4 @@
-//! `spec/03` with more than one upstream, and with other orders than the entity's: who gets what, who
+//! Who gets what, who
 //! waits for whom, and where failures go when the configuration has changed at a restart.
 
 use crate::support::{Agent, Answer, Gate, Plan, Upstream, id_of, record, record_now, stays, wait_for, wait_until};
@@ -77,7 +77,7 @@ fn each_upstream_gets_its_own_and_stands_for_itself() {
     assert_eq!((entities(&pos), entities(&back)), (vec!["s-1".to_owned()], vec!["r-1".to_owned()]));
 }
 
-/// One upstream fails at everything: that is no word about the other.
+/// One upstream fails at everything: that is inconclusive about the other.
 #[test]
 fn a_failing_upstream_says_nothing_about_the_other() {
     let (pos, back) = (Upstream::willing(), Upstream::start(|_| Answer::status(404)));
@@ -219,7 +219,7 @@ fn a_maximum_rate_is_kept() {
     assert!(seen[7].at - seen[0].at >= Duration::from_millis(1350), "eight took {:?}", seen[7].at - seen[0].at);
 }
 
-/// 04: a choice between several needs routes: exit 2, naming them.
+/// A choice between several needs routes: exit 2, naming them.
 #[test]
 fn several_upstreams_need_routes() {
     let (pos, back) = (Upstream::willing(), Upstream::willing());
@@ -268,8 +268,8 @@ fn what_had_no_route_goes_when_there_is_one() {
     assert_eq!(seen, ["/sync/rest", "/sync"]);
 }
 
-/// A failure's route has gone: it is matched again, finds none, and needs a person. It does not go
-/// out in a form that nobody configured.
+/// The route of a failure was removed: it is matched again, finds none, and needs an operator. It is never
+/// sent in a form that was not configured.
 #[test]
 fn what_loses_its_route_needs_a_person() {
     let upstream = Upstream::willing();
@@ -287,7 +287,7 @@ fn what_loses_its_route_needs_a_person() {
     assert_eq!(upstream.deliveries().len(), 1);
 }
 
-/// A failure's route leads to another upstream now, and both are there: its own route has gone, so
+/// The route of a failure leads to another upstream now, and both exist: its own route was removed, so
 /// it follows.
 #[test]
 fn what_is_routed_elsewhere_now_goes_there() {

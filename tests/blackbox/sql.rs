@@ -1,25 +1,25 @@
-//! `spec/01`: the SQL that integrators know gives right answers on the live file, read by another
+//! The SQL that integrators know gives right answers on the live file, read by another
 //! program while the agent runs.
 
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now};
 use serde_json::{Value, json};
 use std::process::Command;
 
-/// 01: "pending": fewer than three retries, and never retried or the wait is over; oldest first.
+/// "pending": fewer than three retries, and never retried or the wait is over; oldest first.
 const PENDING: &str = "SELECT id FROM sync_failures WHERE retry_count < 3 AND (last_retry_at IS NULL OR last_retry_at <= \
      datetime('now', CASE retry_count WHEN 0 THEN '-5 minutes' WHEN 1 THEN '-15 minutes' ELSE '-30 minutes' END)) \
      ORDER BY created_at ASC, seq LIMIT 10";
-/// 01: "statistics".
+/// "statistics".
 const STATISTICS: &str = "SELECT entity_type, action, COUNT(*) AS total_failures, AVG(retry_count) AS avg_retries, \
      MAX(retry_count) AS max_retries FROM sync_failures WHERE created_at > datetime('now', '-24 hours') \
      GROUP BY entity_type, action ORDER BY total_failures DESC";
-/// 01: "critical".
+/// "critical".
 const CRITICAL: &str =
     "SELECT id, retry_count, error FROM sync_failures WHERE retry_count >= 3 ORDER BY created_at DESC LIMIT 20";
-/// 01: "clean-up".
+/// "clean-up".
 const CLEAN_UP: &str = "SELECT COUNT(*) FROM sync_failures WHERE (retry_count > 5 AND created_at < datetime('now', '-7 days')) \
      OR (status IN ('critical', 'held') AND created_at < datetime('now', '-30 days'))";
-/// 01: "alerts".
+/// "alerts".
 const LAST_HOUR: &str = "SELECT COUNT(*) FROM sync_failures WHERE created_at > datetime('now', '-1 hour')";
 const REPEATED: &str = "SELECT entity_id, COUNT(*) FROM sync_failures GROUP BY entity_id HAVING COUNT(*) > 3";
 const AVERAGE: &str = "SELECT AVG(retry_count) FROM sync_failures";
@@ -45,7 +45,7 @@ fn mixed() -> Mixed {
         assert_eq!(agent.ask(&json!({"op": "retry", "ids": [critical]}))["changed"], 1);
     }
     agent.wait_critical(&critical);
-    // An acceptance in between: two that fail in a row would be the upstream's fault (03).
+    // An acceptance in between: two that fail in a row would be the upstream's fault.
     let fine = id_of(&app.call(&record_now("fine")));
     agent.wait_gone(&fine);
     let waiting = id_of(&app.call(&record_now("bad-2")));
@@ -58,7 +58,7 @@ fn mixed() -> Mixed {
     Mixed { agent, _upstream: upstream, critical, waiting, fresh }
 }
 
-/// 01, every row of its table, through another SQLite in this process, read only.
+/// Every row of its table, through another SQLite in this process, read only.
 #[test]
 fn the_sql_that_integrators_know_gives_right_answers() {
     let Mixed { agent, critical, waiting, fresh, .. } = mixed();
@@ -84,7 +84,7 @@ fn the_sql_that_integrators_know_gives_right_answers() {
     assert!((14.99..=18.01).contains(&step), "after the first failed retry 15 min are waited, not {step}");
 }
 
-/// 01: after a failed retry the count, the time and the message move; what was not retried has none.
+/// After a failed retry the count, the time and the message move; what was not retried has none.
 #[test]
 fn a_failed_retry_moves_count_time_and_message() {
     let Mixed { agent, waiting, fresh, .. } = mixed();
@@ -108,7 +108,7 @@ fn a_failed_retry_moves_count_time_and_message() {
     );
 }
 
-/// 01: the ten columns by their names and in their order, and those of 07 behind them.
+/// The ten columns by their names and in their order, and those of 07 behind them.
 #[test]
 fn the_columns_have_their_names_for_good() {
     let agent = Agent::start(&Plan::default());
@@ -187,8 +187,8 @@ fn the_sqlite3_program_gives_the_same_answers() {
     }
 }
 
-/// 01: only the agent writes; a foreign write makes it rebuild what it holds in memory. Who deletes a
-/// head with `sqlite3` leaves a follower that nobody would ever send.
+/// Only the agent writes; a write by another program makes it rebuild its memory. Deleting a
+/// head with `sqlite3` would otherwise leave a follower that is never sent.
 #[test]
 fn a_foreign_write_is_noticed_and_strands_nobody() {
     let upstream = Upstream::willing();

@@ -1,5 +1,5 @@
-//! `spec/05`, what the machine around the agent gives or refuses: rights, a log, a home, a service
-//! manager; and that its memory is nobody's.
+//! Permissions, the log, the home directory, the service
+//! manager; and that no other process can read the agent's memory.
 
 use crate::support::{Agent, Plan, id_of, record, wait_for, wait_until};
 use serde_json::json;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Somebody who is not root: where the tests are run by root, this one.
+/// An unprivileged user, for tests that root runs.
 const NOBODY: u32 = 65534;
 
 /// A place where [`NOBODY`] may run the binary.
@@ -54,7 +54,7 @@ impl Guest {
     }
 }
 
-/// 05: wrong owner, or a mode that shuts it out: path, owner, mode and remedy, exit 1.
+/// Wrong owner, or a mode that shuts it out: path, owner, mode and remedy, exit 1.
 #[test]
 fn a_directory_that_is_shut_is_an_error_with_its_owner_and_the_remedy() {
     let guest = Guest::new();
@@ -72,7 +72,7 @@ fn a_directory_that_is_shut_is_an_error_with_its_owner_and_the_remedy() {
     assert!(said.contains("chown") || said.contains("chmod"), "no remedy: {said}");
 }
 
-/// 05: a core dump holds no payload: the kernel makes none of this process, and lets no other process
+/// A core dump holds no payload: the kernel makes none of this process, and lets no other process
 /// of the same user look into it.
 #[test]
 fn its_memory_is_in_no_core_dump() {
@@ -87,7 +87,7 @@ fn its_memory_is_in_no_core_dump() {
     assert_eq!(owner.expect("the process ran"), 0);
 }
 
-/// 05: log pipe closed, no HOME, no directory for temporary files, umask 000: it goes on, and what it
+/// Log pipe closed, no HOME, no directory for temporary files, umask 000: it goes on, and what it
 /// makes is as closed as ever.
 #[test]
 fn it_goes_on_without_a_log_a_home_and_a_umask() {
@@ -101,7 +101,7 @@ fn it_goes_on_without_a_log_a_home_and_a_umask() {
     let mut child = shell.process_group(0).spawn().expect("a shell starts");
     let app = run.join("app.sock");
     let mut client = wait_for("the app socket", || crate::support::Client::try_connect(app.clone()));
-    // Each is a line of the log, which nobody reads.
+    // Each is a line of the log, which no process reads.
     for n in 0..20 {
         id_of(&client.call(&record(&format!("s-{n}"), &json!({}))));
     }
@@ -115,7 +115,7 @@ fn it_goes_on_without_a_log_a_home_and_a_umask() {
     child.wait().expect("the shell ends");
 }
 
-/// The service manager is told when clients are served, that the loop still turns, also when there is
+/// The service manager is notified when clients are served, that the loop still runs, also when there is
 /// nothing to do, and when it stops.
 #[test]
 fn the_service_manager_is_told() {

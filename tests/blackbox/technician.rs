@@ -1,5 +1,5 @@
-//! What a technician reads and does on the command line (`spec/04`, 07): history, statistics, what
-//! needs a person, putting right, and how failures are named.
+//! What a technician reads and does on the command line: history, statistics, what
+//! needs an operator, repairing, and how failures are named.
 
 use crate::command_line::{out, resyncd, resyncd_reading, told};
 use crate::support::{Agent, Answer, Plan, Upstream, code, id_of, lines, record, record_now, wait_until};
@@ -16,6 +16,7 @@ fn json_lines(output: &Output) -> Vec<Value> {
 /// Runs a command with this editor.
 fn with_editor(agent: &Agent, editor: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+    command.env("LC_ALL", "C.UTF-8").env_remove("RESYNCD_LANG");
     command.env("RESYNCD_CONFIG", agent.state_dir().with_file_name("resyncd.toml"));
     command.env("EDITOR", editor).env_remove("VISUAL").args(args).stdin(Stdio::null());
     command.output().expect("the binary starts")
@@ -77,24 +78,25 @@ fn the_history_of_an_entity_goes_on_after_delivery() {
     }
     assert_eq!(
         out(&resyncd(&agent, &["history", "--type", "SALE", "--entity", "nobody"])),
-        "Nothing was tried or done.\n"
+        "No attempts and no actions.\n"
     );
-    assert_eq!(resyncd(&agent, &["history", "--type", "SALE"]).status.code(), Some(2));
+    assert!(out(&resyncd(&agent, &["history", "--type", "SALE"])).contains("wrong SKU; payload changed"));
+    assert_eq!(out(&resyncd(&agent, &["history", "--type", "RETURN"])), "No attempts and no actions.\n");
 }
 
-/// 02: pages neither skip nor repeat an entry, in both directions.
+/// Pages neither skip nor repeat an entry, in both directions.
 #[test]
 fn a_history_is_read_page_by_page() {
     let upstream = picky();
     let (agent, _) = with_a_refused_one(&upstream);
     for n in 0..5 {
-        agent.ask(&json!({"op": "retry", "ids": ["1"], "reason": n.to_string()}));
+        agent.ask(&json!({"op": "retry", "ids": [1], "reason": n.to_string()}));
         wait_until("it was tried", || agent.cell("SELECT COUNT(*) FROM sync_attempts") == n + 2);
     }
-    let all = agent.ask(&json!({"op": "history", "id": "1"}));
+    let all = agent.ask(&json!({"op": "history", "id": 1}));
     assert_eq!((all["entries"].as_array().map(Vec::len), &all["next"]), (Some(11), &Value::Null), "{all}");
     let paged = |order: &str| {
-        let (mut entries, mut request) = (Vec::new(), json!({"op": "history", "id": "1", "limit": 3, "order": order}));
+        let (mut entries, mut request) = (Vec::new(), json!({"op": "history", "id": 1, "limit": 3, "order": order}));
         loop {
             let page = agent.ask(&request);
             let found = page["entries"].as_array().unwrap_or_else(|| panic!("{page}"));
@@ -119,7 +121,7 @@ fn a_history_is_read_page_by_page() {
     }
 }
 
-/// 01, 07: by type and action, most first; and what became of the rest.
+/// By type and action, most first; and what became of the rest.
 #[test]
 fn statistics_count_what_is_here_and_what_has_left() {
     let upstream = picky();
@@ -162,7 +164,7 @@ fn what_needs_a_person_is_listed_newest_first() {
     assert!(out(&resyncd(&agent, &["critical"])).contains("20 of 22"));
 }
 
-/// 04: without any change the editor opens; the change is shown before it is made.
+/// Without any change the editor opens; the change is shown before it is made.
 #[test]
 fn a_failure_is_put_right_in_an_editor() {
     let upstream = picky();
@@ -181,7 +183,7 @@ fn a_failure_is_put_right_in_an_editor() {
     assert_eq!(nothing.status.code(), Some(1));
     assert!(told(&nothing).contains("nothing is different") && told(&nothing).contains("resyncd retry 1"));
     let broken = edit("sed -i s/}//", &["--yes"]);
-    assert!(told(&broken).contains("no JSON any more"), "{}", told(&broken));
+    assert!(told(&broken).contains("not valid JSON any more"), "{}", told(&broken));
     assert_eq!(edit("false", &["--yes"]).status.code(), Some(1));
     let dry = edit("sed -i s/bad/4712/", &["--dry-run"]);
     assert_eq!(dry.status.code(), Some(0), "{}", told(&dry));
@@ -198,7 +200,7 @@ fn a_failure_is_put_right_in_an_editor() {
     assert_eq!(agent.cell("SELECT reason FROM audit_log"), "wrong SKU");
 }
 
-/// 07: a failure that came as JSON stays that, also a bare number.
+/// A failure that came as JSON stays that, also a bare number.
 #[test]
 fn json_stays_json() {
     let upstream = Upstream::willing();
@@ -217,7 +219,7 @@ fn json_stays_json() {
     assert!(out(&resyncd(&agent, &["show", "1"])).contains("no. 2"), "{}", out(&resyncd(&agent, &["show", "1"])));
 }
 
-/// 02, 04: numbers, ids, their beginnings, entities; one a line from standard input, or as `list --json`
+/// Numbers, ids, their beginnings, entities; one a line from standard input, or as `list --json`
 /// prints them; what means several is listed.
 #[test]
 fn failures_are_named_in_many_ways() {
@@ -237,12 +239,12 @@ fn failures_are_named_in_many_ways() {
     assert_eq!(resyncd_reading(&agent, &["release", "-"], &all).status.code(), Some(0));
     assert_eq!(held(), 0);
     let plain = format!("{}\n\n 2 \n2\n", ids[0]);
-    assert!(out(&resyncd_reading(&agent, &["hold", "-"], &plain)).starts_with("2 of 2 held"));
+    assert!(out(&resyncd_reading(&agent, &["hold", "-"], &plain)).starts_with("2 of 2 put on hold"));
     assert_eq!(resyncd_reading(&agent, &["hold", "-"], "\n").status.code(), Some(2));
     assert_eq!(resyncd(&agent, &["hold", "nobody"]).status.code(), Some(1));
 }
 
-/// 04: bulk shows how many match and some of them, and asks; nobody there to ask is exit 2.
+/// A bulk operation shows how many failures match and some of them, and asks; without a terminal it exits with 2.
 #[test]
 fn many_at_once_are_shown_before_anything_is_done() {
     let agent = Agent::start(&Plan::default());
@@ -260,9 +262,9 @@ fn many_at_once_are_shown_before_anything_is_done() {
     assert!(out(&dry).contains("8 failures match.") && out(&dry).contains("Nothing was changed."), "{}", out(&dry));
     assert_eq!(agent.cell("SELECT COUNT(*) FROM audit_log"), 0);
     let done = resyncd(&agent, &["hold", "--type", "SALE", "--since", "1h", "--until", "1m", "--yes"]);
-    assert!(out(&done).starts_with("0 of 0"), "they are younger than a minute: {}", out(&done));
+    assert!(out(&done).starts_with("No failure matches"), "they are younger than a minute: {}", out(&done));
     let done = resyncd(&agent, &["hold", "--type", "SALE", "--since", "1h", "--yes", "--reason", "r", "--by", "anna"]);
-    assert!(out(&done).starts_with("7 of 7 held"), "{}", out(&done));
+    assert!(out(&done).starts_with("7 of 7 put on hold"), "{}", out(&done));
     assert_eq!(agent.cell("SELECT COUNT(*) FROM audit_log WHERE reason = 'r' AND claimed_by = 'anna'"), 7);
     for wrong in [
         &["hold"][..],
@@ -274,7 +276,7 @@ fn many_at_once_are_shown_before_anything_is_done() {
     }
 }
 
-/// 04: a wrong one of `hold`/`pause`, `retry`/`flush` is answered with the right one.
+/// A wrong one of `hold`/`pause`, `retry`/`flush` is answered with the right one.
 #[test]
 fn the_right_command_is_named() {
     let upstream = Upstream::willing();
@@ -296,7 +298,7 @@ fn the_right_command_is_named() {
     }
 }
 
-/// 04: tables fit; foreign text commands nothing; payloads only where they are asked for.
+/// Tables fit; foreign text commands nothing; payloads only where they are asked for.
 #[test]
 fn tables_fit_and_payloads_stay_where_they_are() {
     let agent = Agent::start(&Plan::default());
@@ -304,16 +306,16 @@ fn tables_fit_and_payloads_stay_where_they_are() {
     agent.call(&record(&entity, &json!({"error": "x".repeat(500), "order_key": "o", "payload": {"secret": 1}})));
     let listed = out(&resyncd(&agent, &["list"]));
     assert!(listed.lines().all(|line| line.chars().count() <= 120), "{listed}");
-    assert!(listed.contains("with the line"), "no column is lost: {listed}");
+    assert!(listed.contains("on reconnection"), "no column is lost: {listed}");
     assert!(!listed.contains("secret"));
     assert_eq!(resyncd(&agent, &["list", "--payload"]).status.code(), Some(2));
     assert!(out(&resyncd(&agent, &["list", "--json", "--payload", "--order-key", "o"])).contains("secret"));
-    assert!(out(&resyncd(&agent, &["list", "--order-key", "other"])).starts_with("No failures match."));
+    assert!(out(&resyncd(&agent, &["list", "--order-key", "other"])).starts_with("Nothing waiting matches."));
     assert!(!out(&resyncd(&agent, &["show", "1"])).contains("secret"));
     assert!(out(&resyncd(&agent, &["show", "1", "--payload"])).contains("secret"));
 }
 
-/// 04: `show`: why it is where it is, what it blocks and what blocks it, and what happens next.
+/// `show`: why it is where it is, what it blocks and what blocks it, and what happens next.
 #[test]
 fn show_tells_what_blocks_what() {
     let upstream = picky();
@@ -325,13 +327,13 @@ fn show_tells_what_blocks_what() {
         "resyncd edit 1 --reason",
         "refused",
         "yes",
-        "will not take it as it is, however",
+        "Last attempt: hq rejects it as it is; sending it again will not help.",
     ] {
         assert!(head.contains(part), "{part} in {head}");
     }
     let behind = out(&resyncd(&agent, &["show", "2"]));
-    assert!(behind.contains(&format!("it goes when {id} has left")), "{behind}");
-    assert!(behind.contains("It has not been tried yet."), "{behind}");
+    assert!(behind.contains("after no. 1, which needs a person: resyncd show 1"), "{behind}");
+    assert!(behind.contains("It has not been attempted yet."), "{behind}");
     let shown = json_lines(&resyncd(&agent, &["show", "1", "--json"]));
     assert_eq!((&shown[0]["failure"]["id"], shown[0]["history"].as_array().map(Vec::len)), (&json!(id), Some(1)));
     assert!(shown[0]["failure"].get("payload").is_none());
@@ -346,7 +348,7 @@ fn thousands_of_ids_may_come_on_standard_input() {
     app.half_close();
     let ids: Vec<String> = app.rest().iter().map(|reply| reply["id"].as_str().expect("an id").to_owned()).collect();
     let held = resyncd_reading(&agent, &["hold", "-"], &ids.join("\n"));
-    assert!(out(&held).starts_with("2,300 of 2,300 held"), "{}", out(&held));
+    assert!(out(&held).starts_with("2,300 of 2,300 put on hold"), "{}", out(&held));
     let released: Value =
         serde_json::from_str(&out(&resyncd_reading(&agent, &["release", "-", "--json"], &ids.join("\n"))))
             .expect("JSON");

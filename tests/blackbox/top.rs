@@ -35,7 +35,7 @@ impl Watched {
         let before = settings(&terminal);
         let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
         command.arg("--config").arg(agent.state_dir().with_file_name("resyncd.toml")).arg("top");
-        command.env("TERM", "xterm").env("LANG", "C.UTF-8").env_remove("LC_ALL").env_remove("NO_COLOR");
+        command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("RESYNCD_LANG").env_remove("NO_COLOR");
         let top = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the binary starts");
         let keyboard = File::from(keyboard);
         let (written, sink) = (Arc::new(Mutex::new(Vec::new())), keyboard.try_clone().expect("a descriptor"));
@@ -71,7 +71,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
+        // It may have ended already; then there is nothing to kill.
         let _ = self.top.kill();
         let _ = self.top.wait();
     }
@@ -81,7 +81,7 @@ fn settings(terminal: &OwnedFd) -> String {
     format!("{:?}", tcgetattr(terminal).expect("a terminal"))
 }
 
-/// Until the terminal has gone.
+/// Until the terminal is closed.
 fn take(mut sink: File, taking: &Mutex<Vec<u8>>) {
     let mut piece = [0; 4096];
     while let Ok(read @ 1..) = sink.read(&mut piece) {
@@ -99,7 +99,7 @@ fn a_failure_is_held_with_a_reason_and_the_terminal_is_left_as_it_was() {
     let mut watched = Watched::start(&agent);
     watched.sees("q quit");
     watched.types("h");
-    watched.sees("Hold no. 1 SALE s-1 CREATE?");
+    watched.sees("Put no. 1 SALE s-1 CREATE on hold?");
     watched.types("by hand\r");
     agent.wait_for_failure(&id, "the failure being held", |failure| failure["status"] == "held");
     assert_eq!(agent.cell("SELECT operation || ' ' || reason FROM audit_log"), "hold by hand");

@@ -1,10 +1,11 @@
 //! Golden transcripts of the protocol, kept to be read in `tests/blackbox/transcripts/`: every operation
-//! and every error code, as they go over a real agent's sockets. What differs from run to run stands
-//! there as `"…"`.
+//! and every error code, over a real agent's sockets. What differs from run to run is replaced
+//! by `"…"`.
 //!
-//! `RESYNCD_KEEP_TRANSCRIPTS=1 cargo test --test blackbox transcripts::` writes the replies anew; then read
+//! `RESYNCD_KEEP_TRANSCRIPTS=1 cargo test --test blackbox transcripts::` rewrites the replies; then read
 //! what has changed. `schema.rs` holds the protocol's JSON Schema against the same conversations.
 
+use super::clients::holding_a_place;
 use crate::support::{Agent, Answer, Client, Gate, Plan, Upstream, code, id_of, record, record_now, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -56,6 +57,10 @@ fn stage(name: &str) -> Stage {
             Agent::start(&Plan::to(url))
         }
         "upstreams" => Agent::start(&Plan::to(upstream(|| Answer::status(200)))),
+        "asked-to-wait" => {
+            let asks = || Answer::json(429, r#"{"message":"closed until 08:00"}"#).with("Retry-After", "3600");
+            Agent::start(&Plan::to(upstream(asks)))
+        }
         "full" => Agent::start(&limited("max_failures = 1")),
         "disk-full" => Agent::start(&limited("min_free_disk = \"8000GiB\"")),
         "busy" => Agent::start(&limited("max_connections = 2")),
@@ -72,12 +77,7 @@ fn stage(name: &str) -> Stage {
             }
         }
         "busy" => {
-            props.1 = vec![agent.app(), agent.app()];
-            for client in &mut props.1 {
-                // Half a line behind it: it is not idle, and its place cannot be taken.
-                client.send("{\"op\":\"hello\"}\n{\"op\":");
-                assert_eq!(client.reply()["ok"], true);
-            }
+            props.1 = (0..2).map(|_| holding_a_place(&agent)).collect();
         }
         _ => {}
     }
@@ -104,9 +104,12 @@ fn stopping() -> Stage {
 
 impl Stage {
     fn waits(&self, what: &str) {
-        let failure = |id: &str| self.agent.ask(&json!({"op": "get", "id": id}));
+        let failure = |seq: &str| self.agent.ask(&json!({"op": "get", "id": format!("#{seq}")}));
         match what.split(' ').collect::<Vec<_>>()[..] {
             [id, "is", "critical"] => wait_until(what, || failure(id)["failure"]["status"] == "critical"),
+            [id, "is", "asked", "to", "wait"] => {
+                wait_until(what, || !failure(id)["failure"]["retry_after"].is_null());
+            }
             [id, "is", "gone"] => wait_until(what, || failure(id)["error"]["code"] == "not_found"),
             ["alert", kind] => {
                 wait_until(what, || self.agent.ask(&json!({"op": "alerts"})).to_string().contains(kind));
@@ -129,7 +132,7 @@ pub(super) fn names() -> Vec<String> {
     names
 }
 
-/// Plays a transcript: what was said, and the file as it should be.
+/// Plays a transcript and returns the conversation and the file as it should be.
 pub(super) fn play(name: &str) -> (Vec<Spoken>, String, String) {
     let expected = fs::read_to_string(directory().join(format!("{name}.txt"))).expect("a transcript");
     let mut stage = stage(name);
@@ -165,8 +168,10 @@ pub(super) fn play(name: &str) -> (Vec<Spoken>, String, String) {
     (spoken, expected, found)
 }
 
-const VOLATILE: [&str; 22] = [
+const VOLATILE: [&str; 24] = [
+    "until",
     "id",
+    "first_at",
     "last_at",
     "failure_id",
     "blocked_by",

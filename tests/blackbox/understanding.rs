@@ -1,11 +1,12 @@
-//! `spec/03`, how an upstream's answers are understood: its own answer rules, the proof that it asks
-//! for, an adapter's word, and what follows a try of which nobody knows whether it arrived.
+//! How answers are understood: the upstream's answer rules, the proof that it requires,
+//! an adapter's verdict, and what follows an attempt of unknown outcome.
 
+use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now, wait_until};
 use serde_json::{Value, json};
 
 /// An agent over an upstream that gives this answer first and 200 with `good` after it; the class and
-/// the count of each try when it has been delivered or needs a person.
+/// the count of each attempt when it has been delivered or needs an operator.
 struct Case {
     agent: Agent,
     _upstream: Upstream,
@@ -23,11 +24,11 @@ impl Case {
         Self { agent, _upstream: upstream, id }
     }
 
-    /// Class, counted and error of the first try.
+    /// Class, counted and error of the first attempt.
     #[track_caller]
     fn first(&self) -> Value {
         let sql = "SELECT class, counted, error FROM sync_attempts ORDER BY id LIMIT 1";
-        wait_until("the first try's end", || !self.agent.rows(sql).is_empty());
+        wait_until("the first attempt's end", || !self.agent.rows(sql).is_empty());
         json!(self.agent.rows(sql)[0])
     }
 }
@@ -101,7 +102,7 @@ fn all_conditions_of_a_rule_must_hold_and_the_first_rule_wins() {
         (Answer::json(200, r#"{"ok":false,"errors":[]}"#), "busy"),
         (Answer::json(200, r#"{"ok":false,"errors":""}"#), "busy"),
         (Answer::json(200, r#"{"ok":true,"code":7,"errors":["x"]}"#), "delivered"),
-        (Answer::json(500, "no JSON"), "failed"),
+        (Answer::json(500, "no JSON"), "unsure"),
         (Answer::json(503, r#"{"ok":"false"}"#), "busy"),
     ];
     let started = cases.map(|(answer, class)| (Case::of(|url| Plan::with(url, rules), answer, "{}"), class));
@@ -153,7 +154,7 @@ fn an_answer_has_to_name_what_it_took() {
     assert_eq!(upstream.deliveries().len(), 1);
 }
 
-/// An adapter's header decides, whatever its status; its error is `Resync-Error` (07).
+/// An adapter's header decides, whatever its status; its error is `Resync-Error`.
 #[test]
 fn an_adapters_word_decides() {
     let plan = |url| Plan { upstream: "adapter = true", ..Plan::impatient(url) };
@@ -191,7 +192,7 @@ fn what_may_have_arrived_is_held_where_the_route_says_so() {
     assert_eq!(agent.call(&json!({"op": "health"}))["state"], "degraded");
 }
 
-/// … also after the application's own try, when it got no status; with a status it is sent.
+/// … also after the application's own attempt, when it got no status; with a status it is sent.
 #[test]
 fn an_own_try_without_a_status_is_held_at_once_where_the_route_says_so() {
     let upstream = Upstream::willing();
@@ -231,7 +232,7 @@ fn questioned(found: &'static str, first: Answer) -> Upstream {
     })
 }
 
-/// Goes at once; its own try was answered, so that nobody wonders whether that arrived.
+/// Sent at once; the application's own attempt was answered, so it is certain that it did not arrive.
 fn answered() -> Value {
     json!({"retry": "now", "error": "HTTP 503: busy"})
 }
@@ -273,7 +274,7 @@ fn what_is_not_found_is_sent_again() {
     }
 }
 
-/// The application's own try got no status: it is asked before the first request.
+/// The application's own attempt got no status: the upstream is asked before the first request.
 #[test]
 fn an_own_try_without_a_status_is_asked_about_first() {
     let upstream = questioned(r#"{"value":[{"DocEntry":1}]}"#, Answer::status(500));
@@ -303,7 +304,7 @@ fn what_cannot_be_asked_about_is_not_sent() {
     }
 }
 
-/// An API that says no with 200 says it to a question too: that is no word about the failure, and
+/// An API that refuses with status 200 does so for a question too: that is inconclusive about the failure, and
 /// sending it again on the strength of it would post it twice.
 #[test]
 fn a_no_in_a_200_is_not_a_not_there() {
@@ -320,4 +321,18 @@ fn a_no_in_a_200_is_not_a_not_there() {
     assert_eq!(methods, ["POST", "GET", "GET", "GET"], "it was posted once");
     let words = agent.rows("SELECT class, error FROM sync_attempts ORDER BY id LIMIT 1 OFFSET 1");
     assert_eq!(json!(words), json!([["throttled", "HTTP 200: slowly"]]));
+}
+
+/// A request that was cut off is a try, although nothing of it is in the history.
+#[test]
+fn a_try_that_was_cut_off_is_not_said_not_to_have_been() {
+    let upstream = Upstream::start(|_| Answer::Silence);
+    let mut agent = Agent::start(&Plan::with(upstream.url(), HELD));
+    let id = id_of(&agent.call(&record("s-1", &answered())));
+    upstream.wait_deliveries(1);
+    agent.restart_after_kill();
+    agent.wait_for_failure(&id, "the failure being held", |shown| shown["status"] == "held");
+    let shown = out(&resyncd(&agent, &["show", &id]));
+    assert!(shown.contains("may have arrived") && shown.contains("Its only attempt was cut off"), "{shown}");
+    assert!(!shown.contains("has not been attempted"), "{shown}");
 }

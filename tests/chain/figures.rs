@@ -1,21 +1,21 @@
-//! What a run leaves behind, and the figures of `spec/03` that are made of it.
+//! The trace of a run, and the figures derived from it.
 
 use crate::office::Office;
 use crate::{Chain, Simulation};
 use std::fmt::Write as _;
 
-/// What happened in each second after the line was back.
+/// Events in each second after the outage.
 pub(crate) struct Trace {
     up_s: f64,
-    /// Failures recorded before; how many of them are delivered, and when the last one was.
+    /// Failures recorded before that; how many of them are delivered, and when the last one was.
     total: u64,
     delivered: u64,
     last_s: f64,
     /// Requests that arrived at the office.
     pub(crate) offered: Vec<u32>,
-    /// Failures recorded before that were delivered.
+    /// Earlier failures that were delivered.
     pub(crate) good: Vec<u32>,
-    /// Terminals that delivered the last of those.
+    /// Terminals that delivered their last earlier failure.
     pub(crate) done: Vec<u32>,
 }
 
@@ -28,7 +28,7 @@ impl Trace {
         bump(&mut self.offered, now_s - self.up_s);
     }
 
-    /// One of the failures recorded before is delivered; was it its terminal's last?
+    /// An earlier failure is delivered; `last`: it was the last one of its terminal.
     pub(crate) fn accepted(&mut self, now_s: f64, last: bool) {
         let after = now_s - self.up_s;
         self.delivered += 1;
@@ -42,6 +42,20 @@ impl Trace {
     /// When all were delivered.
     pub(crate) fn all_s(&self) -> Option<f64> {
         (self.delivered == self.total).then_some(self.last_s)
+    }
+
+    /// A line for each second: what was offered, what was accepted, and how many terminals had their first delivery and
+    /// their last one in it.
+    pub(crate) fn csv(&self, firsts: impl Iterator<Item = f64>) -> String {
+        let mut first = Vec::new();
+        firsts.for_each(|at_s| bump(&mut first, at_s));
+        let at = |of: &[u32], second: usize| of.get(second).copied().unwrap_or(0);
+        let mut text = "second,offered,accepted,first,done\n".to_owned();
+        for second in 0..self.good.len() {
+            let (offered, good) = (at(&self.offered, second), at(&self.good, second));
+            writeln!(text, "{second},{offered},{good},{},{}", at(&first, second), at(&self.done, second)).unwrap();
+        }
+        text
     }
 
     /// The figures that the trace alone gives.
@@ -86,28 +100,28 @@ pub(crate) fn share(sorted: &[f64], share: f64) -> f64 {
     sorted.get(((sorted.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0.0)
 }
 
-/// What came of it; times in seconds after the line was back.
+/// The figures of a run; times in seconds after the outage.
 #[derive(Debug, Default)]
 pub(crate) struct Result {
-    /// Delivered of what could be served, from 10 s until nine tenths are delivered.
+    /// Deliveries relative to the capacity, from 10 s until nine tenths are delivered.
     pub(crate) goodput: f64,
-    /// Requests of what could be served, in the first 10 s, in the worst later 10 s, on average.
+    /// Requests relative to the capacity: in the first 10 s, in the worst later 10 s, on average.
     pub(crate) offered_first: f64,
     pub(crate) offered_worst: f64,
     pub(crate) offered_mean: f64,
-    /// All delivered, in times of the least possible.
+    /// Time until all are delivered, relative to the least possible.
     pub(crate) all: f64,
-    /// First deliveries: 99 % of the terminals, and the last.
+    /// Time to the first delivery of 99 % of the terminals, and of the last.
     pub(crate) first_99: f64,
     pub(crate) first_last: f64,
-    /// Failures recorded when all was over: from recording to delivery, 99 %.
+    /// Time from recording to delivery of failures recorded after the recovery, 99th percentile.
     pub(crate) new_99: f64,
     pub(crate) charged: usize,
     pub(crate) undelivered: usize,
 }
 
-/// How many times the ideal time delivering everything may take, and how many times its capacity the
-/// office may be offered in any later 10 s.
+/// Limits: the time to deliver everything relative to the ideal time, and the offered load in any
+/// later 10 s relative to the capacity.
 pub(crate) struct Allowed {
     pub(crate) all: f64,
     pub(crate) offered_worst: f64,
@@ -132,7 +146,7 @@ pub(crate) fn check(chain: Chain, allowed: &Allowed) {
     assert!(result.new_99 <= 3.0, "those recorded afterwards; {told}");
 }
 
-/// A line each for people; loads and goodput in times of the capacity.
+/// A table for readers with one line per run; loads and goodput are relative to the capacity.
 pub(crate) fn table(rows: &[(&str, &Result, &Trace)]) -> String {
     let mut text = format!(
         "{:<10}{:>20}{:>15}{:>10}{:>16}\n",

@@ -1,5 +1,5 @@
-//! What the policy is measured against: terminals that try again a second after each no, one request
-//! in flight each, and give nothing up.
+//! The baseline for the policy: terminals that retry a second after each rejection, with one
+//! request in flight each, and never give up.
 
 use crate::figures::{Result, Trace};
 use crate::office::{End, Office};
@@ -11,12 +11,12 @@ const RETRY_S: f64 = 1.0;
 
 struct Naive {
     left: usize,
-    /// To the office, one way.
+    /// One-way delay to the office.
     way_s: f64,
 }
 
-/// The same terminals with the same backlogs before the same office. Their retries of the outage are
-/// in no step, so that each comes at some moment of the first second.
+/// The same terminals with the same backlogs at the same office. Their retries during the outage
+/// are not synchronised, so each begins at some moment of the first second.
 pub(crate) fn run(beside: &Simulation) -> (Trace, Result) {
     let chain = beside.chain;
     let mut random = fastrand::Rng::with_seed(chain.seed);

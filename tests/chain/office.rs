@@ -1,30 +1,30 @@
-//! The head office: it serves so many requests a second, and has one of four manners beyond that.
+//! The head office: it serves a fixed number of requests a second, and treats an excess in one of several manners.
 
-use resyncd::policy::class::{Answer, BreakFault, Ending, LineFault};
+use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
 
-/// What it does with more than it can serve.
+/// How it treats more requests than it can serve.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Manner {
     /// Answers 503.
     Busy,
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Lets requests queue for so many seconds, then takes no connections.
+    /// Queues requests for up to this many seconds, then accepts no connections.
     Queue(f64),
 }
 
-/// What becomes of a request that arrives.
+/// The result of a request that arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    /// Served; the answer leaves at this time, in seconds.
+    /// Served; the response leaves at this time, in seconds.
     Served(f64),
-    /// Turned away at once.
+    /// Rejected immediately.
     TurnedAway,
     /// Not even a connection.
     Ignored,
 }
 
-/// With 503, it takes on so many seconds of work before it refuses.
+/// With 503, it accepts this many seconds of work before it rejects.
 const SLACK: f64 = 0.25;
 /// How long a terminal waits for a connection, in seconds.
 const CONNECT_TIMEOUT: f64 = 5.0;
@@ -33,7 +33,7 @@ pub(crate) struct Office {
     pub(crate) manner: Manner,
     /// Requests a second.
     pub(crate) capacity: f64,
-    /// When it halves, in seconds.
+    /// When its capacity halves, in seconds.
     pub(crate) halves_at: Option<f64>,
     free_at: f64,
 }
@@ -56,7 +56,7 @@ impl Office {
         Fate::Served(self.free_at)
     }
 
-    /// A request arrives; when and how it ends for the terminal, which is `way_s` away.
+    /// A request arrives. Returns when and how it ends for the terminal, which is `way_s` away.
     pub(crate) fn answers(&mut self, at: f64, way_s: f64, sent_s: f64, patience_s: f64) -> (f64, End) {
         match self.arrives(at) {
             Fate::Served(done) if done + way_s - sent_s > patience_s => (sent_s + patience_s, End::Timeout),
@@ -70,7 +70,7 @@ impl Office {
     }
 }
 
-/// How a request or a probe ends, as the terminal sees it.
+/// How a request or a probe ends for the terminal.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum End {
     Ok,
@@ -81,7 +81,7 @@ pub(crate) enum End {
     Timeout,
 }
 
-/// The same as the wire would bring it.
+/// The same as the policy's type.
 pub(crate) fn ending(end: End) -> Ending {
     let answer = |status, retry_after: Option<u64>| {
         let retry_after = retry_after.map(|seconds| seconds.to_string());
@@ -91,8 +91,8 @@ pub(crate) fn ending(end: End) -> Ending {
         End::Ok => answer(200, None),
         End::Busy => answer(503, None),
         End::RetryAfter(wait) => answer(503, Some(wait)),
-        End::Refused => Ending::NotSent(LineFault::ConnectTimeout, "no connection in time".into()),
-        End::NoConnection => Ending::NotSent(LineFault::NoConnection, "no route".into()),
-        End::Timeout => Ending::Broken(BreakFault::Timeout, "no answer in time".into()),
+        End::Refused => Ending::NotSent(ConnectError::ConnectTimeout, "no connection in time".into()),
+        End::NoConnection => Ending::NotSent(ConnectError::NoConnection, "no route".into()),
+        End::Timeout => Ending::Broken(InterruptKind::Timeout, "no answer in time".into()),
     }
 }

@@ -1,4 +1,4 @@
-//! A picture of two runs: one SVG that needs nothing else.
+//! Plots two runs as one self-contained SVG.
 
 use crate::Chain;
 use crate::figures::Trace;
@@ -12,10 +12,10 @@ const RIGHT: f64 = 24.0;
 const TOP: f64 = 150.0;
 const TALL: f64 = 180.0;
 const STEP: f64 = 250.0;
-/// Seconds of a bin.
+/// Seconds per bin.
 const BIN: usize = 10;
 
-/// How the lines look: the shipped policy's, and the naive one's.
+/// The style of the lines: the shipped policy's, and the naive one's.
 const LOOKS: [&str; 2] =
     ["stroke='#1d4f91' stroke-width='3.5'", "stroke='#b5440b' stroke-width='1.8' stroke-dasharray='7 5'"];
 const NAMES: [&str; 2] = ["shipped policy (solid)", "naive: retries 1 s after each no (dashed)"];
@@ -24,9 +24,9 @@ struct Panel {
     title: &'static str,
     /// Values of each bin: shipped, naive.
     lines: [Vec<f64>; 2],
-    /// Where the capacity is, if the panel has it.
+    /// The capacity, if the panel shows it.
     capacity: Option<f64>,
-    /// What follows the number at the axis, and a factor before it.
+    /// The unit after a number at the axis, and the factor applied to it.
     unit: &'static str,
     scale: f64,
 }
@@ -83,7 +83,7 @@ fn running(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// Title, what it shows, and the legend.
+/// Title, description, and legend.
 fn head(chain: &Chain) -> String {
     let Chain { terminals, backlog, capacity, outage_s, .. } = chain;
     let hours = outage_s / 3600.0;
@@ -153,7 +153,7 @@ fn draw(out: &mut String, panel: &Panel, top: f64, bins: usize) {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, …
+/// The smallest of 1, 2, 5, 10, 20, … that is large enough.
 fn nice(least: f64) -> f64 {
     let ten = 10_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0].into_iter().map(|times| times * ten).find(|step| *step >= least).unwrap_or(10.0 * ten)

@@ -2,18 +2,18 @@
 
 use resyncd::config::Retry;
 use resyncd::moment::{AgentTime, Moment};
-use resyncd::policy::backoff::LINE_WAIT;
+use resyncd::policy::backoff::CONTACT_GRACE;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::Verdict;
-use resyncd::policy::dossier::{CHANCE_AFTER, Dossier, OrderTag, Standing};
 use resyncd::policy::judge::{Decision, Rules, Try, judge};
-use resyncd::policy::upstream::{Chances, Errand, Pace, Upstream};
+use resyncd::policy::retry_state::{CHANCE_AFTER, OrderTag, RetryState, Standing};
+use resyncd::policy::upstream::{Chances, DispatchKind, Pace, Upstream};
 use resyncd::record::Status;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 pub(crate) struct Failure {
-    pub(crate) dossier: Dossier,
+    pub(crate) retry_state: RetryState,
     pub(crate) recorded_at: AgentTime,
     pub(crate) delivered: bool,
     attempts: u32,
@@ -25,24 +25,26 @@ pub(crate) struct Terminal {
     pub(crate) failures: Vec<Failure>,
     pub(crate) left: usize,
     pub(crate) first_delivery_s: Option<f64>,
-    /// When its present wake-up is, in µs.
+    /// The time of its current wake-up, in µs.
     pub(crate) wake_us: u64,
     pub(crate) rtt_s: f64,
     pub(crate) random: fastrand::Rng,
-    /// How many order keys the backlog has; the rest of a key waits behind its head.
+    /// Number of order keys in the backlog; the other failures of a key wait behind its head.
     keys: usize,
     pub(crate) backlog: usize,
-    /// Heads that were never tried, in order.
+    /// Its failures are recorded with `retry: "now"`.
+    pub(crate) at_once: bool,
+    /// Heads that were never attempted, in order.
     fresh: VecDeque<u32>,
-    /// Heads that were, by the time at which they are due.
+    /// Heads that were attempted, by the time at which they are due.
     tried: BinaryHeap<Reverse<(AgentTime, u32)>>,
-    /// Critical ones.
+    /// Critical heads.
     critical: BTreeSet<u32>,
 }
 
-/// What a terminal wants to be done.
+/// An action of the terminal.
 pub(crate) enum Wish {
-    Send { failure: u32, errand: Errand },
+    Send { failure: u32, dispatch_kind: DispatchKind },
     Probe,
 }
 
@@ -61,6 +63,7 @@ impl Terminal {
             random,
             keys: if keys == 0 { usize::MAX } else { keys },
             backlog,
+            at_once: false,
             fresh: VecDeque::new(),
             tried: BinaryHeap::new(),
             critical: BTreeSet::new(),
@@ -69,12 +72,19 @@ impl Terminal {
 
     pub(crate) fn record(&mut self, now: AgentTime) -> u32 {
         let index = u32::try_from(self.failures.len()).unwrap();
-        self.failures.push(Failure { dossier: Dossier::fresh(), recorded_at: now, delivered: false, attempts: 0 });
+        self.failures.push(Failure {
+            retry_state: RetryState::fresh(),
+            recorded_at: now,
+            delivered: false,
+            attempts: 0,
+        });
         self.left += 1;
         if (index as usize) < self.keys || index as usize >= self.backlog {
             self.fresh.push_back(index);
         }
-        self.upstream.hint(now);
+        if !self.at_once {
+            self.upstream.hint(now);
+        }
         index
     }
 
@@ -82,24 +92,29 @@ impl Terminal {
         self.failures.len() as i64
     }
 
-    /// When a fresh one may go, were the line open.
+    /// When an unattempted failure may be sent, if the upstream is reachable.
     fn due_at(&self, index: u32) -> Option<AgentTime> {
+        let recorded_at = self.failures[index as usize].recorded_at;
+        if self.at_once {
+            return Some(recorded_at);
+        }
         let known = i64::from(index) < self.upstream.contact_seq;
-        known.then(|| self.failures[index as usize].recorded_at.after(LINE_WAIT))
+        known.then(|| recorded_at.after(CONTACT_GRACE))
     }
 
-    /// What it does now, and when it wants to be woken.
+    /// Its actions now, and when it wants to be woken.
     pub(crate) fn pump(&mut self, now: Moment, route: &Route) -> (Vec<Wish>, Option<AgentTime>) {
         let mut wishes = Vec::new();
         let mut deadlines = Vec::new();
-        self.give_chances(now.agent, &mut deadlines);
-        self.upstream.sweeping = false; // What was tried is due when its pause ends: below.
+        self.grant_extra_attempts(now.agent, &mut deadlines);
+        self.upstream.sweep = None; // Attempted failures are due when their pause ends: below.
         while let Some((failure, canary)) = self.choose(now.agent) {
             self.failures[failure as usize].attempts += 1;
-            let errand = self.upstream.sent(now.agent, canary, route, self.pace);
-            wishes.push(Wish::Send { failure, errand });
+            let dispatch_kind = self.upstream.sent(now.agent, canary, route, self.pace);
+            wishes.push(Wish::Send { failure, dispatch_kind });
         }
-        if self.fresh.back().is_some_and(|newest| i64::from(*newest) >= self.upstream.contact_seq) {
+        let newest = self.fresh.back().filter(|_| !self.at_once);
+        if newest.is_some_and(|newest| i64::from(*newest) >= self.upstream.contact_seq) {
             self.upstream.overtaken(now.agent);
         }
         if self.upstream.probe_due(now.agent, self.pace) {
@@ -119,7 +134,7 @@ impl Terminal {
         (wishes, deadlines.into_iter().filter(|at| *at > now.agent).min())
     }
 
-    fn give_chances(&mut self, now: AgentTime, deadlines: &mut Vec<AgentTime>) {
+    fn grant_extra_attempts(&mut self, now: AgentTime, deadlines: &mut Vec<AgentTime>) {
         if self.upstream.chances == Chances::None {
             return;
         }
@@ -127,9 +142,9 @@ impl Terminal {
         self.upstream.chances = Chances::None;
         for index in self.critical.clone() {
             let failure = &mut self.failures[index as usize];
-            let Some(again) = failure.dossier.second_chance(self.upstream.evidence()) else { continue };
+            let Some(again) = failure.retry_state.second_chance(self.upstream.evidence()) else { continue };
             if at_once {
-                failure.dossier = again;
+                failure.retry_state = again;
                 self.critical.remove(&index);
                 self.tried.push(Reverse((now, index)));
             } else {
@@ -161,21 +176,22 @@ impl Terminal {
 
     fn longest_ago(&mut self, now: AgentTime) -> Option<u32> {
         let mut all = std::mem::take(&mut self.tried).into_vec();
-        let free = |index: u32| self.failures[index as usize].dossier.bound_until.is_none_or(|until| until <= now);
+        let free =
+            |index: u32| self.failures[index as usize].retry_state.retry_after_until.is_none_or(|until| until <= now);
         let place = (0..all.len())
             .filter(|place| free(all[*place].0.1))
-            .min_by_key(|place| self.failures[all[*place].0.1 as usize].dossier.last_sent_at);
+            .min_by_key(|place| self.failures[all[*place].0.1 as usize].retry_state.last_sent_at);
         let found = place.map(|place| all.swap_remove(place).0.1);
         self.tried = all.into();
         found
     }
 
-    /// A try has ended; is it delivered?
+    /// An attempt has ended. Returns whether the failure is delivered.
     pub(crate) fn tried(
         &mut self,
         now: Moment,
         index: u32,
-        (sent_at, errand): (AgentTime, Errand),
+        (sent_at, dispatch_kind): (AgentTime, DispatchKind),
         verdict: &Verdict,
         retry: &Retry,
         orders: &[OrderTag],
@@ -183,18 +199,18 @@ impl Terminal {
         let newest = self.newest();
         let failure = &mut self.failures[index as usize];
         let end = Try {
-            dossier: &failure.dossier,
+            retry_state: &failure.retry_state,
             order: &orders[index as usize % self.keys.min(orders.len())],
             recorded_at: failure.recorded_at,
             attempt: failure.attempts,
             sent_at,
-            errand,
+            dispatch_kind,
             verdict,
             newest,
         };
         let rules = Rules { retry, pace: self.pace };
         let judgement = judge(&end, &mut self.upstream, rules, now, &mut self.random);
-        failure.dossier = judgement.dossier;
+        failure.retry_state = judgement.retry_state;
         match judgement.decision {
             Decision::Accepted => {
                 failure.delivered = true;
@@ -210,10 +226,10 @@ impl Terminal {
                 self.critical.insert(index);
             }
         }
-        if let Some(give_back) = judgement.give_back {
+        if let Some(refund) = judgement.refund {
             for (index, failure) in self.failures.iter_mut().enumerate().filter(|(_, failure)| !failure.delivered) {
-                if let Some(back) = give_back.of(&failure.dossier) {
-                    failure.dossier = back;
+                if let Some(back) = refund.of(&failure.retry_state) {
+                    failure.retry_state = back;
                     self.critical.remove(&u32::try_from(index).unwrap());
                 }
             }
@@ -221,12 +237,12 @@ impl Terminal {
         judgement.decision == Decision::Accepted
     }
 
-    /// Healthy failures that were charged a retry or need a person.
+    /// Valid failures that were charged a retry or need an operator.
     pub(crate) fn charged(&self) -> usize {
         let charged = |failure: &&Failure| {
-            failure.dossier.retry_count > 0
-                || (!failure.delivered && failure.dossier.standing.status() != Status::Pending)
-                || failure.dossier.standing == Standing::SecondChance
+            failure.retry_state.retry_count > 0
+                || (!failure.delivered && failure.retry_state.standing.status() != Status::Pending)
+                || failure.retry_state.standing == Standing::SecondChance
         };
         self.failures.iter().filter(charged).count()
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes every target, or those named: tests/fuzz/run.sh [SECONDS] [TARGET…]. A minute each by default.
-# What a target fails on, and the corpus that it makes out of seeds/, are kept in target/fuzz.
+# Fuzzes every target, or those named: tests/fuzz/run.sh [SECONDS] [TARGET…]. A minute each by
+# default. Failing inputs, and the corpus that grows from seeds/, are kept in target/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")"
 out=$(cd ../.. && pwd)/target/fuzz
@@ -12,8 +12,8 @@ targets=("$@")
 
 command -v cargo-fuzz >/dev/null 2>&1 || { echo "missing: cargo-fuzz (cargo install cargo-fuzz --locked)" >&2; exit 1; }
 
-# The stable compiler builds it, once it may. No sanitizer: the product has no unsafe code, and the
-# assertions are in the targets.
+# Allows unstable flags with the stable compiler. No sanitizer: the product has no unsafe code, and
+# the assertions are in the targets.
 export RUSTC_BOOTSTRAP=1
 for target in "${targets[@]}"; do
     printf '== fuzz %s, %s s\n' "$target" "$seconds"

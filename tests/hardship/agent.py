@@ -1,4 +1,4 @@
-"""The real agent: the binary, in a directory of its own, and its clients."""
+"""The real agent: the binary, in its own directory, and its clients."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Client:
 
 
 class Agent:
-    """One state directory, and whoever runs on it. `home` holds sockets and log, `state` the table."""
+    """One state directory, and the agent that runs on it. `home` holds sockets and log, `state` the table."""
 
     def __init__(self, stage, name, url, state=None, limits=""):
         self.binary = stage.binary
@@ -80,14 +80,14 @@ class Agent:
         stage.callback(self.kill9)
 
     def spawn(self, before=(), environment=None):
-        """Starts it, perhaps under another program that becomes it."""
+        """Starts the agent, optionally under another program that replaces itself by it."""
         with open(os.path.join(self.home, "log"), "ab") as log:
             command = [*before, self.binary, "--config", self.config, "run"]
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env={**os.environ, **(environment or {})})
 
     def up(self, before=(), environment=None):
-        """Starts it, and waits until it answers."""
+        """Starts the agent, and waits until it replies."""
         self.spawn(before, environment)
         self.wait_up()
 
@@ -106,7 +106,7 @@ class Agent:
         return self.child is not None and self.child.poll() is None
 
     def ended(self):
-        """Its status, when it is ending by itself."""
+        """The exit status of an agent that ends without a signal."""
         try:
             return self.child.wait(10)
         except subprocess.TimeoutExpired:
@@ -119,7 +119,7 @@ class Agent:
             self.child = None
 
     def stop(self):
-        """SIGTERM; its exit status."""
+        """Sends SIGTERM. Returns the exit status."""
         self.child.send_signal(signal.SIGTERM)
         status = self.child.wait(60)
         self.child = None
@@ -134,7 +134,7 @@ class Agent:
             return client.call(request)
 
     def hurry(self):
-        """What a person does when the line is back: nothing waits for its step."""
+        """An operator's actions when the upstream is reachable again: no failure waits for its backoff."""
         self.ask({"op": "resume"})
         self.ask({"op": "flush"})
 
@@ -151,7 +151,7 @@ class Agent:
         return os.path.join(self.state, "sync_failures.db")
 
     def rows(self, sql, *values):
-        """What a SELECT finds; read only, so that the agent meets the log as the crash left it."""
+        """The result of a SELECT; read only, so that the agent finds the log as the crash left it."""
         connection = sqlite3.connect(f"file:{self.file()}?mode=ro", uri=True, timeout=10, isolation_level=None)
         try:
             return connection.execute(sql, values).fetchall()
@@ -165,6 +165,6 @@ class Agent:
         return {row[0] for row in self.rows("SELECT id FROM sync_failures")}
 
     def demand_whole(self):
-        """I7"""
+        """integrity"""
         found = self.rows("PRAGMA integrity_check")
-        demand(found == [("ok",)], f"I7: integrity_check says {found[:3]}")
+        demand(found == [("ok",)], f"integrity: integrity_check says {found[:3]}")

@@ -1,5 +1,5 @@
-"""Wall clocks that are wrong by years, at a start, and then by as much the other way. faketime moves the
-wall clock only, as a dead battery does; what decides is the agent's own time.
+"""Wall clocks that are wrong by years at a start, and then by as much in the other direction.
+faketime changes the wall clock only, as an empty battery does; the agent's own time decides.
 """
 
 import os
@@ -10,7 +10,7 @@ from load import Record
 from stage import Skipped, demand, need, wait_until
 from upstream import Upstream
 
-# Of each start over the same directory. A clock before 1970 is an hour before it.
+# One per start over the same directory. A clock before 1970 is an hour before it.
 CLOCKS = ["+0", "+3652d", "-3652d", "@1969-12-31 23:00:00", "+3652d", "+0"]
 HOUR = 3600
 
@@ -26,7 +26,7 @@ def check(stage, _):
         file.write(patient)
     years, waiting = [], set()
     for number, clock in enumerate(CLOCKS):
-        # It is there all the time: whatever opens makes all due that was never tried.
+        # The upstream is always reachable: every recovery makes all unattempted failures due.
         agent.up(environment={"LD_PRELOAD": library, "FAKETIME": clock, "TZ": "UTC", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
         record(agent, history, f"line-{number}", "connect ETIMEDOUT")
         step = record(agent, history, f"step-{number}", "HTTP 500: no")
@@ -54,8 +54,8 @@ def check(stage, _):
 
 
 def demand_in_time(history, agent, clock):
-    """What waits an hour for its step is due within it, whatever the clock says. A start may take a leap of
-    the wall clock forward for time that has passed, up to three days: then it has been sent."""
+    """A failure with an hour of backoff is due within it, whatever the clock says. A start may count a
+    forward step of the wall clock as elapsed time, up to three days: then it has been sent."""
     steps = [one for one in history.acknowledged.values() if one.request["entity_id"].startswith("step")]
     lived = agent.rows("SELECT agent_time FROM agent")[0][0]
     for one in steps:
@@ -75,7 +75,7 @@ def record(agent, history, entity, error):
 
 
 def preload():
-    """faketime's library; the command would take the place of the agent's process."""
+    """faketime's library; the command itself would replace the agent's process."""
     need("faketime", "faketime")
     for root in ("/usr/lib", "/usr/lib64"):
         for found, _, names in os.walk(root):

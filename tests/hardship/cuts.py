@@ -1,17 +1,17 @@
 """Power cuts on a real file system, from outside.
 
 The agent's directory is on ext4 in an image on a loop device, and the image is a file of an XFS with
-reflinks. A reflink copy of the image, made at any moment while writes go on, is what a cut at that moment
-would have left, and nothing more:
+reflinks. A reflink copy of the image, made at any moment during writes, holds exactly what a cut at that
+moment would have left:
 
-- What a program wrote and nobody synced is in the page cache of the inner ext4, not in the image: it
-  gets there only through the block device. So the copy lacks it, as a disk would.
-- XFS takes the copy of a file under its lock, at one moment between two writes of the loop device. A
-  plain `cp` reads the front earlier than the end: it would be a disk that never was. So without reflinks
-  there is no check here.
+- Unsynced writes of a program are in the page cache of the inner ext4, not in the image, which they
+  reach only through the block device. So the copy lacks them, as a disk would.
+- XFS copies a file under its lock, at one moment between two writes of the loop device. A plain `cp`
+  reads the front earlier than the end, and would produce a state that never existed. So the check is
+  skipped without reflinks.
 
-The device has no volatile cache of its own: what reached it stays, in its order. Writes that a disk
-loses or turns round between two flushes are the simulation's matter (`tests/simulation.rs`).
+The device has no volatile cache of its own: writes that reached it persist, in their order. Writes that
+a disk loses or reorders between two flushes are covered by the simulation (`tests/simulation.rs`).
 """
 
 import os
@@ -25,9 +25,9 @@ from load import Storm
 from stage import Stage, demand, need, need_root, run
 from upstream import GONE, Upstream
 
-# Cuts of one directory; then a fresh one, because a history of hundreds of thousands of tries is slow to look through.
+# Cuts per directory; then a fresh one, because reading a history of hundreds of thousands of attempts is slow.
 A_LIFE = 500
-# Repeated of each cut's acknowledged records.
+# How many of each cut's acknowledged records are repeated.
 REPEATED = 40
 
 
@@ -47,7 +47,7 @@ def check(stage, cuts):
 
 
 def reflinking(stage):
-    """A file system with reflinks, in memory: what is on trial is what reaches the device, not its speed."""
+    """A file system with reflinks, in memory: the check concerns what reaches the device, not its speed."""
     need("mkfs.ext4", "e2fsprogs")
     memory = stage.mount("memory", "-t", "tmpfs", "-o", "size=1G", "tmpfs")
     image = os.path.join(memory, "outer.img")
@@ -87,7 +87,7 @@ def life_of(stage, disk, cuts):
 
 
 def left_on(stage, disk):
-    """What a cut at this moment leaves, mounted."""
+    """The state after a cut at this moment, mounted."""
     image = f"{disk}.cut"
     run("cp", "--reflink=always", disk, image)
     stage.callback(os.remove, image)
@@ -95,7 +95,7 @@ def left_on(stage, disk):
 
 
 def cut_a_first_start(stage, name, inner, disk, witness):
-    """Whatever a cut leaves of a directory in the making, the next start needs no hand."""
+    """Whatever a cut leaves of a directory that was being created, the next start needs no repair."""
     with Stage(stage.binary, name) as own:
         newborn = Agent(own, "newborn", witness.url, state=os.path.join(inner, name))
         newborn.spawn()
@@ -107,19 +107,19 @@ def cut_a_first_start(stage, name, inner, disk, witness):
         reply = agent.call({"op": "record", "entity_type": "SALE", "entity_id": "s-1", "action": "CREATE", "error": "x"})
         demand(reply["ok"], f"after a cut in its first start: {reply}")
         agent.kill9()
-    # The disk is for the one that lives on.
+    # The disk space is for the directory that stays in use.
     shutil.rmtree(newborn.state)
 
 
 def cut(stage, name, disk, history, witness):
-    """One copy: another agent on it, whose upstream is away, so that nothing of it leaves."""
+    """One copy: another agent on it, whose upstream is unreachable, so that it delivers nothing."""
     owing, sent = history.owing(), history.first_sent()
     known = [history.acknowledged[id] for id in list(history.acknowledged)[-400:]]
     with Stage(stage.binary, name) as own:
         agent = Agent(own, "agent", witness.url, state=os.path.join(left_on(own, disk), "state"))
         agent.up()
         live = agent.live()
-        # What was accepted after the copy had left nowhere at its moment.
+        # A failure that was accepted after the copy had not left at that moment.
         history.demand_kept(owing, live)
         history.demand_no_overtaking(sent, live)
         agent.demand_whole()

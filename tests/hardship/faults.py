@@ -1,7 +1,7 @@
-"""Every system call that carries a promise fails once, or from then on for good, or is the last one: fsync,
-fdatasync and pwrite64 of a short life, from an empty directory to the last delivery, one place a run.
+"""Every system call that a promise depends on fails once, or fails from then on, or is the last one: fsync,
+fdatasync and pwrite64 of a short life, from an empty directory to the last delivery, one place per run.
 
-strace counts and injects for each thread and each call by itself; only the loop's thread writes to files.
+strace counts and injects for each thread and each call separately; only the loop's thread writes to files.
 """
 
 import collections
@@ -26,7 +26,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to the nth of this call."""
+    """The fault of the nth such call."""
 
     call: str
     does: str
@@ -45,7 +45,7 @@ class Fault:
 
 
 def traced(calls, *more, output="/dev/null"):
-    """-D: the process that was started becomes the agent, and strace looks on from aside."""
+    """-D: the started process becomes the agent, and strace traces it from another one."""
     return [need("strace", "strace"), "-D", "-f", "-qq", "-o", output, "-e", f"trace={calls}", *more]
 
 
@@ -60,7 +60,7 @@ def check(stage, wanted):
     for call, does, lasts in kinds:
         faults.append([Fault(call, does, lasts, nth) for nth in range(1, places[call] + 1)])
         stage.random.shuffle(faults[-1])
-    # One of each kind in turn, so that a short run sees all kinds.
+    # One of each kind in turn, so that a short run includes all kinds.
     mixed = [fault for few in itertools.zip_longest(*faults) for fault in few if fault is not None]
     begun = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -74,7 +74,7 @@ def check(stage, wanted):
 
 
 def count_calls(stage):
-    """How often the loop's thread makes each call when nothing fails."""
+    """How often the loop's thread makes each call without faults."""
     output = os.path.join(stage.dir, "trace")
     history = History()
     upstream = Upstream(stage, history)
@@ -99,7 +99,7 @@ def wanted():
 
 
 def suffer(parent, fault):
-    """A life with one fault, and what is left of it; what was met."""
+    """One life with one fault, and the checks after it. Returns the observed effects of the fault."""
     try:
         with Stage(parent.binary, str(fault)) as stage:
             return live_through(stage, fault)
@@ -130,7 +130,7 @@ def live_through(stage, fault):
     acknowledged = list(history.acknowledged.values())
     demand(record_all(agent, history, [one for one in records if not one.id], insist=True) == [], "still refused")
     agent.hurry()
-    wait_until("everything being delivered (I6)", lambda: not agent.live(), look=0.01)
+    wait_until("everything being delivered", lambda: not agent.live(), look=0.01)
     history.demand_order()
     demand_nothing_counted(agent)
     demand_repeats(agent, acknowledged)
@@ -139,7 +139,7 @@ def live_through(stage, fault):
 
 
 def came_up(agent, fault):
-    """Does it serve? Otherwise it has said why, with exit 1, or was killed."""
+    """Whether it replies. Otherwise it has reported an error with exit 1, or was killed."""
     try:
         agent.wait_up()
         return True
@@ -153,7 +153,7 @@ def came_up(agent, fault):
 
 
 def record_all(agent, history, records, insist, met=None, dies=False):
-    """Records one after the other; (key, code) of those that stay refused. `insist`: until it says ok."""
+    """Records one after the other; (key, code) of those that stay rejected. `insist`: until it says ok."""
     refused = []
     for record in records:
         try:
@@ -179,7 +179,7 @@ def one(agent, history, record, insist, met):
 
 
 def nothing_of(agent, keys):
-    """I2: disk_full means that nothing was recorded."""
+    """refused means absent: after disk_full nothing is recorded."""
     for key in keys:
         found = agent.rows("SELECT failure_id FROM idempotency_keys WHERE key = ?", key)
-        demand(not found, f"I2: {key} was refused with disk_full, and is recorded as {found}")
+        demand(not found, f"refused means absent: {key} was refused with disk_full, and is recorded as {found}")

@@ -1,8 +1,8 @@
-"""What was acknowledged and what the upstream has seen, kept outside the agent, and the one checker of
-the promises I1 to I6 that all checks use.
+"""The acknowledgements and the deliveries that the upstream has received, kept outside the agent, and the
+one checker of the promises that all checks use: durability, refusal, order, one key, budget, progress.
 
-An upstream's acceptance counts from the moment at which it decided to accept, whether or not the agent
-ever read the answer.
+An upstream's acceptance counts from the moment at which it decided to accept, whether or not the agent ever
+read the response.
 """
 
 import threading
@@ -30,7 +30,7 @@ class Record:
 
 @dataclass
 class Sending:
-    """All that the upstream has seen of one id."""
+    """All that the upstream has received of one id."""
 
     first: int
     request: tuple
@@ -48,7 +48,7 @@ class History:
         self.problems = []
         self.clock = 0
 
-    # ---- what happens
+    # ---- events
 
     def acknowledge(self, record, reply):
         """The agent said ok."""
@@ -56,7 +56,7 @@ class History:
             record.id, record.seq = reply["id"], reply["seq"]
             known = self.acknowledged.get(record.id)
             if known is not None and known.key != record.key:
-                self.problems.append(f"I1: {known.key} and {record.key} were both acknowledged as {record.id}")
+                self.problems.append(f"durability: {known.key} and {record.key} were both acknowledged as {record.id}")
             self.acknowledged[record.id] = record
             sending = self.sent.get(record.id)
             if sending is None or sending.accepted is None:
@@ -72,13 +72,13 @@ class History:
             else:
                 sending.tries += 1
                 if sending.request != request:
-                    self.problems.append(f"I4: two tries of {id} differ: {sending.request} and {request}")
+                    self.problems.append(f"one key: two tries of {id} differ: {sending.request} and {request}")
             if accepts and sending.accepted is None:
                 sending.accepted = self.clock
                 self.owed.discard(id)
 
     def owing(self):
-        """What the agent must have at this moment, and had to have at every later one until accepted."""
+        """What the agent must have at this moment and later, until it is accepted."""
         with self.lock:
             return set(self.owed)
 
@@ -90,13 +90,13 @@ class History:
     # ---- the promises
 
     def demand_kept(self, owing, live):
-        """I1: `owing` was asked for before, `live` after the fault; what has left in between was accepted."""
+        """durability: `owing` was owed before, `live` exists after the fault; whatever left in between was accepted."""
         with self.lock:
             lost = [id for id in owing - live if id in self.owed]
-        demand(not lost, f"I1: {len(lost)} acknowledged and lost: {lost[:3]}")
+        demand(not lost, f"durability: {len(lost)} acknowledged and lost: {lost[:3]}")
 
     def demand_no_overtaking(self, sent, live):
-        """I3, on disk: whatever was sent before a cut, its predecessors' leaving was committed before."""
+        """Order, on disk: before a failure was sent, the removal of its predecessors was committed."""
         with self.lock:
             known = [self.acknowledged[id] for id in live if id in self.acknowledged]
             waiting = {}
@@ -104,15 +104,15 @@ class History:
                 waiting[record.order] = min(record.seq, waiting.get(record.order, record.seq))
             bad = [id for id in sent if id in self.acknowledged
                    and waiting.get(self.acknowledged[id].order, 1 << 62) < self.acknowledged[id].seq]
-        demand(not bad, f"I3: {len(bad)} were sent before their predecessors' leaving was on disk: {bad[:3]}")
+        demand(not bad, f"order: {len(bad)} were sent before their predecessors' leaving was on disk: {bad[:3]}")
 
     def demand_order(self):
-        """I3, I4, I6 when everything has been delivered."""
+        """Order, one key and progress when everything has been delivered."""
         with self.lock:
             demand(not self.problems, f"{len(self.problems)} problems: {self.problems[:2]}")
-            demand(not self.owed, f"I6: {len(self.owed)} were never delivered: {sorted(self.owed)[:3]}")
+            demand(not self.owed, f"progress: {len(self.owed)} were never delivered: {sorted(self.owed)[:3]}")
             strangers = self.sent.keys() - self.acknowledged.keys()
-            demand(not strangers, f"I2: {len(strangers)} were sent that nobody recorded: {sorted(strangers)[:3]}")
+            demand(not strangers, f"refused means absent: {len(strangers)} were sent that no client recorded: {sorted(strangers)[:3]}")
             self._keys_are_one_to_one()
             lines = {}
             for record in sorted(self.acknowledged.values(), key=lambda record: record.seq):
@@ -126,21 +126,21 @@ class History:
         for id, sending in self.sent.items():
             key = sending.request[0]
             wanted = self.acknowledged[id].key
-            demand(key == wanted, f"I4: {id} was recorded under {wanted} and sent under {key}")
-            demand(seen.setdefault(key, id) == id, f"I4: {key} was sent as {id} and as {seen[key]}")
+            demand(key == wanted, f"one key: {id} was recorded under {wanted} and sent under {key}")
+            demand(seen.setdefault(key, id) == id, f"one key: {key} was sent as {id} and as {seen[key]}")
         seqs = [record.seq for record in self.acknowledged.values()]
-        demand(len(seqs) == len(set(seqs)), "01: a seq was used twice")
+        demand(len(seqs) == len(set(seqs)), "a seq was used twice")
 
     def _follows(self, before, record):
         earlier, later = self.sent.get(before.id), self.sent.get(record.id)
         if later is None:
             return
         if earlier is None or earlier.accepted is None or earlier.accepted > later.first:
-            raise Lost(f"I3: {record.id} ({record.order}) was sent before {before.id} was accepted")
+            raise Lost(f"order: {record.id} ({record.order}) was sent before {before.id} was accepted")
 
 
 def demand_repeats(agent, records):
-    """02: an acknowledged record, repeated, is answered with the first one's id."""
+    """An acknowledged record, repeated, is answered with the first one's id."""
     from agent import Client
 
     records = list(records)
@@ -149,10 +149,10 @@ def demand_repeats(agent, records):
         for record in records:
             reply = client.reply()
             same = reply.get("ok") and reply["duplicate"] and reply["id"] == record.id
-            demand(same, f"I1: {record.key}, acknowledged as {record.id}, repeated, gets {reply}")
+            demand(same, f"durability: {record.key}, acknowledged as {record.id}, repeated, gets {reply}")
 
 
 def demand_nothing_counted(agent):
-    """I5: faults of the line, the power and the disk cost no retry."""
+    """budget: faults of the network, the power and the disk use no retry."""
     counted = agent.rows("SELECT failure_id, class, why FROM sync_attempts WHERE counted <> 0 LIMIT 3")
-    demand(not counted, f"I5: retries were counted: {counted}")
+    demand(not counted, f"budget: retries were counted: {counted}")

@@ -1,4 +1,4 @@
-"""kill -9 at random moments under load, also while it starts; restart on the same directory; go on."""
+"""kill -9 at random moments under load, also during a start; then a restart on the same directory."""
 
 import time
 
@@ -8,7 +8,7 @@ from load import Storm
 from stage import demand, wait_until
 from upstream import Upstream
 
-# Kills of one directory: its history of tries grows, and with it the time that a look into it takes.
+# Kills per directory: its history of attempts grows, and with it the time to read it.
 A_LIFE = 400
 
 
@@ -33,7 +33,7 @@ def storm(stage, name, kills):
     for _ in range(kills):
         agent.spawn()
         if stage.random.random() < 0.2:
-            time.sleep(stage.random.uniform(0, 0.03))  # Somewhere in its start.
+            time.sleep(stage.random.uniform(0, 0.03))  # At some moment of its start.
         else:
             owing = history.owing()
             agent.wait_up()
@@ -55,13 +55,13 @@ def storm(stage, name, kills):
 
 
 def finish(agent, history):
-    """Everything arrives, once more nothing is lost, and all promises were kept on the way."""
+    """Everything arrives, nothing is lost, and all promises were kept."""
     history.demand_kept(history.owing(), agent.live())
     agent.hurry()
-    wait_until("everything being delivered (I6)", lambda: not agent.live(), look=0.02)
+    wait_until("everything being delivered", lambda: not agent.live(), look=0.02)
     history.demand_order()
     agent.demand_whole()
     demand_nothing_counted(agent)
     tries = agent.rows("SELECT COUNT(*), COUNT(DISTINCT failure_id) FROM sync_attempts WHERE class = 'delivered'")
     wanted = len(history.acknowledged)
-    demand(tries == [(wanted, wanted)], f"{wanted} left, the history tells of (acceptances, failures) {tries}")
+    demand(tries == [(wanted, wanted)], f"{wanted} left, the history has (acceptances, failures) {tries}")

@@ -1,4 +1,4 @@
-"""Applications that record, as many at once as wanted, and repeat under the same key what was not answered."""
+"""Applications that record concurrently, and repeat unanswered records under the same key."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from agent import Client
 from history import Record
 
 ENTITIES = 7
-# Replies after which the same is sent again, under the same key.
+# Replies after which the same record is sent again, under the same key.
 PASSING = {"storage", "disk_full", "full", "busy", "shutting_down"}
 
 
@@ -30,7 +30,7 @@ class Application(threading.Thread):
                     while not (self.ended.is_set() and not self.open):
                         self._batch(client)
             except (OSError, ValueError):
-                time.sleep(0.002)  # It is down; what is open is sent again.
+                time.sleep(0.002)  # The agent is down; open records are sent again.
 
     def _batch(self, client):
         if not self.open:
@@ -45,14 +45,14 @@ class Application(threading.Thread):
             elif reply["error"]["code"] in PASSING:
                 again.append(record)
             else:
-                self.history.problems.append(f"I2: a good record was refused: {reply}")
+                self.history.problems.append(f"refused means absent: a good record was refused: {reply}")
                 self.open.remove(record)
         if again or self.pause:
             self.ended.wait(self.pause or 0.05)
 
     def _acknowledged(self, record, reply):
         if reply["seq"] <= self.highest.get(record.order, 0) and not reply["duplicate"]:
-            self.history.problems.append(f"I3: {record.key} got the seq {reply['seq']} after a higher one")
+            self.history.problems.append(f"order: {record.key} got the seq {reply['seq']} after a higher one")
         self.highest[record.order] = max(reply["seq"], self.highest.get(record.order, 0))
         self.history.acknowledge(record, reply)
 
@@ -78,7 +78,7 @@ class Storm:
             application.start()
 
     def end(self):
-        """Nothing new from now on; what is open is repeated until it is answered."""
+        """Records nothing new from now on; open records are repeated until they are answered."""
         for application in self.applications:
             application.ended.set()
         for application in self.applications:

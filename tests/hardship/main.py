@@ -1,4 +1,4 @@
-"""Runs the checks that are asked for, and says one line for each. See run.sh."""
+"""Runs the requested checks, and prints one line for each. See run.sh."""
 
 import argparse
 import importlib
@@ -11,18 +11,22 @@ import traceback
 
 from stage import Lost, Skipped, Stage
 
-# What there is, and how much of it the short form does.
-SHORT = {"kills": 120, "faults": 250, "cuts": 120, "full": 1, "places": 1, "reader": 1, "clock": 1, "soak": 60}
+# The checks, and their size in the short form.
+SHORT = {"kills": 120, "faults": 250, "cuts": 120, "full": 1, "places": 1, "reader": 1, "clock": 1, "hostility": 15,
+         "soak": 60}
+
+# The checks that can be made longer.
+LONG = ("cuts", "kills", "faults", "hostility", "soak")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/hardship/run.sh", allow_abbrev=False)
     parser.add_argument("words", nargs="*", metavar="BINARY | WHAT", help=f"what: {' '.join(SHORT)}")
-    for name in ("cuts", "kills", "faults", "soak"):
+    for name in LONG:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"instead of {SHORT[name]}")
     parser.add_argument("--seed", type=int, help="of all random choices; the time of a signal stays random")
     given = parser.parse_intermixed_args()
-    given.long = {name: getattr(given, name) for name in ("cuts", "kills", "faults", "soak") if getattr(given, name)}
+    given.long = {name: getattr(given, name) for name in LONG if getattr(given, name)}
     given.binary = next((word for word in given.words if word not in SHORT), "target/release/resyncd")
     named = [word for word in given.words if word in SHORT] + list(given.long)
     given.what = [name for name in SHORT if name in named] or list(SHORT)
@@ -47,7 +51,7 @@ def one(name, size, binary, seed):
     except Lost as what:
         say("FAILED", f"{what} (seed {seed})")
         return "FAILED"
-    except Exception:  # The check itself broke: that is no proof of anything.
+    except Exception:  # The check itself broke, which proves nothing.
         say("FAILED", f"the check broke (seed {seed}): {traceback.format_exc()}")
         return "FAILED"
 
@@ -60,7 +64,7 @@ def main():
     binary = os.path.realpath(given.binary)
     ends = [one(name, given.long.get(name, SHORT[name]), binary, seed) for name in given.what]
     print(f"{ends.count('ok')} ok, {ends.count('FAILED')} failed, {ends.count('skipped')} skipped", flush=True)
-    # Threads of clients may wait for an agent that is gone.
+    # Client threads may wait for an agent that has ended.
     sys.stdout.flush()
     os._exit(1 if "FAILED" in ends else 0)
 

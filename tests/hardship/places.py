@@ -1,5 +1,5 @@
-"""A state directory on a disk that takes nothing: an error that says so, what to do, and status 1; and the
-agent starts as soon as the disk takes something again."""
+"""A state directory on a disk that cannot be written: an error that says so and what to do, and
+status 1; the agent starts as soon as the disk can be written again."""
 
 import os
 
@@ -49,7 +49,7 @@ def lived(stage, name, disk):
                      "error": "connect ETIMEDOUT", "idempotency_key": "k-1"})
     reply = agent.call(record.request)
     demand(reply["ok"], f"refused: {reply}")
-    demand(agent.stop() == 0, f"a stop is no failure: {agent.last_words()}")
+    demand(agent.stop() == 0, f"a stop succeeds: {agent.last_words()}")
     return agent, reply["id"]
 
 
@@ -60,7 +60,7 @@ def demand_refused(agent, *words):
     demand(status == 1, f"it ended with {status} instead of 1 over {os.listdir(agent.state)}: {said}")
     for word in (agent.state, "belongs to uid", *words):
         demand(word in said, f"{word!r} is missing in: {said}")
-    demand(len(said) < 2000, f"nobody reads {len(said)} characters: {said}")
+    demand(len(said) < 2000, f"{len(said)} characters are too many to read: {said}")
 
 
 def demand_starts(agent, kept):

@@ -30,19 +30,20 @@ def check(stage, _):
     demand_nothing_counted(agent)
     demand_repeats(agent, list(history.acknowledged.values())[-20:])
     agent.demand_whole()
-    return f"the log grew to {grown >> 20} MiB and is small again; under a foreign lock nobody waited over {longest:.1f} s"
+    return f"the log grew to {grown >> 20} MiB and is small again; under a foreign lock no client waited over {longest:.1f} s"
 
 
 def never_ending(agent, history, upstream, foreign):
-    """Recording stops at the bound, deliveries do not; all goes on when the reader ends. The log's greatest size."""
+    """Recording stops at the bound, deliveries do not; recording resumes when the reader ends. Returns the
+    log's greatest size."""
     foreign.execute("BEGIN")
     foreign.execute("SELECT COUNT(*) FROM sync_failures").fetchall()
     wait_until("disk_full", lambda: batch(agent, history, 20) == "disk_full", look=0)
     grown = log_size(agent)
     demand(grown >= MOST, f"disk_full with a log of {grown} bytes")
-    demand("event=wal_large" in agent.log(), "nobody was told of the log")
+    demand("event=wal_large" in agent.log(), "no alert for the WAL")
     total = agent.ask({"op": "list", "limit": 1})["total"]
-    demand(total == len(history.acknowledged), f"list tells of {total}, not of {len(history.acknowledged)}")
+    demand(total == len(history.acknowledged), f"list reports {total}, not of {len(history.acknowledged)}")
     upstream.settle()
     agent.hurry()
     wait_until("deliveries in spite of the reader", lambda: not agent.live(), look=0.05)
@@ -53,7 +54,7 @@ def never_ending(agent, history, upstream, foreign):
 
 
 def locked(agent, history, foreign):
-    """Whoever must write gets `storage`, and goes on when the lock is gone. The longest wait of anybody."""
+    """Requests that write get `storage`, and succeed when the lock is gone. Returns the longest wait of any client."""
     foreign.execute("BEGIN IMMEDIATE")
     waits = []
     for _ in range(3):
@@ -70,7 +71,7 @@ def locked(agent, history, foreign):
 
 
 def batch(agent, history, count):
-    """Large records in one write: `ok`, or the last refusal's code."""
+    """Large records in one write: `ok`, or the code of the last rejection."""
     first = len(history.acknowledged)
     records = [Record({"op": "record", "entity_type": "SALE", "entity_id": f"s-{n % 7}", "action": "CREATE",
                        "error": "connect ETIMEDOUT", "idempotency_key": f"k-{n}", "payload": {"text": "x" * 240_000}})

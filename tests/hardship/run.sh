@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Hardship for the real binary, from outside: power cuts, kill -9, failing system calls, full disks,
-# foreign readers and locks, wrong clocks, hours of load. What the agent promises must hold after each.
+# Hardship for the real binary, from outside: power cuts, kill -9, failing system calls, full disks, foreign
+# readers and locks, wrong clocks, hostile clients, hours of load. The agent's promises must hold after each.
 #
-#   tests/hardship/run.sh [BINARY] [WHAT…] [--cuts N] [--kills N] [--faults N] [--soak SECONDS] [--seed N]
+#   tests/hardship/run.sh [BINARY] [WHAT…] [--cuts N] [--kills N] [--faults N] [--hostility SECONDS] [--soak SECONDS] [--seed N]
 #
-# BINARY: target/release/resyncd. WHAT: cuts kills faults full places reader clock soak; all of them without.
-# A number makes a check as long as wanted (and names it), such as --cuts 20000. What cannot be done on
-# a machine is SKIPPED aloud; RESYNCD_NEED_HARDSHIP=1 makes that an error. Run it as root: it mounts.
+# BINARY: target/release/resyncd. WHAT: cuts kills faults full places reader clock hostility soak; all
+# without. A number sets the size of a check (and selects it), such as --cuts 20000. Checks that a machine
+# does not support print SKIPPED; RESYNCD_NEED_HARDSHIP=1 makes that an error. Run it as root: it mounts.
 #
-# Everything happens in mount and process namespaces of their own: whatever ends this, nothing stays
+# Everything runs in separate mount and process namespaces: however the script ends, nothing stays
 # mounted, attached or running.
 set -euo pipefail
 

@@ -1,5 +1,5 @@
-"""Load and faults of any length: many applications, an upstream in phases, kills, stops, idle connections,
-and ceilings on what the agent takes (I8)."""
+"""Load and faults of any length: many applications, an upstream in phases, kills, stops, idle
+connections, and limits on the agent's resources."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from stage import Stage, demand, wait_until
 from upstream import Upstream
 
 RSS_MIB, DESCRIPTORS, THREADS = 48, 160, 24
-# Seconds of one directory.
+# Seconds per directory.
 A_LIFE = 600
 IDLE = 100
 
@@ -69,7 +69,7 @@ def live_through(stage, end, most):
 
 
 def connect(agent):
-    """Clients that say nothing more."""
+    """Clients that send nothing more."""
     clients = [Client(agent.app) for _ in range(IDLE)]
     for client in clients:
         demand(client.call({"op": "hello"})["ok"], "no hello")
@@ -81,11 +81,11 @@ def descriptors(pid):
 
 
 def look(pid, most):
-    """What the agent takes at this moment."""
+    """The agent's current use of resources."""
     with open(f"/proc/{pid}/status") as file:
         status = dict(line.split(":", 1) for line in file)
     rss = int(status["VmRSS"].split()[0]) >> 10
     for name, found, ceiling in (("rss", rss, RSS_MIB), ("descriptors", descriptors(pid), DESCRIPTORS),
                                  ("threads", int(status["Threads"]), THREADS)):
         most[name] = max(most[name], found)
-        demand(found <= ceiling, f"I8: {name} {found}, the ceiling is {ceiling}")
+        demand(found <= ceiling, f"bounds: {name} {found}, the ceiling is {ceiling}")

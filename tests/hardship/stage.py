@@ -1,4 +1,4 @@
-"""Where a check happens: a directory of its own, tools that must be there, mounts that go again."""
+"""The environment of a check: its own directory, required tools, temporary mounts."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-# How long anything that must happen may take on a busy machine.
+# How long any expected event may take on a busy machine.
 PATIENCE = 60.0
 
 
@@ -27,7 +27,7 @@ def demand(holds, what):
 
 
 def wait_until(what, holds, patience=PATIENCE, look=0.002):
-    """Waits until a condition holds; its value."""
+    """Waits until a condition holds. Returns its value."""
     end = time.monotonic() + patience
     while True:
         found = holds()
@@ -51,7 +51,7 @@ def need_root():
 
 
 def run(*command):
-    """A tool that must succeed."""
+    """Runs a tool that must succeed."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode != 0:
         raise OSError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
@@ -65,7 +65,7 @@ class Stage(contextlib.ExitStack):
         super().__init__()
         self.binary = binary
         self.random = random.Random(seed)
-        # A socket's path may have 107 bytes: not below a long TMPDIR.
+        # A socket's path is limited to 107 bytes, so it is not below a long TMPDIR.
         self.dir = tempfile.mkdtemp(prefix="resyncd-hardship.", dir="/tmp")
         self.callback(shutil.rmtree, self.dir, ignore_errors=True)
 
@@ -88,6 +88,6 @@ class Stage(contextlib.ExitStack):
 
 
 def unmount(path):
-    """At once; or, when something is still open there, with its last descriptor."""
+    """Immediately; or, if a file is still open there, with its last descriptor."""
     if subprocess.run(["umount", path], capture_output=True).returncode != 0:
         subprocess.run(["umount", "-l", path], capture_output=True)

@@ -1,4 +1,4 @@
-"""A head office on this machine: accepts, is busy, loses its answers, or is not there, in phases."""
+"""A head office on this machine: accepts, is busy, loses its responses, or is unreachable, in phases."""
 
 import hashlib
 import socket
@@ -8,7 +8,7 @@ ACCEPT, BUSY, LOSE, GONE = "accept", "busy", "lose", "gone"
 
 
 class Upstream:
-    """Listens until the stage ends; tells the history every delivery before it answers it."""
+    """Listens until the stage ends; adds every delivery to the history before it responds."""
 
     def __init__(self, stage, history):
         self.history = history
@@ -25,7 +25,7 @@ class Upstream:
         self.listener.close()
 
     def change_at_random(self, random, longest):
-        """Another phase every now and then, until `settle`."""
+        """Changes the phase from time to time, until `settle`."""
         self.phases = threading.Event()
 
         def go_on(phases=self.phases):
@@ -54,7 +54,7 @@ class Upstream:
                 while not self.ended.is_set() and self.mode != GONE and self._answer(stream, file):
                     pass
             except OSError:
-                pass  # The agent was killed in the middle.
+                pass  # The agent was killed during the request.
 
     def _answer(self, stream, file):
         """One request; False when the connection ends."""

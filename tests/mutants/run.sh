@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The suite proves itself: each patch here puts one bug into a copy of the sources, and the tests that
-# its first line names must fail on it. tests/mutants/run.sh [PATCH…] runs all, or those named.
+# The suite tests itself: each patch here puts one bug into a copy of the sources, and the tests
+# that its first line names must fail on it. tests/mutants/run.sh [PATCH…] runs all, or those named.
 #
-# A bug that survives is an error; so is a patch that does not apply any more, and a copy that does not
+# A bug that survives is an error; so is a patch that no longer applies, and a copy that does not
 # compile or passes none of its tests: a check that fails for another reason proves nothing.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,12 +12,12 @@ built=${CARGO_TARGET_DIR:-$root/target}/debug
 export CARGO_TARGET_DIR=$root/target/mutants/target
 
 mkdir -p "$copy"
-# Dependencies that the usual tests have built need not be built again; links, for they are large.
+# Reuses the dependencies of the normal tests; as links, because they are large.
 if [ -d "$built/deps" ] && [ ! -d "$CARGO_TARGET_DIR" ]; then
     mkdir -p "$CARGO_TARGET_DIR/debug"
     cp -al "$built/deps" "$built/build" "$built/.fingerprint" "$CARGO_TARGET_DIR/debug/"
 fi
-# With the times of the files, so that cargo builds only what differs; what an earlier run left is undone.
+# Keeps the modification times, so that cargo builds only what differs; changes of an earlier run are undone.
 (cd "$root" && git ls-files -coz --exclude-standard | tar --null -T - -cf -) | tar -xf - -C "$copy"
 touch "$copy/src/lib.rs"
 

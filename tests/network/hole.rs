@@ -1,4 +1,4 @@
-//! A line that swallows what is sent: before a connection, and in the middle of an exchange.
+//! A line that drops packets silently: before a connection, and in the middle of an exchange.
 
 use crate::line::{FAR, Line, figure};
 use crate::sales::{Sales, assert_untouched, classes, first_delivery};
@@ -6,11 +6,11 @@ use crate::support::{Agent, Answer, PATIENCE};
 use serde_json::json;
 use std::time::Instant;
 
-/// Short time-outs, so that a hole is noticed within the test's patience.
+/// Short time-outs, so that the loss is noticed within the test's patience.
 const QUICK_TO_CONNECT: &str = "insecure = true\nconnect_timeout = \"500ms\"";
 const QUICK: &str = "insecure = true\nconnect_timeout = \"500ms\"\ntimeout = \"2s\"";
 
-/// 03, Probe: connect time-outs are doubted at the third in a row; 05: blackholed.
+/// Packets are dropped: the third consecutive connect time-out starts a probe.
 #[test]
 fn connections_that_vanish_cost_nothing_and_the_third_says_offline() {
     let Some(line) = Line::lay() else { return };
@@ -21,7 +21,7 @@ fn connections_that_vanish_cost_nothing_and_the_third_says_offline() {
     let begun = Instant::now();
     let sales = Sales::record_now(&agent, 12, 4);
     agent.wait_upstream("offline");
-    figure("a hole in the line is noticed after", begun.elapsed());
+    figure("a black hole is noticed after", begun.elapsed());
     assert_eq!(json!(classes(&agent)), json!(["unreachable", "unreachable", "unreachable"]));
     assert_eq!(
         json!(agent.column("SELECT DISTINCT error FROM sync_attempts")),
@@ -37,7 +37,7 @@ fn connections_that_vanish_cost_nothing_and_the_third_says_offline() {
     assert_eq!(upstream.deliveries().len(), 12, "none of them twice");
 }
 
-/// 03 and 05: accepted, but the answer is lost in the hole: `unsure`, and again under the same key.
+/// Accepted, but the response is lost: `unsure`, and sent again under the same key.
 #[test]
 fn an_answer_that_vanishes_is_unsure_and_sent_again_under_the_same_key() {
     let Some(line) = Line::lay() else { return };
@@ -65,13 +65,13 @@ fn an_answer_that_vanishes_is_unsure_and_sent_again_under_the_same_key() {
     assert_eq!(tries[1].attempt(), 4, "tries that got nowhere have numbers too");
 }
 
-/// As above, where the request itself vanishes, on a connection that has just carried a delivery.
+/// As above, where the request itself is lost, on a connection that has just carried a delivery.
 #[test]
 fn a_request_that_vanishes_on_a_kept_connection_is_unsure_and_costs_nothing() {
     let Some(line) = Line::lay() else { return };
     let office = line.office.clone();
     let upstream = line.upstream(move |request| {
-        // The answer still leaves the office; nothing comes in after it.
+        // The response still leaves the office; later packets to it are dropped.
         if request.nth == 1 {
             office.filter("drop", "");
         }

@@ -1,6 +1,6 @@
-//! A line between a till and its office: two network namespaces joined by a virtual cable. Nothing
-//! of it touches the machine's own network, so the addresses are the same in every test, and tests
-//! that run beside each other differ in the names of their namespaces only.
+//! A line between a till and its office: two network namespaces joined by a virtual cable. It does
+//! not touch the machine's own network, so the addresses are the same in every test, and concurrent
+//! tests differ only in the names of their namespaces.
 //!
 //! ```text
 //!   till: 192.0.2.1 ── line ─────────── line ── 192.0.2.2 :office
@@ -24,9 +24,9 @@ use std::time::Duration;
 pub(crate) const NEAR: &str = "192.0.2.2";
 /// The office behind its end of the cable: reached by the default route.
 pub(crate) const FAR: &str = "198.51.100.1";
-/// What brings the default route back.
+/// Restores the default route.
 pub(crate) const ROUTE: &str = "route add default via 192.0.2.2";
-/// Where the upstream listens, in the office.
+/// The upstream's port in the office.
 const PORT: u16 = 8080;
 
 /// A network namespace.
@@ -35,7 +35,7 @@ pub(crate) struct Place {
     name: String,
 }
 
-/// Two places and the cable between them. They are taken away with the value.
+/// Two namespaces and the cable between them, removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) till: Place,
@@ -43,13 +43,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line that works; `None` where this machine cannot have one, which is said aloud.
+    /// A working line; `None`, with a message, where this machine does not support one.
     pub(crate) fn lay() -> Option<Self> {
         let laid = Self::try_to_lay();
         let Err(why) = laid else { return laid.ok() };
         assert!(std::env::var("RESYNCD_NEED_NETWORK").as_deref() != Ok("1"), "no network to test in: {why}");
         let test = thread::current().name().unwrap_or("a test").to_owned();
-        // Not by `eprintln!`, which a test that passes keeps to itself.
+        // `eprintln!` is captured in a test that passes.
         let _ = writeln!(stderr(), "\n*** NOT TESTED: {test}: no network to test in: {why} ***\n");
         None
     }
@@ -71,7 +71,7 @@ impl Line {
         office.try_ip("addr add 192.0.2.2/30 dev line")?;
         office.try_ip("addr add 198.51.100.1/32 dev lo")?;
         for place in [till, office] {
-            // Without addresses of IPv6, whose coming seconds later would be news for the agent.
+            // Without IPv6 addresses, which would appear seconds later and look like a change to the agent.
             place.try_ip("link set line addrgenmode none")?;
             place.try_ip("link set lo up")?;
             place.try_ip("link set line up")?;
@@ -82,7 +82,7 @@ impl Line {
                 place.try_ip("-oneline link show line").is_ok_and(|shown| shown.contains(" state UP "))
             });
         }
-        // Without it the faults cannot be made; better said now.
+        // Faults need this rule; better to fail now.
         till.try_filter("numgen random mod 100 < 20 drop", "")?;
         till.try_filter("", "")?;
         Ok(line)
@@ -91,11 +91,11 @@ impl Line {
     /// An upstream in the office.
     pub(crate) fn upstream(&self, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Upstream {
         let listener = self.office.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)));
-        Upstream::behind(listener.expect("nobody else listens in the office"), decide)
+        Upstream::behind(listener.expect("the port is free"), decide)
     }
 
-    /// An agent at the till that delivers to the office under this name or address; `upstream` are
-    /// further lines of its configuration.
+    /// An agent at the till that delivers to the office under this name or address; `upstream`
+    /// holds further lines of its configuration.
     pub(crate) fn plan(&self, host: &str, upstream: &'static str) -> Plan {
         let through = ["ip", "netns", "exec", &self.till.name].map(str::to_owned).into();
         Plan { upstream, through, ..Plan::to(format!("http://{host}:{PORT}/sync")) }
@@ -105,7 +105,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         for place in [&self.till, &self.office] {
-            // What was never made cannot be taken away; a panic is perhaps under way already.
+            // The namespace may never have been created; a panic may already be under way.
             let _ = run(&format!("ip netns del {}", place.name), "");
             let _ = fs::remove_dir_all(place.etc());
         }
@@ -113,7 +113,7 @@ impl Drop for Line {
 }
 
 impl Place {
-    /// Changes a link, an address or a route of this place, in the words of `ip`.
+    /// Changes a link, an address or a route of this namespace, with arguments of `ip`.
     #[track_caller]
     pub(crate) fn ip(&self, words: &str) {
         self.try_ip(words).expect("a change that can be made");
@@ -123,8 +123,7 @@ impl Place {
         run(&format!("ip -n {} {words}", self.name), "")
     }
 
-    /// From now on these rules of nftables decide about what comes here and what leaves, instead of
-    /// those before.
+    /// Replaces the nftables rules for incoming and outgoing packets.
     #[track_caller]
     pub(crate) fn filter(&self, comes: &str, leaves: &str) {
         self.try_filter(comes, leaves).expect("rules that nft takes");
@@ -139,13 +138,13 @@ impl Place {
         run(&format!("ip netns exec {} nft -f -", self.name), &rules).map(drop)
     }
 
-    /// Everything passes again.
+    /// Lets everything pass again.
     #[track_caller]
     pub(crate) fn pass(&self) {
         self.filter("", "");
     }
 
-    /// Does something in this place; a socket that it opens stays there.
+    /// Runs `work` in this namespace; a socket that it opens stays there.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(PathBuf::from("/run/netns").join(&self.name)).expect("the namespace is there");
         let enter = || {
@@ -156,7 +155,7 @@ impl Place {
         thread::scope(|scope| scope.spawn(enter).join()).expect("the work does not panic")
     }
 
-    /// What stands in `/etc` for programs that are started in this place.
+    /// Sets a file of `/etc` for programs started in this namespace.
     pub(crate) fn configure(&self, file: &str, text: &str) {
         fs::create_dir_all(self.etc()).expect("a directory of this test");
         fs::write(self.etc().join(file), text).expect("a file of this test");
@@ -167,20 +166,20 @@ impl Place {
     }
 }
 
-/// Runs a command to its end, with this on its standard input: what it says, or why it failed.
+/// Runs a command to its end with this standard input. Returns its output, or why it failed.
 fn run(line: &str, input: &str) -> Result<String, String> {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().expect("a command has a name"));
     command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{line}: {error}"))?;
-    // One that ends without reading says why on standard error.
+    // A command that exits without reading explains it on standard error.
     let _ = child.stdin.take().expect("it was asked for").write_all(input.as_bytes());
     let output = child.wait_with_output().map_err(|error| format!("{line}: {error}"))?;
     let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(format!("{line}: {}", text(&output.stderr))) }
 }
 
-/// Tells people how long something took.
+/// Reports a duration for readers.
 pub(crate) fn figure(what: &str, took: Duration) {
     let _ = writeln!(stderr(), "network: {what} {:.2}", took.as_secs_f64());
 }

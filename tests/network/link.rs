@@ -1,7 +1,6 @@
-//! The kernel tells when a link, an address or a route comes back, and that brings the probe forward
-//! (`spec/03`, Probe). After four hours without contact the next probe is 12 minutes away or more, so
-//! that a delivery within the test's patience can only be the kernel's news. (A canary may come
-//! before; it bears another trigger.)
+//! The kernel reports when a link, an address or a route returns, and that brings the probe forward. After
+//! four hours without contact the next probe is at least 12 minutes away, so a delivery within the test's
+//! patience must come from the kernel's notice. (A canary may come before; it has another trigger.)
 
 use crate::line::{FAR, Line, NEAR, Place, ROUTE, figure};
 use crate::sales::{Sales, assert_untouched, first_delivery, switch_off_for};
@@ -9,27 +8,27 @@ use crate::support::{Agent, Answer, PATIENCE, wait_until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// How soon the delivery must come; nothing that was planned before comes as soon.
+/// How soon the delivery must come; nothing planned before comes as soon.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What cuts the line, and what mends it: where, and in the words of `ip`.
+/// Cuts and restores the line: the namespace, and the arguments of `ip`.
 struct Fault<'a> {
     place: &'a Place,
     cut: &'a str,
     mend: &'a str,
 }
 
-/// Waits until neither a probe nor a canary is planned soon, also none for the news of the cut.
+/// Waits until neither a probe nor a canary is planned soon, including the probe for the notice of the cut.
 #[track_caller]
 fn wait_until_nothing_is_planned_soon(agent: &Agent) {
-    wait_until("the next try being far away", || {
+    wait_until("the next attempt being far away", || {
         let next = agent.wait_upstream("offline")["next_try_at"].clone();
         let seconds = agent.cell(&format!("SELECT unixepoch('{}') - unixepoch('now')", next.as_str().unwrap_or("now")));
         seconds.as_u64() > Some(SOON.as_secs())
     });
 }
 
-/// Delivers soon after the line is mended; `what` for the figure.
+/// Checks a delivery soon after the connection is restored; `what` names the figure.
 #[track_caller]
 fn mending_delivers(what: &str, line: &Line, host: &str, Fault { place, cut, mend }: &Fault) {
     let upstream = line.upstream(|_| Answer::status(200));
@@ -46,7 +45,7 @@ fn mending_delivers(what: &str, line: &Line, host: &str, Fault { place, cut, men
     figure(&format!("{what} back, first delivery after"), first_delivery(&upstream, before, begun, SOON));
     assert_eq!(upstream.requests()[before].method, "HEAD", "a probe went before");
     assert_untouched(&agent);
-    // The others come with the pause that such an outage leaves; a person does not want to wait.
+    // The others come with the pause that such an outage leaves; the operator ends it.
     assert_eq!(agent.ask(&json!({"op": "resume", "upstream": "hq"}))["ok"], true);
     sales.assert_delivered(&agent, &upstream, 2 * PATIENCE);
     assert_eq!(json!(agent.column("SELECT DISTINCT trigger FROM sync_attempts")), json!(["auto"]), "no canary");

@@ -6,10 +6,11 @@ use crate::support::{Agent, Answer};
 use std::time::{Duration, Instant};
 
 const LOSS: &str = "numgen random mod 100 < 20 drop";
-/// Short enough that tries do fail; no long pause after one, because that is not what is asked here.
-const LOSSY: &str = "insecure = true\nconnect_timeout = \"1s\"\ntimeout = \"1s\"\nmax_pause = \"1s\"";
+/// Shorter than the retransmission of a lost SYN, so that attempts do fail; no long pause after one, because
+/// that is not what is tested here.
+const LOSSY: &str = "insecure = true\nconnect_timeout = \"400ms\"\ntimeout = \"400ms\"\nmax_pause = \"1s\"";
 
-/// 05, I3 to I6.
+/// Order, one key, the budget and progress hold.
 #[test]
 fn hundreds_of_failures_get_through_a_line_that_loses_a_fifth_both_ways() {
     let Some(line) = Line::lay() else { return };

@@ -1,4 +1,4 @@
-//! Name look-up that nobody answers.
+//! Name resolution without a response.
 
 use crate::line::{Line, figure};
 use crate::nameserver::{NAME, Nameserver};
@@ -8,17 +8,17 @@ use serde_json::json;
 use std::fs;
 use std::time::Instant;
 
-/// A look-up goes on for longer (4 s here) than anybody waits for it, so that it would pile up.
+/// A lookup takes longer (4 s here) than the agent waits for it, so lookups could pile up.
 const PLAN: &str = "insecure = true\nconnect_timeout = \"500ms\"\nmax_pause = \"1s\"";
 
-/// Threads of the agent that look up a name now.
+/// Threads of the agent that are resolving a name.
 fn look_ups(agent: &Agent) -> usize {
     let threads = fs::read_dir(format!("/proc/{}/task", agent.pid())).expect("the agent runs");
     let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.filter(|name| name.trim_end() == "lookup").count()
 }
 
-/// 05: DNS dead; 03: a DNS failure is `unreachable` and never counted.
+/// DNS is down; a DNS failure is `unreachable` and never counted.
 #[test]
 fn a_name_server_that_is_silent_costs_nothing_and_gathers_no_threads() {
     let Some(line) = Line::lay() else { return };
@@ -33,8 +33,8 @@ fn a_name_server_that_is_silent_costs_nothing_and_gathers_no_threads() {
     let sales = Sales::record_now(&agent, 20, 4);
     figure("20 records answered while no name is found", begun.elapsed());
     let mut most = 0;
-    // The first canary goes after 30 to 90 s.
-    wait_up_to(4 * PATIENCE, "a try of a failure", || {
+    // The first canary is sent after 30 to 90 s.
+    wait_up_to(4 * PATIENCE, "an attempt of a failure", || {
         most = most.max(look_ups(&agent));
         assert!(most <= 1, "{most} look-ups at a time");
         (!classes(&agent).is_empty()).then_some(())
@@ -51,7 +51,7 @@ fn a_name_server_that_is_silent_costs_nothing_and_gathers_no_threads() {
     assert_eq!(upstream.deliveries().len(), 20, "none of them twice");
 }
 
-/// What a probe has found out serves deliveries: a name server that falls silent then is not missed.
+/// Deliveries use the address that a probe has found, even if the name server stops responding.
 #[test]
 fn an_address_that_a_probe_has_found_is_not_looked_up_again() {
     let Some(line) = Line::lay() else { return };
@@ -63,5 +63,9 @@ fn an_address_that_a_probe_has_found_is_not_looked_up_again() {
     nameserver.speaks(false);
     let sales = Sales::record_now(&agent, 4, 4);
     sales.assert_delivered(&agent, &upstream, PATIENCE);
-    assert_eq!(json!(classes(&agent)), json!(["delivered", "delivered", "delivered", "delivered"]), "at the first try");
+    assert_eq!(
+        json!(classes(&agent)),
+        json!(["delivered", "delivered", "delivered", "delivered"]),
+        "at the first attempt"
+    );
 }

@@ -1,4 +1,4 @@
-//! A name server that knows one name, and can fall silent.
+//! A name server that knows one name, and can stop responding.
 
 use crate::line::{FAR, Line, NEAR};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The name that it knows.
 pub(crate) const NAME: &str = "office.test";
 
-/// It listens on the office's end of the cable, and stops with the value.
+/// It listens on the office's end of the cable, and stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Nameserver {
     shared: Arc<Shared>,
@@ -25,24 +25,24 @@ struct Shared {
 }
 
 impl Nameserver {
-    /// One that hears the questions of whatever is started at the till, and does not answer.
+    /// Receives the queries of programs started at the till, and does not respond.
     pub(crate) fn silent(line: &Line) -> Self {
         line.till.configure("resolv.conf", &format!("nameserver {NEAR}\noptions timeout:2 attempts:2\n"));
         line.till.configure("nsswitch.conf", "hosts: files dns\n");
         let socket = line.office.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53))).expect("the office's port 53");
-        // How soon it notices that it is to stop.
+        // How soon it notices that it should stop.
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out is set");
         let shared = Arc::new(Shared::default());
         let serves = Arc::clone(&shared);
         Self { shared, thread: Some(thread::spawn(move || serves.serve(&socket))) }
     }
 
-    /// From now on it answers, or hears questions only.
+    /// Starts or stops responding to queries.
     pub(crate) fn speaks(&self, speaks: bool) {
         self.shared.speaks.store(speaks, Ordering::SeqCst);
     }
 
-    /// Questions that it has heard.
+    /// Number of queries received.
     pub(crate) fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
@@ -65,14 +65,14 @@ impl Shared {
             if self.speaks.load(Ordering::SeqCst)
                 && let Some(answer) = answer(&question[..length])
             {
-                // Who asked may have gone.
+                // The client may have closed its socket.
                 let _ = socket.send_to(&answer, from);
             }
         }
     }
 }
 
-/// RFC 1035: the question again, and an address when it asked for one (type 1) of the name.
+/// RFC 1035: repeats the question, and adds an address when it asked for one (type 1) of the name.
 fn answer(question: &[u8]) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     let labels: Vec<u8> =

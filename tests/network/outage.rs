@@ -1,5 +1,5 @@
-//! A till that alone was without its line, with the shipped configuration (`spec/03`, "a single
-//! terminal"): it is to be soon through, because nothing says that others are in the way.
+//! A single till was offline, with the shipped configuration: it must catch up soon, because no sign indicates
+//! that other tills compete with it.
 
 use crate::line::{Line, NEAR, figure};
 use crate::sales::{Sales, first_delivery, switch_off_for};

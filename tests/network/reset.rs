@@ -1,4 +1,4 @@
-//! Something on the way resets connections: new ones, and those that were good a moment ago.
+//! A device on the path resets connections: new ones, and established ones.
 
 use crate::line::{FAR, Line, figure};
 use crate::sales::{Sales, assert_untouched, classes, first_delivery};
@@ -6,7 +6,7 @@ use crate::support::{Agent, Answer, PATIENCE};
 use serde_json::json;
 use std::time::Instant;
 
-/// 03, Probe: refused is doubted at once.
+/// A refused connection starts a probe at once.
 #[test]
 fn connections_that_are_refused_cost_nothing_and_the_first_says_offline() {
     let Some(line) = Line::lay() else { return };
@@ -28,14 +28,14 @@ fn connections_that_are_refused_cost_nothing_and_the_first_says_offline() {
     assert_eq!(upstream.deliveries().len(), 12, "none of them twice");
 }
 
-/// 03: a reset after the request was sent is `unsure`, and doubted at the third in a row.
+/// A reset after the request was sent is `unsure`, and the third in a row starts a probe.
 #[test]
 fn connections_that_break_off_cost_nothing_and_the_third_says_offline() {
     let Some(line) = Line::lay() else { return };
     let upstream = line.upstream(|_| Answer::status(200));
     let agent = Agent::start(&line.plan(FAR, "insecure = true"));
     agent.wait_upstream("online");
-    // As a firewall that has forgotten its connections: what carries data is reset.
+    // Like a firewall that has lost its connection table: packets with data are reset.
     line.office.filter("tcp flags & psh == psh reject with tcp reset", "");
     let sales = Sales::record_now(&agent, 12, 4);
     agent.wait_upstream("offline");
@@ -58,7 +58,7 @@ fn a_kept_connection_that_is_reset_costs_nothing() {
     let upstream = line.upstream(|_| Answer::status(200));
     let agent = Agent::start(&line.plan(FAR, "insecure = true"));
     agent.wait_upstream("online");
-    // The firewall forgets while the first of two is answered: the second finds the connection open.
+    // The firewall loses its table while the first of two is answered: the second finds the connection open.
     upstream.on_delivery(move |request| {
         if request.nth == 1 {
             office.filter("tcp flags & psh == psh reject with tcp reset", "");

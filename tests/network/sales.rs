@@ -1,4 +1,4 @@
-//! Failures that a till records, and what must be true of them in the end, whatever the line did.
+//! Failures that a till records, and what must hold for them in the end, whatever the network did.
 
 use crate::support::{Agent, Upstream, id_of, record, wait_for, wait_up_to};
 use rusqlite::Connection;
@@ -14,13 +14,13 @@ pub(crate) struct Sales {
 }
 
 impl Sales {
-    /// Records so many, of so many entities in turn, which go as soon as their turn comes.
+    /// Records `count` failures of `entities` entities in turn, due immediately.
     #[track_caller]
     pub(crate) fn record_now(agent: &Agent, count: usize, entities: usize) -> Self {
         Self::record(agent, count, entities, "now")
     }
 
-    /// As above; they go when the line is there.
+    /// As above, due when the upstream is reachable.
     #[track_caller]
     pub(crate) fn record_offline(agent: &Agent, count: usize, entities: usize) -> Self {
         Self::record(agent, count, entities, "auto")
@@ -41,8 +41,8 @@ impl Sales {
         self.ids.values().map(Vec::len).sum()
     }
 
-    /// Waits until all have left, and checks what is promised of them: nothing lost, in order for
-    /// each entity, every try with the same key and bytes, nothing counted, at any time.
+    /// Waits until all have left, and checks the promises: nothing lost, in order for each entity,
+    /// every attempt with the same key and bytes, and nothing counted at any time.
     #[track_caller]
     pub(crate) fn assert_delivered(&self, agent: &Agent, upstream: &Upstream, patience: Duration) {
         wait_up_to(patience, "all failures being delivered", || {
@@ -62,14 +62,14 @@ impl Sales {
             assert_eq!(&first, ids, "{entity} in order, without a gap");
         }
         for request in &arrived {
-            assert_eq!(request.key(), request.id(), "the id is the key, on every try");
+            assert_eq!(request.key(), request.id(), "the id is the key, on every attempt");
             let same = arrived.iter().find(|other| other.id() == request.id()).expect("itself at least");
-            assert_eq!(request.text(), same.text(), "the same bytes on every try");
+            assert_eq!(request.text(), same.text(), "the same bytes on every attempt");
         }
     }
 }
 
-/// What is still in the table stands as it was recorded.
+/// Checks that failures still in the table are as they were recorded.
 #[track_caller]
 pub(crate) fn assert_untouched(agent: &Agent) {
     let touched = "SELECT COUNT(*) FROM sync_failures \
@@ -77,12 +77,12 @@ pub(crate) fn assert_untouched(agent: &Agent) {
     assert_eq!(agent.cell(touched), 0, "the line cost a retry");
 }
 
-/// The classes of all tries that have ended, in order.
+/// The classes of all completed attempts, in order.
 pub(crate) fn classes(agent: &Agent) -> Vec<Value> {
     agent.column("SELECT class FROM sync_attempts ORDER BY id")
 }
 
-/// Waits for the first delivery after so many requests, and how long after `begun` it came.
+/// Waits for the first delivery after `before` requests. Returns how long after `begun` it came.
 #[track_caller]
 pub(crate) fn first_delivery(upstream: &Upstream, before: usize, begun: Instant, patience: Duration) -> Duration {
     let first = wait_up_to(patience, "the first delivery", || {
@@ -91,14 +91,13 @@ pub(crate) fn first_delivery(upstream: &Upstream, before: usize, begun: Instant,
     first.at.saturating_duration_since(begun)
 }
 
-/// Stops the agent; when it is started again, so many hours will have passed as if the till had been
-/// switched off.
+/// Stops the agent and ages its files as if the till had been switched off for this many hours.
 #[track_caller]
 pub(crate) fn switch_off_for(agent: &mut Agent, hours: u32) {
-    // The contact is to be on disk.
+    // The contact must be on disk.
     wait_for("contact with the upstream", || (!agent.column("SELECT state FROM upstreams").is_empty()).then_some(()));
     assert!(agent.stop().success(), "the agent stops");
-    let database = Connection::open(agent.database()).expect("nobody else has the file");
+    let database = Connection::open(agent.database()).expect("the file is free");
     let changed = database.execute("UPDATE agent SET wall_time = wall_time - ?1", [hours * 3_600_000]);
     assert_eq!(changed.expect("the agent's own row can be written"), 1);
 }

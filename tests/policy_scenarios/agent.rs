@@ -1,11 +1,12 @@
-//! What agent and store do around the policy, in the plainest way: who is a head, what is due, whom a
-//! canary takes, sweeping, second chances, probes, and when to look again.
+//! What agent and store do around the policy, in the simplest way: heads, due failures, the choice
+//! of canaries, sweeping, extra attempts, probes, and the next wake-up.
 
 use super::{Due, Event, Line, Till, mode_at, moment, seq};
 use crate::world;
+use resyncd::ids::Seq;
 use resyncd::moment::AgentTime;
-use resyncd::policy::backoff::LINE_WAIT;
-use resyncd::policy::dossier::{CHANCE_AFTER, Cause, Standing};
+use resyncd::policy::backoff::CONTACT_GRACE;
+use resyncd::policy::retry_state::{CHANCE_AFTER, Cause, Standing};
 use resyncd::policy::upstream::{Chances, Ordering};
 use resyncd::record::Status;
 
@@ -14,7 +15,7 @@ impl Till {
         let now = moment(self.now_ms).agent;
         let mut deadlines = Vec::new();
         for line in 0..self.lines.len() {
-            self.give_chances(line, now, &mut deadlines);
+            self.grant_extra_attempts(line, now, &mut deadlines);
             self.sweep(line, now);
             self.send(line, now);
             self.probe(line, now);
@@ -27,7 +28,7 @@ impl Till {
         }
     }
 
-    fn give_chances(&mut self, line: usize, now: AgentTime, deadlines: &mut Vec<AgentTime>) {
+    fn grant_extra_attempts(&mut self, line: usize, now: AgentTime, deadlines: &mut Vec<AgentTime>) {
         let upstream = &mut self.lines[line].upstream;
         if upstream.chances == Chances::None {
             return;
@@ -35,10 +36,10 @@ impl Till {
         let at_once = upstream.chances == Chances::Due;
         upstream.chances = Chances::None;
         for failure in self.failures.iter_mut().filter(|f| f.live && f.upstream == line) {
-            let Standing::Critical(Cause::Counted { at }) = failure.dossier.standing else { continue };
-            let Some(again) = failure.dossier.second_chance(upstream.evidence()) else { continue };
+            let Standing::Critical(Cause::Counted { at }) = failure.retry_state.standing else { continue };
+            let Some(again) = failure.retry_state.second_chance(upstream.evidence()) else { continue };
             if at_once || at.after(CHANCE_AFTER) <= now {
-                failure.dossier = again;
+                failure.retry_state = again;
                 (failure.due, failure.uncounted) = (Due::At(now), true);
             } else {
                 upstream.chances = Chances::Waiting;
@@ -49,27 +50,25 @@ impl Till {
 
     fn sweep(&mut self, line: usize, now: AgentTime) {
         let upstream = &mut self.lines[line].upstream;
-        if !std::mem::take(&mut upstream.sweeping) {
-            return;
-        }
-        let opened = upstream.opened_seq;
+        let Some(sweep) = upstream.sweep.take() else { return };
         for (index, failure) in self.failures.iter_mut().enumerate() {
-            let concerned = failure.live && failure.upstream == line && failure.uncounted && seq(index) <= opened;
+            let concerned = failure.live && failure.upstream == line && failure.uncounted;
+            let concerned = concerned && sweep.takes(Seq(seq(index)), failure.retry_state.last_sent_at);
             if let (true, Due::At(at)) =
-                (concerned && failure.dossier.bound_until.is_none_or(|b| b <= now), failure.due)
+                (concerned && failure.retry_state.retry_after_until.is_none_or(|b| b <= now), failure.due)
             {
                 failure.due = Due::At(at.min(now));
             }
         }
     }
 
-    /// When a head may go, were its upstream open; `None` when it waits for the line or somebody.
+    /// When a head may be sent, if its upstream accepts; `None` when it waits for contact or an operator.
     fn due_at(&self, index: usize) -> Option<AgentTime> {
         let failure = &self.failures[index];
         match failure.due {
             Due::At(at) => Some(at),
             Due::Line if seq(index) <= self.lines[failure.upstream].upstream.contact_seq => {
-                Some(AgentTime::from_millis(failure.recorded_ms as i64).after(LINE_WAIT))
+                Some(AgentTime::from_millis(failure.recorded_ms as i64).after(CONTACT_GRACE))
             }
             Due::Line => None,
         }
@@ -79,7 +78,7 @@ impl Till {
     fn heads(&self, line: usize) -> Vec<usize> {
         let free = |index: &usize| {
             let failure = &self.failures[*index];
-            failure.upstream == line && failure.dossier.standing.status() == Status::Pending && !failure.in_flight
+            failure.upstream == line && failure.retry_state.standing.status() == Status::Pending && !failure.in_flight
         };
         if self.lines[line].pace.ordering == Ordering::Strict {
             let first = self.lines[line].queue.front().copied().filter(|index| {
@@ -112,10 +111,11 @@ impl Till {
 
     fn canary(&self, line: usize, now: AgentTime) -> Option<usize> {
         let routes = self.lines[line].upstream.routes();
-        let bound = |index: &usize| self.failures[*index].dossier.bound_until.is_some_and(|until| until > now);
+        let bound =
+            |index: &usize| self.failures[*index].retry_state.retry_after_until.is_some_and(|until| until > now);
         self.heads(line).into_iter().filter(|index| !bound(index)).min_by_key(|index| {
             let failure = &self.failures[*index];
-            (routes.recency(&failure.route), failure.dossier.last_sent_at, *index)
+            (routes.recency(&failure.route), failure.retry_state.last_sent_at, *index)
         })
     }
 
@@ -128,11 +128,11 @@ impl Till {
         failure.in_flight = true;
         failure.attempts += 1;
         let line = &mut self.lines[failure.upstream];
-        let errand = line.upstream.sent(now, canary, &failure.route, line.pace);
+        let dispatch_kind = line.upstream.sent(now, canary, &failure.route, line.pace);
         let mode = mode_at(&line.phases, self.now_ms);
         let (ending, took) = world::answer(mode, failure.kind, failure.route_no, &mut self.world);
         let (sent_ms, run) = (self.now_ms, self.run);
-        self.at(sent_ms + took, Event::TryEnded { failure: index, ending, sent_ms, errand, run });
+        self.at(sent_ms + took, Event::TryEnded { failure: index, ending, sent_ms, dispatch_kind, run });
     }
 
     fn probe(&mut self, line: usize, now: AgentTime) {
@@ -157,7 +157,7 @@ impl Till {
     fn deadlines(&self, line: usize, now: AgentTime, deadlines: &mut Vec<AgentTime>) {
         let Line { upstream, pace, .. } = &self.lines[line];
         let heads = self.heads(line);
-        let bound = |index: &usize| self.failures[*index].dossier.bound_until.filter(|until| *until > now);
+        let bound = |index: &usize| self.failures[*index].retry_state.retry_after_until.filter(|until| *until > now);
         let waits = if upstream.is_shut() {
             deadlines.extend(heads.iter().filter_map(bound));
             heads.iter().any(|index| bound(index).is_none())

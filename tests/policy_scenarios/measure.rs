@@ -1,4 +1,4 @@
-//! What came of a scenario over all its seeds, as numbers that can be held against bounds.
+//! The result of a scenario over all its seeds, as numbers to compare with bounds.
 
 use crate::scenario::{Build, crashes};
 use crate::till::{Failure, Till};
@@ -17,17 +17,17 @@ pub(crate) struct Measure {
     pub(crate) ever_critical: usize,
     /// Healthy failures that are critical at the end.
     pub(crate) end_critical: usize,
-    /// Healthy failures that are pending at the end though nobody holds them back.
+    /// Healthy failures that are pending at the end though no failure blocks them.
     pub(crate) stuck: usize,
     /// Poisoned failures that are not critical at the end.
     pub(crate) loose: usize,
-    /// Tries of a poisoned failure.
+    /// Attempts of a poisoned failure.
     pub(crate) poison_tries: u32,
     /// From recording to critical.
     pub(crate) poison_ms: u64,
-    /// From the moment that the upstream was well again to the delivery of what was recorded before.
+    /// From the recovery of the upstream to the delivery of everything recorded before.
     pub(crate) recovery_ms: u64,
-    /// From recording to delivery of what was recorded after.
+    /// From recording to delivery of failures recorded later.
     pub(crate) delay_ms: u64,
     pub(crate) bad_a_minute: usize,
     pub(crate) bad_an_hour: usize,
@@ -60,7 +60,7 @@ fn of(till: &Till, well_ms: u64) -> Measure {
     for (index, failure) in till.failures.iter().enumerate().filter(|(_, failure)| !failure.human) {
         if failure.kind == Kind::Good {
             found.healthy(till, index, failure, well_ms);
-        } else if failure.dossier.standing.status() == Status::Critical {
+        } else if failure.retry_state.standing.status() == Status::Critical {
             found.poison_tries = found.poison_tries.max(failure.attempts);
             let critical_ms = failure.first_critical_ms.unwrap_or(0);
             found.poison_ms = found.poison_ms.max(critical_ms.saturating_sub(failure.recorded_ms));
@@ -78,15 +78,15 @@ fn of(till: &Till, well_ms: u64) -> Measure {
 
 impl Measure {
     fn healthy(&mut self, till: &Till, index: usize, failure: &Failure, well_ms: u64) {
-        self.charged += usize::from(failure.dossier.retry_count > 0);
+        self.charged += usize::from(failure.retry_state.retry_count > 0);
         self.charge = self.charge.max(failure.max_count);
         self.ever_critical += usize::from(failure.first_critical_ms.is_some());
-        let critical = failure.gone_ms.is_none() && failure.dossier.standing.status() == Status::Critical;
+        let critical = failure.gone_ms.is_none() && failure.retry_state.standing.status() == Status::Critical;
         self.end_critical += usize::from(critical);
         let strict = till.lines[failure.upstream].pace.ordering == Ordering::Strict;
         let behind = till.failures[..index].iter().any(|earlier| {
             let before = earlier.key == failure.key || (strict && earlier.upstream == failure.upstream);
-            let critical = earlier.gone_ms.is_none() && earlier.dossier.standing.status() == Status::Critical;
+            let critical = earlier.gone_ms.is_none() && earlier.retry_state.standing.status() == Status::Critical;
             before && (earlier.kind != Kind::Good || earlier.human || critical)
         });
         match failure.gone_ms {
@@ -150,7 +150,7 @@ impl Measure {
 
 pub(crate) const HEADER: &str = "scenario                                 chrg max evcr crit stck loose tries   time  recov  delay bd/m  bd/h p/m  fail/block violations";
 
-/// The most of these times within any stretch of that length.
+/// The most of these times within any interval of this length.
 fn most_within(times: &[u64], length: u64) -> usize {
     let mut times = times.to_vec();
     times.sort_unstable();

@@ -1,12 +1,12 @@
-//! The scenarios: what happens to the upstreams, what is recorded when, and what must come of it.
+//! The scenarios: the faults of the upstreams, the times of the records, and their number.
 //!
-//! They are those of the throwaway model that the rules were found with
-//! (`shared/prototypes/policy_model`); names and times are the same, so that results can be compared.
+//! Names and times are those of the model from which the rules were derived, so that results can be
+//! compared.
 
 use crate::till::{Person, Till};
 use crate::world::{HOUR, Kind, MINUTE, Mode, SECOND};
 
-/// A till with its plot, when its upstream was last well again, and when to stop.
+/// A till with its events, when its upstream last recovered, and when to stop.
 pub(crate) struct Plot {
     pub(crate) till: Till,
     pub(crate) well_ms: u64,
@@ -24,7 +24,7 @@ fn kind_route(kind: Kind) -> u32 {
     u32::from(kind != Kind::Good)
 }
 
-/// Whether the application's own try was answered.
+/// Whether the application's own attempt got a response.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Own {
     No,
@@ -61,7 +61,7 @@ pub(crate) fn outage(mode: Mode, keys: u32, lasts: u64, after: bool, own: Own, s
     })
 }
 
-/// Poisoned failures among healthy ones (`every` so long one), or alone.
+/// Poisoned failures among healthy ones (one every `every`), or alone.
 pub(crate) fn poison(kind: Kind, count: u32, every: u64, hours: u64, healthy_first: u32, strict: bool) -> Build {
     Box::new(move |seed| {
         let mut random = random(seed);
@@ -80,7 +80,7 @@ pub(crate) fn poison(kind: Kind, count: u32, every: u64, hours: u64, healthy_fir
     })
 }
 
-/// One route of two is broken for good: its failures are all poisoned.
+/// One route of two is permanently broken: its failures are all poisoned.
 pub(crate) fn broken_route(status: u16, count: u32, every: u64, hours: u64) -> Build {
     let kind = if status == 401 { Kind::Status(401) } else { Kind::Status(500) };
     Box::new(move |seed| {
@@ -99,7 +99,7 @@ pub(crate) fn broken_route(status: u16, count: u32, every: u64, hours: u64) -> B
     })
 }
 
-/// Two modes take turns; some failures at the beginning, one more every `every`, some after it.
+/// Two modes take turns; some failures at the beginning, one more every `every`, some afterwards.
 pub(crate) fn flapping((bad, bad_for): (Mode, u64), (other, other_for): (Mode, u64), keys: u32, every: u64) -> Build {
     Box::new(move |seed| {
         let mut random = random(seed);
@@ -132,7 +132,7 @@ pub(crate) fn flapping((bad, bad_for): (Mode, u64), (other, other_for): (Mode, u
     })
 }
 
-/// A poisoned failure that comes after a long outage, when the share of unclear answers is high.
+/// A poisoned failure recorded after a long outage, when the share of unclear responses is high.
 pub(crate) fn poison_after(kind: Kind, mode: Mode, every: u64) -> Build {
     Box::new(move |seed| {
         let mut random = random(seed);
@@ -223,10 +223,10 @@ pub(crate) fn constant(mode: Mode, healthy: u32, poisoned: Option<Kind>) -> Buil
     })
 }
 
-/// What may happen in a [`weather`].
+/// The kinds of events in a [`weather`].
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Weather {
-    /// People interfere.
+    /// Operators interfere.
     pub(crate) people: bool,
     /// Single routes break as well.
     pub(crate) routes: bool,
@@ -234,7 +234,7 @@ pub(crate) struct Weather {
     pub(crate) poison: bool,
 }
 
-/// Eight hours of anything, on two upstreams that share order keys; then all is well.
+/// Eight hours of random events, on two upstreams that share order keys; then all faults end.
 pub(crate) fn weather(weather: Weather) -> Build {
     Box::new(move |seed| {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(7919).wrapping_add(13));

@@ -1,30 +1,30 @@
 //! A till in virtual time: the shipped policy, with failures in a vector instead of a database.
 //!
-//! This file holds the till and what happens to it; what it does of itself, in the place of agent and
-//! store, is in [`agent`]. A crash loses what is in flight and whatever the policy does not serialise.
+//! This file holds the till and its events; its own work, in place of agent and store, is in
+//! [`agent`]. A crash loses requests in flight and everything that the policy does not serialise.
 
 #[path = "agent.rs"]
 mod agent;
 
 use crate::world::{Kind, Mode};
-use resyncd::config::{Config, Overrides, Retry, Surroundings};
+use resyncd::config::{Config, Environment, Overrides, Retry};
 use resyncd::moment::{AgentTime, Moment, WallTime};
+use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Class, Ending, Target, classify};
-use resyncd::policy::dossier::{Dossier, OrderTag, Standing};
 use resyncd::policy::judge::{Decision, Rules, Try, judge};
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::reading::Reading;
-use resyncd::policy::upstream::{Errand, Ordering, Pace, Upstream};
+use resyncd::policy::retry_state::{OrderTag, RetryState, Standing};
+use resyncd::policy::upstream::{DispatchKind, Ordering, Pace, Upstream};
 use resyncd::policy::why::Why;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-/// More events than any run needs: a hot loop.
+/// More events than any run needs; reaching this limit means a busy loop.
 const MOST_EVENTS: u64 = 2_000_000;
 
-/// When a failure may go.
+/// When a failure may be sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Due {
     At(AgentTime),
@@ -32,19 +32,19 @@ enum Due {
     Line,
 }
 
-/// Each flag is a fact of its own.
+/// The flags are independent of each other.
 #[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Failure {
     pub(crate) key: u32,
     pub(crate) kind: Kind,
     pub(crate) upstream: usize,
     pub(crate) recorded_ms: u64,
-    /// A person had a hand in it.
+    /// An operator acted on it.
     pub(crate) human: bool,
     pub(crate) gone_ms: Option<u64>,
     pub(crate) first_critical_ms: Option<u64>,
     pub(crate) attempts: u32,
-    pub(crate) dossier: Dossier,
+    pub(crate) retry_state: RetryState,
     pub(crate) last_why: Option<Why>,
     pub(crate) max_count: u32,
     answered_by_app: bool,
@@ -77,9 +77,10 @@ pub(crate) enum Person {
     Resume(usize),
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few at once")]
 enum Event {
     Record(usize),
-    TryEnded { failure: usize, ending: Ending, sent_ms: u64, errand: Errand, run: u64 },
+    TryEnded { failure: usize, ending: Ending, sent_ms: u64, dispatch_kind: DispatchKind, run: u64 },
     ProbeEnded { line: usize, end: ProbeEnd, run: u64 },
     Timer,
     Crash { down_ms: u64 },
@@ -154,7 +155,7 @@ impl Till {
 
     // ---- the plot
 
-    /// A failure is recorded; the application's own try was answered, or says nothing.
+    /// Records a failure; the application's own attempt got a response, or was inconclusive.
     pub(crate) fn record(&mut self, at_ms: u64, key: u32, route: u32, kind: Kind, upstream: usize, answered: bool) {
         let failure = Failure {
             key,
@@ -165,7 +166,7 @@ impl Till {
             gone_ms: None,
             first_critical_ms: None,
             attempts: 0,
-            dossier: Dossier::fresh(),
+            retry_state: RetryState::fresh(),
             last_why: None,
             max_count: 0,
             answered_by_app: answered,
@@ -224,8 +225,8 @@ impl Till {
         match event {
             Event::Record(_) if !self.up => self.at(self.now_ms + 1000, event),
             Event::Record(failure) => self.recorded(failure),
-            Event::TryEnded { failure, ending, sent_ms, errand, run } if run == self.run => {
-                self.tried(failure, &ending, sent_ms, errand);
+            Event::TryEnded { failure, ending, sent_ms, dispatch_kind, run } if run == self.run => {
+                self.tried(failure, &ending, sent_ms, dispatch_kind);
             }
             Event::ProbeEnded { line, end, run } if run == self.run => {
                 let (now, line) = (moment(self.now_ms), &mut self.lines[line]);
@@ -244,7 +245,7 @@ impl Till {
         }
     }
 
-    /// Everything comes back as it was stored, and nothing else.
+    /// Restores everything as it was stored, and nothing else.
     fn start(&mut self) {
         self.up = true;
         let now = moment(self.now_ms);
@@ -254,8 +255,8 @@ impl Till {
             line.upstream.start(now);
         }
         for failure in &mut self.failures {
-            let stored = serde_json::to_string(&failure.dossier).expect("it serialises");
-            failure.dossier = serde_json::from_str(&stored).expect("it comes back");
+            let stored = serde_json::to_string(&failure.retry_state).expect("it serialises");
+            failure.retry_state = serde_json::from_str(&stored).expect("it comes back");
             failure.in_flight = false;
         }
     }
@@ -287,22 +288,22 @@ impl Till {
             return;
         }
         failure.human = true;
-        let held = failure.dossier.standing == Standing::Held;
+        let held = failure.retry_state.standing == Standing::Held;
         match person {
             Person::Retry(_) if held => return,
-            Person::Hold(_) => failure.dossier.standing = Standing::Held,
+            Person::Hold(_) => failure.retry_state.standing = Standing::Held,
             Person::Discard(_) => return self.leaves(index),
-            Person::Reset(_) => failure.dossier = Dossier::fresh(),
-            Person::Release(_) if held => failure.dossier.standing = Standing::Pending,
-            Person::Retry(_) | Person::Release(_) => failure.dossier.ask(),
+            Person::Reset(_) => failure.retry_state = RetryState::fresh(),
+            Person::Release(_) if held => failure.retry_state.standing = Standing::Pending,
+            Person::Retry(_) | Person::Release(_) => failure.retry_state.ask(),
             Person::Resume(_) => {}
         }
         failure.due = Due::At(now.agent);
     }
 
-    // ---- what the agent does with the policy's answers
+    // ---- the policy's decisions, carried out
 
-    fn tried(&mut self, index: usize, ending: &Ending, sent_ms: u64, errand: Errand) {
+    fn tried(&mut self, index: usize, ending: &Ending, sent_ms: u64, dispatch_kind: DispatchKind) {
         let now = moment(self.now_ms);
         let failure = &mut self.failures[index];
         failure.in_flight = false;
@@ -314,12 +315,12 @@ impl Till {
         let line = &mut self.lines[failure.upstream];
         let (was_failing, was_blocked) = (conditions(line, now, "failing"), conditions(line, now, "blocked"));
         let end = Try {
-            dossier: &failure.dossier,
+            retry_state: &failure.retry_state,
             order: &failure.order,
             recorded_at: AgentTime::from_millis(failure.recorded_ms as i64),
             attempt: failure.attempts,
             sent_at: AgentTime::from_millis(sent_ms as i64),
-            errand,
+            dispatch_kind,
             verdict: &verdict,
             newest: self.recorded,
         };
@@ -328,9 +329,9 @@ impl Till {
         line.times_failing += u32::from(!was_failing && conditions(line, now, "failing"));
         line.times_blocked += u32::from(!was_blocked && conditions(line, now, "blocked"));
 
-        failure.dossier = judgement.dossier;
+        failure.retry_state = judgement.retry_state;
         failure.last_why = Some(judgement.why);
-        failure.max_count = failure.max_count.max(failure.dossier.retry_count);
+        failure.max_count = failure.max_count.max(failure.retry_state.retry_count);
         match judgement.decision {
             Decision::Accepted => self.leaves(index),
             Decision::Uncounted { due_at } => (failure.due, failure.uncounted) = (Due::At(due_at), true),
@@ -341,11 +342,11 @@ impl Till {
                 failure.first_critical_ms.get_or_insert(self.now_ms);
             }
         }
-        if let Some(give_back) = judgement.give_back {
+        if let Some(refund) = judgement.refund {
             let upstream = self.failures[index].upstream;
             for failure in self.failures.iter_mut().filter(|f| f.live && f.upstream == upstream) {
-                if let Some(back) = give_back.of(&failure.dossier) {
-                    failure.dossier = back;
+                if let Some(back) = refund.of(&failure.retry_state) {
+                    failure.retry_state = back;
                     (failure.due, failure.uncounted) = (Due::At(now.agent), true);
                 }
             }
@@ -354,12 +355,12 @@ impl Till {
             (&self.failures[index], self.lines[self.failures[index].upstream].upstream.state(now.agent));
         self.say(|| {
             format!(
-                "#{index} k{} {:?} {errand:?} {:?} -> {:?} rc={} {:?} {state}",
+                "#{index} k{} {:?} {dispatch_kind:?} {:?} -> {:?} rc={} {:?} {state}",
                 failure.key,
                 failure.kind,
                 verdict.class,
                 judgement.why,
-                failure.dossier.retry_count,
+                failure.retry_state.retry_count,
                 judgement.decision
             )
         });
@@ -394,9 +395,9 @@ pub(crate) fn moment(ms: u64) -> Moment {
     Moment { agent: AgentTime::from_millis(ms), wall: WallTime::from_millis(ms) }
 }
 
-/// An upstream that says nothing of its own about its answers.
+/// An upstream whose configuration has no rules for responses.
 fn plain_upstream() -> resyncd::config::Upstream {
     let text = "[upstream.hq]\nurl = \"http://localhost/sync\"";
-    let config = Config::load(Some(("resyncd.toml", text)), &Overrides::default(), &Surroundings::default());
+    let config = Config::load(Some(("resyncd.toml", text)), &Overrides::default(), &Environment::default());
     config.expect("a right configuration").upstreams.remove(0)
 }

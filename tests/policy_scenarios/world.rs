@@ -1,7 +1,7 @@
-//! The world outside: an upstream whose mode changes with time, and failures of which some can never
-//! be delivered. It answers with what the wire would bring; the shipped `classify` reads it.
+//! The outside world: an upstream whose mode changes with time, and failures of which some can
+//! never be delivered. Its responses have the wire's form, and the shipped `classify` reads them.
 
-use resyncd::policy::class::{Answer, BreakFault, Ending, LineFault};
+use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
 use resyncd::policy::probe::ProbeEnd;
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ pub(crate) const SECOND: u64 = 1000;
 pub(crate) const MINUTE: u64 = 60 * SECOND;
 pub(crate) const HOUR: u64 = 60 * MINUTE;
 
-/// What a failure is like.
+/// The behaviour of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Accepted by an upstream that is well.
+    /// Accepted by a healthy upstream.
     Good,
-    /// Poisoned: answered with this status, whatever the upstream's mode lets through.
+    /// Poisoned: answered with this status, unless the upstream's mode prevents it.
     Status(u16),
     /// Poisoned: 503 with this `Retry-After` in seconds.
     RetryAfter(u64),
@@ -24,13 +24,13 @@ pub(crate) enum Kind {
     Reset,
 }
 
-/// What an upstream is like for a while.
+/// The behaviour of an upstream for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
     Good,
     /// Refuses or ignores connections.
     Down,
-    /// Takes requests and never answers; neither does a probe.
+    /// Takes requests and never answers; probes neither.
     HungDown,
     /// Takes requests and never answers, but answers probes.
     Hung,
@@ -44,22 +44,24 @@ pub(crate) enum Mode {
     Route(u32, u16),
     /// Answers this share (percent) with this status.
     Share(u32, u16),
-    /// This share is accepted, but the answer is lost.
+    /// This share (percent) is accepted, but the response is lost.
     Lost(u32),
-    /// Answers after so long.
+    /// Answers after this time.
     Slow(u64),
-    /// Well, but probes are refused.
+    /// Healthy, but probes are refused.
     DeafToProbes,
 }
 
 /// A request's end and how long it takes, in ms.
 pub(crate) fn answer(mode: Mode, kind: Kind, route: u32, random: &mut fastrand::Rng) -> (Ending, u64) {
     let (chance, quick) = (random.u32(0..100), random.u64(40..80));
-    let silent = || Ending::Broken(BreakFault::Timeout, "no answer in time".into());
-    let reset = || Ending::Broken(BreakFault::Reset, "connection reset".into());
+    let silent = || Ending::Broken(InterruptKind::Timeout, "no answer in time".into());
+    let reset = || Ending::Broken(InterruptKind::Reset, "connection reset".into());
     match mode {
-        Mode::Down if chance < 50 => return (Ending::NotSent(LineFault::NoConnection, "refused".into()), 10),
-        Mode::Down => return (Ending::NotSent(LineFault::ConnectTimeout, "no connection in time".into()), 5 * SECOND),
+        Mode::Down if chance < 50 => return (Ending::NotSent(ConnectError::NoConnection, "refused".into()), 10),
+        Mode::Down => {
+            return (Ending::NotSent(ConnectError::ConnectTimeout, "no connection in time".into()), 5 * SECOND);
+        }
         Mode::Hung | Mode::HungDown => return (silent(), 30 * SECOND),
         Mode::Portal => return (portal(), quick),
         Mode::Status(status) => return (status_answer(status, None), quick),
@@ -96,5 +98,6 @@ fn status_answer(status: u16, retry_after: Option<u64>) -> Ending {
 }
 
 fn portal() -> Ending {
-    Ending::Answered(Answer { status: 200, content_type: Some("text/html".into()), ..Answer::default() })
+    let (content_type, body) = (Some("text/html".into()), b"<html><body>Please log in".to_vec());
+    Ending::Answered(Answer { status: 200, content_type, body, ..Answer::default() })
 }

@@ -1,4 +1,4 @@
-//! What is found in an image: opened with the shipped `Store::open`, then read by a stranger.
+//! The contents of an image: opened with the shipped `Store::open`, then read as another program would.
 
 use crate::vfs::machine::{Machine, on};
 use crate::vfs::medium::Image;
@@ -23,7 +23,7 @@ pub(crate) struct Live {
     pub(crate) attempts: usize,
 }
 
-/// A key that was given.
+/// A stored idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) uid: u32,
@@ -32,48 +32,48 @@ pub(crate) struct Key {
     pub(crate) outcome: Option<String>,
 }
 
-/// Everything that was promised to be kept.
+/// Everything that the agent promises to keep.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Contents {
     pub(crate) live: Vec<Live>,
     pub(crate) keys: Vec<Key>,
-    /// Failure and class of each try.
+    /// Failure and class of each attempt.
     pub(crate) tries: Vec<(String, String)>,
-    /// Reasons of persons.
+    /// Reasons of operators' actions.
     pub(crate) audit: Vec<String>,
     pub(crate) next_seq: i64,
     pub(crate) counted_live: u64,
     pub(crate) paused: bool,
 }
 
-/// Switches the machine on over an image and opens the store there. The machine derives nothing.
+/// Boots the machine with an image and opens the store there. The machine derives nothing.
 pub(crate) fn wake(image: &Image, settings: &StoreSettings, wall: WallTime) -> Result<Store, String> {
     on(|machine| {
         machine.unwatched = true;
         machine.boot(image);
     });
-    Store::open(settings.clone(), wall).map_err(|error| format!("I7: the store does not open: {error}"))
+    Store::open(settings.clone(), wall).map_err(|error| format!("integrity: the store does not open: {error}"))
 }
 
-/// What is in an image.
+/// Reads the contents of an image.
 pub(crate) fn look(image: &Image, settings: &StoreSettings, wall: WallTime) -> Result<Contents, String> {
     let store = wake(image, settings, wall)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let stranger = Connection::open_with_flags(settings.file(), flags);
     let found = stranger.and_then(|stranger| {
         let found = read(&stranger, &store);
-        on(Machine::kill); // Nothing is to be done for an orderly end.
+        on(Machine::kill); // An orderly end is not needed.
         found
     });
-    found.map_err(|error| format!("I7: the file cannot be read: {error}"))?
+    found.map_err(|error| format!("integrity: the file cannot be read: {error}"))?
 }
 
 fn read(stranger: &Connection, store: &Store) -> rusqlite::Result<Result<Contents, String>> {
     let verdict: String = stranger.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if verdict != "ok" {
-        return Ok(Err(format!("I7: PRAGMA integrity_check says {verdict}")));
+        return Ok(Err(format!("integrity: PRAGMA integrity_check says {verdict}")));
     }
-    let upstream = store.upstream("hq").map_err(|error| format!("I7: the upstream's state: {error}"));
+    let upstream = store.upstream("hq").map_err(|error| format!("integrity: the upstream's state: {error}"));
     let live = "SELECT seq, id, entity_type, entity_id, action, error, payload, status, order_key, idempotency_key, \
                 source_uid, head, attempts FROM sync_failures ORDER BY seq";
     let keys = "SELECT source_uid, key, failure_id, outcome FROM idempotency_keys";
@@ -93,7 +93,7 @@ fn read(stranger: &Connection, store: &Store) -> rusqlite::Result<Result<Content
                 paused: upstream.is_some_and(|upstream| upstream.state(AgentTime::ZERO) == "paused"),
             })
         };
-        contents().map_err(|error| format!("I7: a table cannot be read: {error}"))
+        contents().map_err(|error| format!("integrity: a table cannot be read: {error}"))
     }))
 }
 

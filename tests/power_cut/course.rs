@@ -1,8 +1,8 @@
-//! One course of events, decided by a seed: a till records, the upstream answers, persons interfere,
-//! and the machine under the shipped agent fails, is killed, loses its power.
+//! One run, determined by a seed: a till records, the upstream responds, operators interfere, and
+//! the machine under the shipped agent has faults, is killed, loses its power.
 //!
-//! What comes out is the trace of everything that reached the disk, with a mark wherever somebody
-//! outside learned something.
+//! The result is the trace of everything that reached the disk, with a mark wherever a client, an
+//! operator or the upstream learned something.
 
 use crate::power_cut::till::{Clients, Fact, Submission, Waits};
 use crate::vfs::fault::{Fault, Plan};
@@ -14,7 +14,7 @@ use resyncd::agent::{Agent, Dispatch, Effect, Event, Peer, Step, StepKind};
 use resyncd::config::Config;
 use resyncd::ids::Seq;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{Answer, BreakFault, Ending};
+use resyncd::policy::class::{Answer, Ending, InterruptKind};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::{Store, StoreSettings};
 use resyncd::wire::delivery::{BodyPart, HeaderValue};
@@ -27,10 +27,10 @@ use std::time::Duration;
 
 /// 2026-11-24.
 const WALL: i64 = 1_795_500_754_123;
-/// The agent gives up starting; nothing has worked for so long.
+/// How many starts may fail in a row before the run ends.
 const MOST_STARTS: u32 = 8;
 
-/// What is watched of a course.
+/// The observations of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) seed: u64,
@@ -38,13 +38,13 @@ pub(crate) struct Trace {
     pub(crate) ops: Vec<Op>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) submissions: Vec<Submission>,
-    /// Faults that have struck.
+    /// Faults that have occurred.
     pub(crate) struck: u64,
-    /// There was no room at some time, so that history may be missing.
+    /// Whether the disk was ever full, so that history may be missing.
     pub(crate) was_full: bool,
 }
 
-/// One operation a line, as a replay prints it.
+/// Prints one operation per line, for a replay.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, op) in self.ops.iter().enumerate() {
@@ -59,7 +59,7 @@ impl fmt::Display for Trace {
     }
 }
 
-/// What this seed lets go wrong.
+/// The faults that this seed allows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
     kills: bool,
@@ -67,15 +67,15 @@ struct Weather {
     stops: bool,
     strangers: bool,
     fault: Option<Fault>,
-    /// Times that a fault strikes; `u64::MAX`: until the end.
+    /// How often the fault occurs; `u64::MAX`: until the end.
     times: u64,
 }
 
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
         let fault = random.choice(Fault::ALL).filter(|_| random.u8(0..4) > 0);
-        // Whoever puts a log into the file that only seems to be written spoils it; the agent forgets
-        // what it saw first, a stranger cannot know (05: the invariants assume no foreign writer).
+        // A program that checkpoints a log which only seems to be written corrupts the file; the agent discards
+        // its view first, another program cannot know. The invariants assume that only the agent writes.
         let lies = matches!(fault, Some(Fault::SyncLost | Fault::SyncPartly));
         Self {
             kills: random.bool(),
@@ -88,7 +88,7 @@ impl Weather {
     }
 }
 
-/// See the module.
+/// A run in progress.
 pub(crate) struct Course<'a> {
     random: Rng,
     weather: Weather,
@@ -97,10 +97,10 @@ pub(crate) struct Course<'a> {
     agent: Option<Agent>,
     now: Moment,
     clients: Clients,
-    /// Sent and not answered.
+    /// Sent, without a response yet.
     in_flight: Vec<(Seq, usize)>,
-    /// Ends that were handed in and are not known to be on disk.
-    unsettled: Vec<(usize, bool)>,
+    /// Outcomes that were handed in and are not known to be on disk.
+    unwritten_outcomes: Vec<(usize, bool)>,
     paused: bool,
     submissions: Vec<Submission>,
     facts: Vec<Fact>,
@@ -108,7 +108,7 @@ pub(crate) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    /// Runs the course of a seed on this thread's machine.
+    /// Executes a seed's run on this thread's machine.
     pub(crate) fn run(seed: u64, begins_with: &Image, config: &'a Config, settings: &'a StoreSettings) -> Trace {
         let mut course = Self::begin(seed, begins_with, config, settings);
         course.weather = Weather::draw(&mut course.random);
@@ -116,7 +116,7 @@ impl<'a> Course<'a> {
         course.ended(seed, begins_with)
     }
 
-    /// What was seen of it.
+    /// Ends the run and returns its trace.
     pub(crate) fn ended(mut self, seed: u64, begins_with: &Image) -> Trace {
         on(Machine::kill);
         drop(self.agent.take());
@@ -125,7 +125,7 @@ impl<'a> Course<'a> {
         Trace { seed, begins_with: begins_with.clone(), ops, facts, submissions, struck, was_full }
     }
 
-    /// A machine with nothing running yet, in good weather.
+    /// A machine without faults, on which nothing runs yet.
     pub(crate) fn begin(seed: u64, begins_with: &Image, config: &'a Config, settings: &'a StoreSettings) -> Self {
         let mut random = Rng::with_seed(seed);
         crate::vfs::sqlite::forget_randomness();
@@ -145,7 +145,7 @@ impl<'a> Course<'a> {
             now: Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(WALL) },
             clients: Clients::default(),
             in_flight: Vec::new(),
-            unsettled: Vec::new(),
+            unwritten_outcomes: Vec::new(),
             paused: false,
             submissions: Vec::new(),
             facts: Vec::new(),
@@ -162,7 +162,7 @@ impl<'a> Course<'a> {
         while self.agent.is_some() && self.submissions.len() < most {
             self.step();
         }
-        // What is under way comes to its end.
+        // Requests in flight end.
         for _ in 0..3 {
             self.end_tries(4);
             self.round();
@@ -190,7 +190,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// A fault will come, if this seed has any, unless one is under way.
+    /// Plans a fault, if this seed has any and none is planned.
     fn arm(&mut self) {
         let (soon, times) = (self.random.u64(1..80), self.weather.times);
         let Some(fault) = self.weather.fault else { return };
@@ -202,7 +202,7 @@ impl<'a> Course<'a> {
         });
     }
 
-    // ---- what happens
+    // ---- events
 
     fn busy_round(&mut self) {
         for _ in 0..self.random.usize(0..4) {
@@ -247,7 +247,7 @@ impl<'a> Course<'a> {
         let op = if held { "hold" } else { "release" };
         self.learn(Fact::Touched(n));
         self.learn(Fact::Asked(reason.clone()));
-        let line = json!({"op": op, "ids": [seq.to_string()], "reason": reason}).to_string();
+        let line = json!({"op": op, "ids": [seq], "reason": reason}).to_string();
         self.say(Waits::Hold { n, reason, held }, Socket::Admin, 0, &line);
     }
 
@@ -270,21 +270,21 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Some requests that are under way end.
+    /// Some requests in flight end.
     fn end_tries(&mut self, most: usize) {
         for _ in 0..self.in_flight.len().min(self.random.usize(0..=most)) {
             let (seq, n) = self.in_flight.swap_remove(self.random.usize(0..self.in_flight.len()));
             let (ending, accepted) = match self.random.u8(0..8) {
                 0 => (Ending::Answered(Answer { status: 422, ..Answer::default() }), false),
                 1 => (Ending::Answered(Answer { status: 500, ..Answer::default() }), false),
-                2 => (Ending::Broken(BreakFault::Reset, "reset".into()), false),
+                2 => (Ending::Broken(InterruptKind::Reset, "reset".into()), false),
                 _ => (Ending::Answered(Answer { status: 201, ..Answer::default() }), true),
             };
             self.end(seq, n, ending, accepted);
         }
     }
 
-    /// The upstream accepts everything that is under way.
+    /// The upstream accepts everything in flight.
     pub(crate) fn accept_all(&mut self) {
         for (seq, n) in std::mem::take(&mut self.in_flight) {
             self.end(seq, n, Ending::Answered(Answer { status: 201, ..Answer::default() }), true);
@@ -293,14 +293,14 @@ impl<'a> Course<'a> {
 
     fn end(&mut self, seq: Seq, n: usize, ending: Ending, accepted: bool) {
         self.learn(Fact::Ended { n, accepted });
-        self.unsettled.push((n, accepted));
+        self.unwritten_outcomes.push((n, accepted));
         let steps = vec![Step { kind: StepKind::Deliver, ending, took: Duration::from_millis(20) }];
         if let Some(agent) = &mut self.agent {
-            agent.handle(self.now, Event::Tried { seq, steps });
+            agent.handle(self.now, Event::AttemptEnded { seq, steps });
         }
     }
 
-    /// Ends a round, and carries out what follows, if the agent has lived through it.
+    /// Ends a round, and carries out its effects if the agent has survived it.
     pub(crate) fn round(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         agent.tick(self.now);
@@ -309,8 +309,8 @@ impl<'a> Course<'a> {
             self.death();
             return;
         }
-        if agent.unsettled() == 0 {
-            for (n, accepted) in std::mem::take(&mut self.unsettled) {
+        if agent.unwritten_outcomes() == 0 {
+            for (n, accepted) in std::mem::take(&mut self.unwritten_outcomes) {
                 self.learn(Fact::Settled { n, accepted });
             }
         }
@@ -332,11 +332,12 @@ impl<'a> Course<'a> {
                         agent.handle(self.now, Event::Probed { upstream, end, date: None });
                     }
                 }
-                // Nothing is held ready here.
+                // Nothing is prefetched here.
                 Effect::Advance { .. }
                 | Effect::Recall { .. }
                 | Effect::Ask(_)
                 | Effect::Tell(_)
+                | Effect::LogInAgain { .. }
                 | Effect::Reread(_)
                 | Effect::Reconfigured { .. } => {}
             }
@@ -378,9 +379,9 @@ impl<'a> Course<'a> {
         on(|machine| machine.mark(self.facts.len()));
     }
 
-    // ---- death and life
+    // ---- kills and restarts
 
-    /// kill -9, now or when the machine said so; then the next life begins.
+    /// kill -9, now or when the machine decided; then the agent starts again.
     fn death(&mut self) {
         on(Machine::kill);
         self.bury();
@@ -400,11 +401,11 @@ impl<'a> Course<'a> {
         self.repeat_some();
     }
 
-    /// SIGTERM: what is in the log goes into the file.
+    /// SIGTERM: the log is checkpointed into the file.
     fn stop(&mut self) {
         let agent = self.agent.take();
         let closed = agent.map(Agent::close);
-        // Whatever is still open then belongs to nobody.
+        // Remaining handles have no owner.
         on(Machine::kill);
         drop(closed);
         self.bury();
@@ -415,7 +416,7 @@ impl<'a> Course<'a> {
         drop(self.agent.take());
         self.clients.leave();
         self.in_flight.clear();
-        self.unsettled.clear();
+        self.unwritten_outcomes.clear();
         self.learn(Fact::Died);
     }
 
@@ -440,7 +441,7 @@ impl<'a> Course<'a> {
         Some(agent)
     }
 
-    /// Applications repeat what they got no answer for.
+    /// Applications repeat submissions that got no reply.
     fn repeat_some(&mut self) {
         if self.agent.is_some() && self.random.u8(0..4) > 0 {
             for _ in 0..2 {
@@ -452,7 +453,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Somebody looks at the file with a program of his own, which puts the log into it.
+    /// Another program opens the file and checkpoints the log.
     fn stranger_checkpoints(&mut self) {
         let mode = self.random.choice(["PASSIVE", "FULL", "RESTART", "TRUNCATE"]).expect("one");
         if let Ok(stranger) = Connection::open(self.settings.file()) {
@@ -471,7 +472,7 @@ fn acknowledged(fact: &Fact) -> Option<(usize, i64)> {
     }
 }
 
-/// Which submission is sent.
+/// The submission that is sent.
 fn number_of(dispatch: &Dispatch) -> usize {
     let body: Vec<u8> = dispatch.request.body.iter().flat_map(bytes_of).copied().collect();
     let envelope: Value = serde_json::from_slice(&body).expect("an envelope");

@@ -1,8 +1,8 @@
-//! Derives crash images at every operation of a trace and holds each against what was promised then.
+//! Derives crash images at every operation of a trace and compares each with the promises at that time.
 //!
-//! An image like one that was met before (the same but for what SQLite never reads of a log) is not
-//! opened again, but for a sample: what it contains is remembered by its sum, and held against the
-//! promises of the new moment.
+//! An image equivalent to an earlier one (differing only where SQLite never reads the log) is not
+//! opened again, except for a sample: its contents are remembered by its checksum, and compared
+//! with the promises of the new moment.
 
 use crate::power_cut::contents::{Contents, look, wake};
 use crate::power_cut::course::Trace;
@@ -22,11 +22,11 @@ use std::rc::Rc;
 
 type Found = Result<Rc<Contents>, String>;
 
-/// Of so many recognised images one is opened all the same.
+/// One in this many recognised images is opened anyway.
 const LOOKED_AT_AGAIN: u64 = 50;
-/// Of so many new images one is lived in: the agent starts and is asked what it knows.
+/// On one in this many new images, the agent starts and is queried.
 const LIVED_IN: u64 = 16;
-/// When the machines of the images are switched on.
+/// The time at which the images boot.
 const WALL: WallTime = WallTime::from_millis(1_795_600_000_000);
 
 /// What was done.
@@ -37,11 +37,11 @@ pub(crate) struct Figures {
     pub(crate) faults: u64,
     /// States derived.
     pub(crate) states: u64,
-    /// Distinct images of them, each opened.
+    /// Distinct images among them, each opened.
     pub(crate) opened: u64,
-    /// Recognised as one of those, and opened all the same.
+    /// Recognised images that were opened anyway.
     pub(crate) looked_at_again: u64,
-    /// Of the distinct ones, with a running agent.
+    /// Distinct images on which an agent ran.
     pub(crate) lived_in: u64,
 }
 
@@ -57,7 +57,7 @@ impl Figures {
     }
 }
 
-/// A promise that was broken, and where.
+/// A broken promise and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
     pub(crate) seed: u64,
@@ -65,24 +65,24 @@ pub(crate) struct Broken {
     pub(crate) what: String,
 }
 
-/// See the module.
+/// The exploration of one trace.
 pub(crate) struct Explorer<'a> {
     trace: &'a Trace,
     config: &'a Config,
     settings: &'a StoreSettings,
     promises: Promises<'a>,
     known_facts: usize,
-    /// What each image contains, by its sum.
+    /// The contents of each image, by its checksum.
     seen: HashMap<u64, Found>,
     contents: HashMap<Contents, Rc<Contents>>,
-    /// Contents that were held against the present promises.
+    /// Contents that were compared with the current promises.
     held: HashMap<*const Contents, Result<(), String>>,
     walks: Walks,
     figures: Figures,
 }
 
 impl<'a> Explorer<'a> {
-    /// Derives so many states at every operation.
+    /// Derives this many states at every operation.
     pub(crate) fn run(
         trace: &'a Trace,
         draws: u64,
@@ -122,7 +122,7 @@ impl<'a> Explorer<'a> {
         self.trace.facts[new].iter().try_for_each(|fact| self.promises.learn(fact))
     }
 
-    /// The power goes here, in so many ways.
+    /// Cuts the power here, in `draws` ways.
     fn power_cuts(&mut self, n: usize, medium: &Medium, draws: u64) -> Result<(), String> {
         for draw in 0..draws {
             let mut random = Rng::with_seed(mix(self.trace.seed ^ mix(n as u64 ^ mix(draw))));
@@ -154,7 +154,7 @@ impl<'a> Explorer<'a> {
         found
     }
 
-    /// Is the same in an image that was recognised?
+    /// Checks that a recognised image has the same contents.
     fn look_again(&mut self, image: &Image, found: Found) -> Found {
         self.figures.looked_at_again += 1;
         match (look(image, self.settings, WALL), &found) {
@@ -169,13 +169,13 @@ impl<'a> Explorer<'a> {
         self.held.entry(Rc::as_ptr(contents)).or_insert_with(|| promises.check(contents)).clone()
     }
 
-    /// The agent starts over an image; whoever repeats an acknowledged record hears that it is known.
+    /// Starts the agent on an image; a client that repeats an acknowledged record gets the reply for a known record.
     fn live_in(&mut self, image: &Image) -> Result<(), String> {
         self.figures.lived_in += 1;
         let store = wake(image, self.settings, WALL)?;
         let now = Moment { agent: store.ledger().resumed(WALL), wall: WALL };
-        let mut agent =
-            Agent::start(store, self.config, 1, now).map_err(|error| format!("I7: it does not start: {error}"))?;
+        let mut agent = Agent::start(store, self.config, 1, now)
+            .map_err(|error| format!("integrity: it does not start: {error}"))?;
         agent.tick(now);
         agent.finish_round(now);
         let mut ids = Vec::new();
@@ -192,7 +192,7 @@ impl<'a> Explorer<'a> {
             let id = usize::try_from(n).ok().and_then(|n| ids.get(n)).copied().unwrap_or_default();
             let same = reply["ok"] == true && reply["duplicate"] == true && reply["id"] == id;
             if !same {
-                return Err(format!("I1: {id} is repeated, and the answer is {reply}"));
+                return Err(format!("durability: {id} is repeated, and the answer is {reply}"));
             }
         }
         on(Machine::kill);

@@ -1,4 +1,4 @@
-//! What must be found after a power cut, by what was known outside when it came.
+//! What a power cut must preserve, derived from what was known outside at that time.
 
 use crate::power_cut::contents::{Contents, Live};
 use crate::power_cut::till::{Fact, Submission};
@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Clone, Debug, Default)]
 struct Known {
     submitted: bool,
-    /// It was refused, and nothing before it is in doubt.
+    /// It was rejected, and no earlier submission of it is in doubt.
     refused: bool,
     in_doubt: bool,
-    /// It is certainly recorded, as this.
+    /// Its id and number, once it is certainly recorded.
     recorded: Option<(String, i64)>,
     /// The upstream has accepted it, so it may have left.
     accepted: bool,
     /// It has left for good.
     gone: bool,
-    /// Tries that have ended, and those of them that are certainly on disk.
+    /// Attempts that have ended, and how many of them are certainly on disk.
     ended: usize,
     settled: usize,
     held: bool,
@@ -31,13 +31,13 @@ pub(crate) struct Promises<'a> {
     by_payload: HashMap<&'a str, usize>,
     asked: BTreeSet<&'a str>,
     done: BTreeSet<&'a str>,
-    /// The upstream's gate, when that is certain.
+    /// Whether the upstream is paused, when that is certain.
     paused: Option<bool>,
-    /// Rows of the history may have been left out.
+    /// Rows of the history may have been omitted.
     was_full: bool,
 }
 
-/// Fails with a sentence unless this holds.
+/// Returns an error with these words unless the condition holds.
 macro_rules! hold {
     ($holds:expr, $($words:tt)+) => {
         if !$holds {
@@ -57,7 +57,7 @@ impl<'a> Promises<'a> {
         }
     }
 
-    /// Takes the next fact in; one that contradicts what was known is a broken promise itself.
+    /// Adds the next fact. A fact that contradicts earlier ones is itself a broken promise.
     pub(crate) fn learn(&mut self, fact: &'a Fact) -> Result<(), String> {
         match fact {
             Fact::Submitted(n) => {
@@ -97,25 +97,25 @@ impl<'a> Promises<'a> {
 
     fn recorded(&mut self, n: usize, id: &str, seq: i64, fact: &Fact) -> Result<(), String> {
         let known = &mut self.known[n];
-        hold!(known.submitted, "I2: {fact:?} of what was never handed over");
+        hold!(known.submitted, "refused means absent: {fact:?} of what was never handed over");
         if let Some(before) = &known.recorded {
-            hold!(*before == (id.to_owned(), seq), "I1: {fact:?}, it was {before:?} before");
+            hold!(*before == (id.to_owned(), seq), "durability: {fact:?}, it was {before:?} before");
         }
         if matches!(fact, Fact::Sent { .. }) {
             hold!(!known.gone, "{fact:?} after its leaving was committed");
-            // Only what was pending is sent.
+            // Only pending failures are sent.
             known.held = false;
         }
         known.recorded = Some((id.to_owned(), seq));
         Ok(())
     }
 
-    /// Is everything there that was promised, and nothing else?
+    /// Checks that everything promised is there, and nothing else.
     pub(crate) fn check(&self, found: &Contents) -> Result<(), String> {
         let mut live: BTreeMap<usize, &Live> = BTreeMap::new();
         for row in &found.live {
             let n = self.whose(row)?;
-            hold!(live.insert(n, row).is_none(), "I2: submission {n} is there twice: {row:?}");
+            hold!(live.insert(n, row).is_none(), "refused means absent: submission {n} is there twice: {row:?}");
         }
         for (n, known) in self.known.iter().enumerate() {
             match live.get(&n) {
@@ -134,10 +134,10 @@ impl<'a> Promises<'a> {
         Ok(())
     }
 
-    /// Which submission a row came from; it is as that one was.
+    /// The submission that a row came from; the row must be unchanged.
     fn whose(&self, row: &Live) -> Result<usize, String> {
         let Some(&n) = self.by_payload.get(&row.payload[..]) else {
-            return Err(format!("I2: nobody has handed over {row:?}"));
+            return Err(format!("refused means absent: no client has sent {row:?}"));
         };
         let submission = &self.submissions[n];
         let tried = self.known[n].ended > 0;
@@ -147,7 +147,7 @@ impl<'a> Promises<'a> {
             && row.order_key == submission.order_key
             && row.key == submission.key
             && row.uid == submission.uid;
-        hold!(same, "I1: submission {n} has become {row:?}");
+        hold!(same, "durability: submission {n} has become {row:?}");
         Ok(n)
     }
 
@@ -155,9 +155,9 @@ impl<'a> Promises<'a> {
         let Some((id, _)) = &known.recorded else {
             return Ok(());
         };
-        hold!(known.accepted, "I1: submission {n} ({id}) was acknowledged or sent, and is lost");
+        hold!(known.accepted, "durability: submission {n} ({id}) was acknowledged or sent, and is lost");
         let delivered = found.tries.iter().any(|(failure, class)| failure == id && class == "delivered");
-        hold!(delivered || self.was_full, "I1: submission {n} ({id}) has left without a history");
+        hold!(delivered || self.was_full, "durability: submission {n} ({id}) has left without a history");
         Ok(())
     }
 
@@ -196,12 +196,12 @@ impl<'a> Promises<'a> {
         Ok(())
     }
 
-    /// The oldest of an order is its head, and no other.
+    /// Checks that the oldest failure of each order is its head, and no other.
     fn check_heads(&self, found: &Contents) -> Result<(), String> {
         let mut orders = BTreeSet::new();
         for row in &found.live {
             let order = self.submissions[self.by_payload[&row.payload[..]]].order();
-            hold!(orders.insert(order) == row.head, "I3: the wrong one is head of {order:?}: {row:?}");
+            hold!(orders.insert(order) == row.head, "order: the wrong one is head of {order:?}: {row:?}");
         }
         Ok(())
     }
@@ -213,7 +213,9 @@ impl<'a> Promises<'a> {
         }
         let known = |line: &str| self.asked.iter().any(|reason| line.ends_with(*reason));
         if let Some(line) = found.audit.iter().find(|line| !known(line)) {
-            return Err(format!("I2: the audit holds what was not asked for, or was refused: {line}"));
+            return Err(format!(
+                "refused means absent: the audit holds what was not asked for, or was refused: {line}"
+            ));
         }
         hold!(self.paused.is_none_or(|paused| paused == found.paused), "paused is {}", found.paused);
         Ok(())
@@ -232,11 +234,11 @@ impl<'a> Promises<'a> {
 }
 
 fn check_live(n: usize, known: &Known, row: &Live) -> Result<(), String> {
-    hold!(known.submitted, "I2: submission {n} was not handed over yet: {row:?}");
-    hold!(!known.refused, "I2: submission {n} was refused, and is there: {row:?}");
+    hold!(known.submitted, "refused means absent: submission {n} was not handed over yet: {row:?}");
+    hold!(!known.refused, "refused means absent: submission {n} was refused, and is there: {row:?}");
     hold!(!known.gone, "submission {n} is there again after its leaving was committed: {row:?}");
     if let Some((id, seq)) = &known.recorded {
-        hold!((id, seq) == (&row.id, &row.seq), "I1: submission {n} was {id} {seq} and is {row:?}");
+        hold!((id, seq) == (&row.id, &row.seq), "durability: submission {n} was {id} {seq} and is {row:?}");
     }
     let within = known.settled <= row.attempts && row.attempts <= known.ended;
     hold!(within, "submission {n} was tried {} times, {} of them settled: {row:?}", known.ended, known.settled);

@@ -1,10 +1,10 @@
-//! What the applications of the workload record, and what is learned of it from outside.
+//! What the applications of the workload record, and what is known of it outside the agent.
 
 use fastrand::Rng;
 use resyncd::agent::ClientId;
 use serde_json::json;
 
-/// One failure that an application hands over; each has a payload of its own.
+/// One failure that an application submits; each has a unique payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Submission {
     pub(crate) line: String,
@@ -39,7 +39,7 @@ impl Submission {
         Self { line, uid: 1000 + random.u32(0..2), entity, action, error, order_key, key, payload }
     }
 
-    /// What it shares its order with.
+    /// The order to which it belongs.
     pub(crate) fn order(&self) -> (Option<&str>, &str, &str) {
         match &self.order_key {
             Some(key) => (Some(key), "", ""),
@@ -48,10 +48,10 @@ impl Submission {
     }
 }
 
-/// Something that somebody outside of the agent knows from now on.
+/// A fact known outside the agent from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
-    /// It was handed over: it may be there from now on.
+    /// It was submitted: it may be recorded from now on.
     Submitted(usize),
     /// `ok`, under this id and number.
     Acknowledged {
@@ -59,39 +59,39 @@ pub(crate) enum Fact {
         id: String,
         seq: i64,
     },
-    /// An error other than `storage`: it is not there.
+    /// An error other than `storage`: it is not recorded.
     Refused(usize),
-    /// `storage`: it may be there.
+    /// `storage`: it may be recorded.
     Doubtful(usize),
-    /// It went out, so it is on disk.
+    /// It was sent, so it is on disk.
     Sent {
         n: usize,
         id: String,
         seq: i64,
     },
-    /// The end of a try was handed in.
+    /// The result of an attempt was handed in.
     Ended {
         n: usize,
         accepted: bool,
     },
-    /// The agent says that this end is on disk.
+    /// The agent reports that this result is on disk.
     Settled {
         n: usize,
         accepted: bool,
     },
-    /// A person wants it held or released, or did something else to it.
+    /// An operator requested a hold, release or other action on it.
     Touched(usize),
-    /// It is held, the agent says.
+    /// The agent reports that it is held.
     Held(usize),
-    /// A person's deed under this reason.
+    /// An operator's action with this reason.
     Asked(String),
     Done(String),
     Denied(String),
-    /// A person wants the upstream paused or resumed.
+    /// An operator requested that the upstream be paused or resumed.
     GateTouched,
-    /// It is, the agent says.
+    /// The agent reports whether it is paused.
     Paused(bool),
-    /// The agent died: what was under way is in doubt.
+    /// The agent died: requests under way are in doubt.
     Died,
 }
 

@@ -1,10 +1,10 @@
-# What runs the real agent beside real servers are made of, for tests/real/run.sh and
-# tests/recipes/engines.sh, which read it with `source`: servers on loopback in a temporary directory
-# that end with the script, checks that wait for conditions, an agent with a configuration of its own.
+# Helpers that run the real agent beside real servers, sourced by tests/real/run.sh and
+# tests/recipes/engines.sh: servers on loopback in a temporary directory that end with the script,
+# checks that wait for conditions, an agent with its own configuration.
 #
-# Before it: AGENT (the binary), STAGE (a short name for the directory). `set -euo pipefail` is on.
+# The caller sets AGENT (the binary) and STAGE (a short name for the directory), and `set -euo pipefail`.
 
-# A socket's path may have 107 bytes: not below a long TMPDIR.
+# A socket's path is limited to 107 bytes, so it is not below a long TMPDIR.
 WORK=$(mktemp -d "/tmp/resyncd-$STAGE.XXXXXX")
 PIDS=()
 AGENT_PID=
@@ -13,7 +13,7 @@ FAILED=0
 
 # ---- the stage ------------------------------------------------------------------------------------
 
-stop() { # stop PID: by its id, and waits for its end
+stop() { # stop PID: stops a process by its id, and waits for its end
     kill "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
 }
@@ -27,10 +27,10 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-serve() { # serve LOG COMMAND…: in the background until the end
+serve() { # serve LOG COMMAND…: in the background until the end, or for SERVE_FOR seconds (1800)
     local log=$1
     shift
-    timeout -k 5 600 "$@" >>"$WORK/$log" 2>&1 &
+    timeout -k 5 "${SERVE_FOR:-1800}" "$@" >>"$WORK/$log" 2>&1 &
     PIDS+=($!)
 }
 
@@ -48,11 +48,11 @@ need_nginx() {
     local before=/run/nginx.pid
     [ -e "$before" ] && before=
     need nginx nginx-light
-    # Debian's package starts a server of its own; it was not there before, and is not wanted.
+    # Debian's package starts its own server; it was not running before, and is not wanted.
     if [ -n "$before" ] && [ -e "$before" ]; then timeout 10 nginx -s quit || true; fi
 }
 
-free_ports() { # free_ports N: all held at once, so that they differ
+free_ports() { # free_ports N: all held at the same time, so that they differ
     timeout 10 python3 - "$1" <<'PY'
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[1]))]
@@ -61,15 +61,15 @@ print(*(s.getsockname()[1] for s in held))
 PY
 }
 
-wait_port() { # wait_port PORT [TENTHS]: until the server that was started last listens there
+wait_port() { # wait_port PORT [TENTHS]: until the most recently started server listens there
     local n
     for n in $(seq "${2:-150}"); do
-        # Another run's server at the same port must not be taken for ours.
+        # Another run's server at the same port must not be mistaken for ours.
         kill -0 "${PIDS[-1]}" 2>/dev/null || break
         (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
         sleep 0.1
     done
-    echo "nobody listens at port $1" >&2
+    echo "no server listens at port $1" >&2
     return 1
 }
 
@@ -91,8 +91,8 @@ same() { # same NAME WANTED FOUND
     verdict $rc "$1" "wanted $2, found $3"
 }
 
-# What the agent says on its admin socket: waits until a Python expression over `h` (health) and `f`
-# (all live failures) is true, and shows both when it does not become true.
+# Queries the admin socket until a Python expression over `h` (health) and `f` (all live failures)
+# is true, and prints both when it does not become true.
 cat >"$WORK/ask.py" <<'PY'
 import json, socket, sys, time
 
@@ -153,7 +153,7 @@ TOML
 resyncd() { timeout 60 "$AGENT" --config "$WORK/agent/c.toml" "$@"; }
 
 start_agent() {
-    timeout -k 5 300 "$AGENT" --config "$WORK/agent/c.toml" run >"$WORK/agent/log" 2>&1 &
+    timeout -k 5 1800 "$AGENT" --config "$WORK/agent/c.toml" run >"$WORK/agent/log" 2>&1 &
     AGENT_PID=$!
     local n
     for n in $(seq 100); do
@@ -169,7 +169,7 @@ stop_agent() {
     AGENT_PID=
 }
 
-record_sales() { # record_sales N: of as many entities
+record_sales() { # record_sales N: one failure for each of N entities
     local n
     for n in $(seq "$1"); do
         printf '{"entity_type":"SALE","entity_id":"s-%s","action":"CREATE","error":"connect ETIMEDOUT","payload":{"n":%s}}\n' "$n" "$n"
@@ -180,12 +180,12 @@ field() { # field NAME: of the JSON object on standard input
     timeout 10 python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
 }
 
-try_once() { # try_once TYPE ENTITY [MORE…]: the line that `try --send --json` says
-    # It fails when the failure would not be delivered; the class says so too.
+try_once() { # try_once TYPE ENTITY [MORE…]: the output line of `try --send --json`
+    # The command fails when the failure would not be delivered; the class shows that too.
     resyncd try --json --send --type "$1" --entity "$2" --action CREATE "${@:3}" 2>"$WORK/try.err" || true
 }
 
-class_of() { # class_of NAME WANTED TYPE ENTITY [MORE…]: what `try` is given besides
+class_of() { # class_of NAME WANTED TYPE ENTITY [MORE…]: MORE is passed on to `try`
     local said found rc=0
     said=$(try_once "${@:3}")
     found=$(field class <<<"${said:-null}" 2>/dev/null) || found="nothing ($(cat "$WORK/try.err"))"

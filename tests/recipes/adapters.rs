@@ -1,7 +1,7 @@
-//! The recipes with an adapter: `adapter.py` as it is, between a real agent and a stub of what it speaks
-//! to. STUBS: a SOAP service, as SOAP 1.1 says (W3C Note of 8 May 2000); a fiskaltrust.Middleware, as its
-//! source of 1.3 does (`SignProcessor`: the flag 0x0000800000000000 of ftReceiptCase gives back what was
-//! signed under the reference, or null).
+//! The recipes with an adapter: an unchanged `adapter.py` between a real agent and a stub of its
+//! server. STUBS: a SOAP service according to SOAP 1.1 (W3C Note of 8 May 2000); a
+//! fiskaltrust.Middleware according to its source code of 1.3 (`SignProcessor`: the flag
+//! 0x0000800000000000 of ftReceiptCase returns what was signed under the reference, or null).
 
 use crate::kitchen::{
     Books, Recipe, delivers, folder, json_of, key_of, quiet_port, refuses, sale, tries, wait_gone_in_a_hurry,
@@ -18,7 +18,7 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// `None` where there is no Python, and none is demanded.
+    /// `None` where Python is missing and not required.
     pub(crate) fn start(recipe: &str, env: &[(&str, &str)]) -> Option<Self> {
         let port = quiet_port();
         let program = folder().join(recipe).join("adapter.py");
@@ -41,7 +41,7 @@ impl Adapter {
 
 impl Drop for Adapter {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
+        // It may have exited already; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -54,12 +54,12 @@ fn soap(status: u16, body: &str) -> Answer {
     Answer::Reply { status, headers: vec![("Content-Type", "text/xml; charset=utf-8".into())], body: text }
 }
 
-/// SOAP's faults come with 500 (6.2).
+/// SOAP's faults have status 500 (6.2).
 fn fault(code: &str, words: &str) -> Answer {
     soap(500, &format!("<s:Fault><faultcode>s:{code}</faultcode><faultstring>{words}</faultstring></s:Fault>"))
 }
 
-/// What stands between these tags.
+/// The text between these tags.
 fn inside<'t>(text: &'t str, tag: &str) -> Option<&'t str> {
     text.split_once(&format!("<{tag}>"))?.1.split_once(&format!("</{tag}>")).map(|(inside, _)| inside)
 }
@@ -71,7 +71,7 @@ struct Service {
     _adapter: Adapter,
 }
 
-/// The entity stands in the key, because SOAP carries no headers of the agent's.
+/// The entity is part of the key, because SOAP carries none of the agent's headers.
 fn service() -> Option<Service> {
     let books = Books::default();
     let kept = books.clone();
@@ -85,20 +85,33 @@ fn service() -> Option<Service> {
                 _ if kept.has(key) => {
                     soap(200, "<FindSaleResponse xmlns=\"urn:chain:sales\"><Id>1</Id></FindSaleResponse>")
                 }
-                _ => soap(200, "<FindSaleResponse xmlns=\"urn:chain:sales\"/>"),
+                ("till-07/lost-before", _) => soap(200, "<FindSaleResponse xmlns=\"urn:chain:sales\"/>"),
+                _ => {
+                    soap(200, "<FindSaleResponse xmlns=\"urn:chain:sales\">\n<Found>false</Found>\n</FindSaleResponse>")
+                }
             };
         }
         assert_eq!(request.header("SOAPAction"), Some("\"urn:chain:sales/RecordSale\""));
         match (key, request.nth) {
             ("till-07/broken", 1) => return fault("Server", "out of memory"),
+            ("till-07/broken-late", _) if !kept.has(key) => {
+                kept.book(key);
+                return fault("Server", "out of memory");
+            }
             ("till-07/slow", 1) => return Answer::html(503),
+            ("till-07/old", 1) => return fault("VersionMismatch", "SOAP 1.2 only"),
+            ("till-07/stranger", 1) => return fault("Client.Authentication", "who are you?"),
+            ("till-07/modern", 1) => return Answer::html(415),
             ("till-07/lost-before", _) if !kept.has("tried") => {
                 kept.book("tried");
                 return Answer::Lost;
             }
             _ => {}
         }
-        if inside(text, "Total") != Some("12.5 &lt;EUR&gt;") {
+        if key == "till-07/lines" {
+            let lines = "<line><sku>TEA</sku><price>2.50</price></line><line><sku>CUP</sku></line><paid>true</paid><note></note>";
+            assert!(text.contains(lines), "{text}");
+        } else if inside(text, "Total") != Some("12.5 &lt;EUR&gt;") {
             return fault("Client", "Total is missing");
         }
         let first = !kept.has(key);
@@ -124,18 +137,55 @@ fn a_soap_service_takes_a_sale() {
     delivers(&soap.agent, &soap.books, &total());
 }
 
-/// A fault of the client's is a refusal; only the adapter's words are shown, not the status of its answer.
+/// A client fault is a rejection; only the adapter's message is shown, not the status of its response.
 #[test]
 fn a_soap_fault_of_the_clients_is_a_refusal() {
     let Some(soap) = service() else { return };
     refuses(&soap.agent, &soap.books, &json!({"Amount": 1}), "Total is missing");
 }
 
+/// A server fault says nothing about whether the sale was booked: it is looked up.
 #[test]
-fn a_soap_fault_of_the_servers_costs_one_try() {
+fn a_soap_fault_of_the_servers_leaves_in_doubt() {
     let Some(soap) = service() else { return };
-    soap.agent.wait_gone(&id_of(&soap.agent.call(&sale("broken", &total()))));
-    assert_eq!(tries(&soap.agent), json!([["failed", 1], ["delivered", 0]]));
+    for entity in ["broken", "broken-late"] {
+        wait_gone_in_a_hurry(&soap.agent, &id_of(&soap.agent.call(&sale(entity, &total()))));
+    }
+    assert_eq!(soap.books.all(), ["broken", "broken-late"].map(key_of), "each is there once");
+    let shown = soap
+        .agent
+        .column("SELECT class || ' ' || error FROM sync_attempts WHERE entity_id = 'broken' ORDER BY id LIMIT 1");
+    assert_eq!(shown, [json!("unsure out of memory")]);
+    assert_eq!(soap.agent.cell("SELECT SUM(counted) FROM sync_attempts"), 0);
+}
+
+/// SOAP 1.1 (4.4.1) gives these codes to messages whose contents are not at fault, and HTTP has its own for a
+/// service that speaks only SOAP 1.2.
+#[test]
+fn a_soap_service_that_is_set_up_otherwise_blocks() {
+    for (entity, words) in [("old", "SOAP 1.2 only"), ("stranger", "who are you?"), ("modern", "HTTP 415")] {
+        let Some(soap) = service() else { return };
+        soap.agent.wait_gone(&id_of(&soap.agent.call(&sale(entity, &total()))));
+        assert_eq!(tries(&soap.agent), json!([["misconfigured", 0], ["delivered", 0]]), "{entity}");
+        let errors = soap.agent.column("SELECT error FROM sync_attempts ORDER BY id LIMIT 1");
+        assert!(errors[0].as_str().is_some_and(|error| error.contains(words)), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_soap_sale_has_members_and_lists_as_elements() {
+    let Some(soap) = service() else { return };
+    let payload = r#"{"line":[{"sku":"TEA","price":2.50},{"sku":"CUP"}],"paid":true,"note":null}"#;
+    let mut app = soap.agent.app();
+    app.line(&sale("lines", &json!("PAYLOAD")).to_string().replace("\"PAYLOAD\"", payload));
+    soap.agent.wait_gone(&id_of(&app.reply()));
+    assert_eq!(soap.books.all(), [key_of("lines")]);
+}
+
+#[test]
+fn a_soap_sale_without_members_is_refused() {
+    let Some(soap) = service() else { return };
+    refuses(&soap.agent, &soap.books, &Value::Null, "the payload is not a JSON object");
 }
 
 #[test]
@@ -145,7 +195,7 @@ fn a_soap_service_that_is_busy_costs_nothing() {
     assert_eq!(tries(&soap.agent), json!([["throttled", 0], ["delivered", 0]]));
 }
 
-/// The adapter is there, the service is not: that is an outage, and costs nothing.
+/// The adapter is reachable, the service is not: that is an outage, and uses no retry.
 #[test]
 fn a_soap_service_that_is_away_costs_nothing() {
     let Some(mut soap) = service() else { return };
@@ -166,7 +216,7 @@ fn a_soap_service_is_asked_before_a_sale_is_sent_again() {
     assert_eq!(soap.books.all(), ["till-07/lost-after", "tried", "till-07/lost-before"]);
 }
 
-/// A question that is answered with a fault is asked again.
+/// A verification request that gets a fault is repeated.
 #[test]
 fn a_soap_fault_to_a_question_is_no_not_there() {
     let Some(soap) = service() else { return };
@@ -186,8 +236,8 @@ struct Middleware {
     _adapter: Adapter,
 }
 
-/// Signs receipts one after the other. The first answer to `lost-after` is lost, the first request of
-/// `lost-before`; the device is away for the first look at `asked`.
+/// Signs receipts one after the other. The first response to `lost-after` is lost, the first
+/// request of `lost-before`; the device is unavailable for the first verification of `asked`.
 fn middleware() -> Option<Middleware> {
     let journal = Books::default();
     let kept = journal.clone();
@@ -248,8 +298,8 @@ impl Middleware {
     }
 }
 
-/// Five receipts of which one answer and one request are lost: a chain without a gap and without a
-/// double link, in the order of the till.
+/// Five receipts of which one response and one request are lost: a chain without a gap and without
+/// a double link, in the order of the till.
 #[test]
 fn a_fiscal_chain_has_each_receipt_once_and_in_order() {
     let Some(fiscal) = middleware() else { return };
@@ -260,7 +310,7 @@ fn a_fiscal_chain_has_each_receipt_once_and_in_order() {
     assert_eq!(fiscal.agent.cell("SELECT SUM(counted) FROM sync_attempts"), 0);
 }
 
-/// A look that fails is no "not signed".
+/// A failed verification does not mean "not signed".
 #[test]
 fn a_fiscal_device_that_does_not_say_is_asked_again() {
     let Some(fiscal) = middleware() else { return };
@@ -279,7 +329,7 @@ fn a_fiscal_receipt_that_came_in_and_was_not_signed_is_signed() {
     assert_eq!((triggers[1].clone(), fiscal.chain()), (json!("verify"), vec!["unsigned".to_owned()]));
 }
 
-/// A receipt that is refused holds back all behind it until a person has decided.
+/// A rejected receipt holds back all later ones until an operator decides.
 #[test]
 fn a_fiscal_chain_stops_at_a_receipt_that_is_refused() {
     let Some(fiscal) = middleware() else { return };
@@ -294,7 +344,19 @@ fn a_fiscal_chain_stops_at_a_receipt_that_is_refused() {
     assert_eq!(fiscal.agent.cell(sql), 1, "it went before the person had decided");
 }
 
-/// An answer that says by its state that nothing was signed is no delivery, whatever its status.
+/// It would otherwise be in doubt for ever, and all later ones would wait for it.
+#[test]
+fn a_fiscal_receipt_that_is_none_is_refused() {
+    for payload in [Value::Null, json!("text"), json!({"cbReceiptReference": "r-1"})] {
+        let Some(fiscal) = middleware() else { return };
+        let failure = json!({"op": "record", "entity_type": "RECEIPT", "entity_id": "r-1", "action": "SIGN", "retry": "now",
+            "error": "HTTP 503: busy", "payload": payload});
+        let shown = fiscal.agent.wait_critical(&id_of(&fiscal.agent.call(&failure)));
+        assert!(shown["error"].as_str().is_some_and(|error| error.starts_with("not a ReceiptRequest: ")), "{shown}");
+    }
+}
+
+/// A response whose state says that nothing was signed does not deliver the receipt, whatever its status.
 #[test]
 fn a_fiscal_device_that_cannot_sign_has_not_signed() {
     let Some(fiscal) = middleware() else { return };

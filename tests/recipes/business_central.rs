@@ -1,5 +1,5 @@
-//! STUB: Business Central's API v2.0 and Microsoft Entra's token endpoint, as learn.microsoft.com says
-//! (salesOrders, error codes, rate limits; state of 2026). A sale needs a `customerNumber`.
+//! STUB: Business Central's API v2.0 and Microsoft Entra's token endpoint, as documented on learn.microsoft.com
+//! (salesOrders, error codes, rate limits; as of 2026). A sale needs a `customerNumber`.
 
 use crate::kitchen::{
     Books, Recipe, asked_for, blocks, delivers, json_of, key_of, looks_before_it_sends_again, refuses, sale, tries,
@@ -30,7 +30,7 @@ struct Central {
     token: Arc<Mutex<String>>,
 }
 
-/// A customer that is there, by its id, and its tag.
+/// An existing customer, by its id, and its tag.
 fn customer(request: &Request) -> Answer {
     match (request.header("If-Match"), request.entity()) {
         (None, _) => error(
@@ -158,12 +158,14 @@ fn business_central_with_a_wrong_secret_blocks_and_does_not_insist() {
     central.recipe.put("bc-client.form", "grant_type=client_credentials&client_secret=cs-0000");
     let agent = central.recipe.serve();
     blocks(&agent, &payload());
+    assert_eq!((central.door.deliveries().len(), central.api.deliveries().len()), (1, 0));
+    // An operator's resume ends the wait, once.
     agent.ask(&json!({"op": "resume"}));
     wait_until("a second try", || tries(&agent).as_array().is_some_and(|tries| tries.len() > 1));
-    assert_eq!((central.door.deliveries().len(), central.api.deliveries().len()), (1, 0));
+    assert_eq!((central.door.deliveries().len(), central.api.deliveries().len()), (2, 0));
 }
 
-/// Changes and deletions name a tag; somebody else's change costs a try, what is gone already is gone.
+/// Changes and deletions name a tag; a conflicting change uses a retry, and a missing record counts as deleted.
 #[test]
 fn business_centrals_records_are_changed_and_deleted() {
     let central = central();

@@ -1,15 +1,8 @@
-# A CouchDB-compatible server (part couchdb of engines.sh): pouchdb-server on LevelDB.
-
-fetch_couchdb() {
-    mkdir "$WORK/npm"
-    (cd "$WORK/npm" && timeout 300 npm install --silent --no-audit --no-fund --ignore-scripts "pouchdb-server@$POUCHDB_SERVER" >npm.log 2>&1) ||
-        { cat "$WORK/npm/npm.log"; return 1; }
-}
+# A CouchDB-compatible server (part couchdb of engines.sh): pouchdb-server on LevelDB, by the commands of the recipe's
+# page.
 
 serve_couchdb() {
-    (cd "$WORK/couchdb" && exec timeout -k 5 600 node "$WORK/npm/node_modules/pouchdb-server/bin/pouchdb-server" \
-        --host 127.0.0.1 --port "$COUCH" --dir "$WORK/couchdb" --no-stdout-logs >>"$WORK/couchdb.log" 2>&1) &
-    PIDS+=($!)
+    serve couchdb.log env HOME="$HOME_OF_PAGES" bash -c "$(page_server couchdb 1 "s|--port 5984|--port $COUCH|")"
     COUCHDB=${PIDS[-1]}
     wait_port "$COUCH"
 }
@@ -28,19 +21,17 @@ PY
 
 part_couchdb() {
     local line="http://127.0.0.1:" secret="$WORK/couchdb.basic" login
-    login="Authorization: Basic $(printf till:a-secret | base64)"
-    fetch_couchdb
-    mkdir "$WORK/couchdb"
-    printf 'till:a-secret' >"$secret"
+    login="Authorization: Basic $(printf till:a-tills-password | base64)"
+    follow couchdb 1 '$d'
+    printf 'till:a-tills-password' >"$secret"
     chmod 600 "$secret"
     read -r COUCH LOSING <<<"$(free_ports 2)"
     recipe couchdb "s|https://couchdb.example:6984|$line$LOSING|" "s|/etc/resyncd/couchdb.basic|$secret|"
     start_agent
     record_steps 4 3
     away "the document server" 12
-    echo '{"admins":{"till":"a-secret"}}' >"$WORK/couchdb/config.json"
     serve_couchdb
-    # Without the database: for whoever runs the server.
+    # Without the database: that is for the server's administrator to fix.
     line_that_loses "$LOSING" "$COUCH"
     becomes "no such database: nothing is counted" 20 "len(f) == 12 and counted == 0 and u['state'] == 'blocked'"
     finish "${PIDS[-1]}"
@@ -56,5 +47,7 @@ part_couchdb() {
     becomes "the document server killed while it works: all delivered" 60 "not f and h['critical'] == 0"
     same "the document server killed while it works: each once" 20 "$(documents | wc -l)"
     stop_agent
+    http DELETE "$line$COUCH/resyncd" '' "$login" >/dev/null
+    page_delivers couchdb 2 "s|127.0.0.1:5984|127.0.0.1:$COUCH|"
     finish "$COUCHDB"
 }

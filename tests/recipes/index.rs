@@ -1,4 +1,4 @@
-//! The recipes as a whole: the index knows each of them, and each can be read.
+//! The recipes as a whole: the index lists each of them, and each is a valid configuration.
 
 use crate::kitchen::folder;
 use std::fs;
@@ -26,7 +26,7 @@ fn every_recipe_is_explained_and_stands_in_the_index() {
     }
 }
 
-/// As they are, with the places that stand in them.
+/// Checked unchanged, with the paths that they contain.
 #[test]
 fn every_recipe_is_a_configuration_without_a_mistake() {
     let files = recipes().into_iter().flat_map(|recipe| fs::read_dir(recipe).expect("a folder"));
@@ -35,7 +35,7 @@ fn every_recipe_is_a_configuration_without_a_mistake() {
     let mut checked = 0;
     for file in tomls {
         let output = Command::new(env!("CARGO_BIN_EXE_resyncd"))
-            .args(["config", "check", "--config"])
+            .args(["config", "check", "--syntax", "--config"])
             .arg(file)
             .output()
             .expect("the binary starts");
@@ -46,7 +46,7 @@ fn every_recipe_is_a_configuration_without_a_mistake() {
     assert!(checked >= 8, "only {checked} were found");
 }
 
-/// An adapter is what a person reads before trusting it.
+/// An operator reads an adapter before trusting it, so it must be short.
 #[test]
 fn adapters_have_at_most_forty_lines() {
     for recipe in recipes() {

@@ -1,5 +1,5 @@
-//! What the recipes' tests share: a recipe's file with other hosts and secrets, a business system's
-//! books, and the questions that each recipe is asked.
+//! Shared by the tests of recipes: a recipe's file with other hosts and secrets, a business
+//! system's books, and the checks that each recipe must pass.
 
 use crate::support::upstream::Request;
 use crate::support::{Agent, Answer, Plan, Upstream, id_of, wait_until};
@@ -15,14 +15,14 @@ pub(crate) fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/recipes"))
 }
 
-/// A recipe on the way to an agent. The secrets live as long as this does.
+/// A recipe for an agent. The secrets live as long as this value.
 pub(crate) struct Recipe {
     text: String,
     secrets: TempDir,
 }
 
 impl Recipe {
-    /// `odoo/resyncd.toml`, as it is.
+    /// Reads a recipe such as `odoo/resyncd.toml`.
     #[track_caller]
     pub(crate) fn read(file: &str) -> Self {
         let path = folder().join(file);
@@ -30,7 +30,7 @@ impl Recipe {
         Self { text, secrets: tempfile::tempdir().expect("a temporary directory") }
     }
 
-    /// The host, as it stands in the recipe, is this one here.
+    /// Replaces a host of the recipe by this port.
     #[track_caller]
     pub(crate) fn host(mut self, host: &str, port: u16) -> Self {
         assert!(self.text.contains(host), "the recipe knows no {host}");
@@ -38,7 +38,7 @@ impl Recipe {
         self
     }
 
-    /// The file `/etc/resyncd/NAME` holds this.
+    /// Replaces the file `/etc/resyncd/NAME` by this one.
     #[track_caller]
     pub(crate) fn secret(mut self, name: &str, contents: &str) -> Self {
         let (there, here) = (format!("/etc/resyncd/{name}"), self.secrets.path().join(name));
@@ -55,7 +55,7 @@ impl Recipe {
         fs::rename(new, self.secrets.path().join(name)).expect("a file is renamed");
     }
 
-    /// An agent with this recipe, and without any wait between tries.
+    /// An agent with this recipe, and without backoff.
     #[track_caller]
     pub(crate) fn serve(&self) -> Agent {
         let set = self.text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
@@ -81,8 +81,8 @@ impl Books {
         self.all().iter().any(|booked| booked == key)
     }
 
-    /// Books what comes, and answers; of `lost-after` the first answer is lost, of `lost-before` the
-    /// first request.
+    /// Books the request, and responds; the first response to `lost-after` is lost, and the first
+    /// request of `lost-before`.
     pub(crate) fn take(&self, request: &Request, key: &str, answer: Answer) -> Answer {
         let first = request.attempt() == 1;
         if request.entity() == "lost-before" && first {
@@ -93,7 +93,7 @@ impl Books {
     }
 }
 
-/// The failure of a sale that the application has tried, and got a "busy" for.
+/// The failure of a sale whose first attempt, by the application, got a "busy".
 pub(crate) fn sale(entity: &str, payload: &Value) -> Value {
     json!({
         "op": "record", "entity_type": "SALE", "entity_id": entity, "action": "CREATE", "error": "HTTP 503: busy",
@@ -101,19 +101,19 @@ pub(crate) fn sale(entity: &str, payload: &Value) -> Value {
     })
 }
 
-/// The key of that sale; hostile enough to be wrongly quoted.
+/// The key of that sale, with characters that need quoting.
 pub(crate) fn key_of(entity: &str) -> String {
     format!("till-07/{entity}")
 }
 
-/// A port on which nobody listens, and that the system gives to nobody meanwhile.
+/// A port without a listener, which the system assigns to no other process meanwhile.
 pub(crate) fn quiet_port() -> u16 {
     let mut holder = Upstream::willing();
     holder.down();
     holder.port()
 }
 
-/// PHP with this extension; `None` where there is none, and none is demanded.
+/// PHP with this extension; `None` where it is missing and not required.
 pub(crate) fn php(extension: &str) -> Option<Command> {
     let asked = Command::new("php").args(["-r", &format!("exit(extension_loaded('{extension}') ? 0 : 1);")]).status();
     let there = asked.is_ok_and(|status| extension.is_empty() || status.success());
@@ -125,13 +125,13 @@ pub(crate) fn php(extension: &str) -> Option<Command> {
     there.then(|| Command::new("php"))
 }
 
-/// Class and count of all tries, in order.
+/// Class and count of all attempts, in order.
 pub(crate) fn tries(agent: &Agent) -> Value {
     json!(agent.rows("SELECT class, counted FROM sync_attempts ORDER BY id"))
 }
 
-/// Waits until it has left, and ends the agent's pauses, as a person can: how long they are is asked
-/// elsewhere.
+/// Waits until it has left, and ends the agent's pauses, as an operator can; other tests check
+/// their length.
 #[track_caller]
 pub(crate) fn wait_gone_in_a_hurry(agent: &Agent, id: &str) {
     wait_until("the failure leaving the table", || {
@@ -142,7 +142,7 @@ pub(crate) fn wait_gone_in_a_hurry(agent: &Agent, id: &str) {
     });
 }
 
-/// It is delivered, and booked once under its key.
+/// Checks that it is delivered, and booked once under its key.
 #[track_caller]
 pub(crate) fn delivers(agent: &Agent, books: &Books, payload: &Value) {
     let id = id_of(&agent.call(&sale("s-1", payload)));
@@ -151,7 +151,7 @@ pub(crate) fn delivers(agent: &Agent, books: &Books, payload: &Value) {
     assert_eq!(tries(agent), json!([["delivered", 0]]));
 }
 
-/// It is refused at once, and the technician reads these words.
+/// Checks that it is rejected at once, and that the operator sees these words.
 #[track_caller]
 pub(crate) fn refuses(agent: &Agent, books: &Books, payload: &Value, words: &str) {
     let id = id_of(&agent.call(&sale("bad", payload)));
@@ -160,7 +160,7 @@ pub(crate) fn refuses(agent: &Agent, books: &Books, payload: &Value, words: &str
     assert_eq!(books.all(), [""; 0]);
 }
 
-/// It waits, uncounted, as this class; then it is delivered.
+/// Checks that it waits, uncounted, with this class; then it is delivered.
 #[track_caller]
 pub(crate) fn waits(agent: &Agent, books: &Books, entity: &str, payload: &Value, class: &str, words: &str) {
     let id = id_of(&agent.call(&sale(entity, payload)));
@@ -170,8 +170,8 @@ pub(crate) fn waits(agent: &Agent, books: &Books, entity: &str, payload: &Value,
     assert_eq!(books.all(), [key_of(entity)]);
 }
 
-/// An answer is lost: it is looked for, found, and not sent again. A request is lost: it is looked for,
-/// not found, and sent again. Also after the application's own try of which nobody knows how it ended.
+/// After a lost response, the sale is looked up, found, and not sent again. After a lost request, it is
+/// looked up, not found, and sent again. The same holds after an inconclusive attempt of the application.
 #[track_caller]
 pub(crate) fn looks_before_it_sends_again(agent: &Agent, books: &Books, payload: &Value) {
     for (entity, after) in [("lost-after", json!(["delivered"])), ("lost-before", json!(["unsure", "delivered"]))] {
@@ -189,12 +189,12 @@ pub(crate) fn looks_before_it_sends_again(agent: &Agent, books: &Books, payload:
     assert_eq!(agent.cell("SELECT SUM(counted) FROM sync_attempts"), 0);
 }
 
-/// The way is set up wrongly: blocked, and nothing is counted against the sale.
+/// Checks that a wrong setup blocks the upstream and uses no retry of the sale.
 #[track_caller]
 pub(crate) fn blocks(agent: &Agent, payload: &Value) -> String {
     let id = id_of(&agent.call(&sale("s-1", payload)));
     agent.wait_upstream("blocked");
-    wait_until("the try's end", || agent.failure(&id).is_some_and(|shown| shown["state"] != "in_flight"));
+    wait_until("the attempt's end", || agent.failure(&id).is_some_and(|shown| shown["state"] != "in_flight"));
     let shown = agent.failure(&id).expect("it waits");
     assert_eq!((&shown["status"], &shown["retry_count"]), (&json!("pending"), &json!(0)), "{shown}");
     id
@@ -206,7 +206,7 @@ pub(crate) fn json_of(request: &Request) -> Value {
     serde_json::from_str(request.text()).unwrap_or_else(|error| panic!("{error}: {}", request.text()))
 }
 
-/// A path's value behind this beginning, decoded.
+/// A path's value between `start` and `end`, decoded.
 pub(crate) fn asked_for(path: &str, start: &str, end: &str) -> Option<String> {
     let value = path.strip_prefix(start)?.strip_suffix(end)?;
     Some(value.replace("%2F", "/").replace("%20", " "))

@@ -1,5 +1,5 @@
-//! STUBS: Odoo, as "External API" of the documentation of 18.0 and 19.0 says, and as `odoo/http.py` of
-//! 18.0 writes its errors. A sale needs a `partner_id`.
+//! STUBS: Odoo, according to "External API" of the documentation of 18.0 and 19.0, with the errors
+//! of `odoo/http.py` of 18.0. A sale needs a `partner_id`.
 
 use crate::kitchen::{
     Books, Recipe, blocks, delivers, json_of, key_of, looks_before_it_sends_again, refuses, sale, tries, waits,
@@ -17,7 +17,7 @@ fn result(value: &Value) -> Answer {
     Answer::json(200, &json!({"jsonrpc": "2.0", "id": 1, "result": value}).to_string())
 }
 
-/// As `odoo/http.py` writes an exception: status 200, code 200.
+/// An exception as `odoo/http.py` writes it: status 200, code 200.
 fn exception(name: &str, message: &str) -> Answer {
     let data = json!({"name": name, "message": message, "arguments": [message], "context": {}, "debug": "Traceback …"});
     let error = json!({"code": 200, "message": "Odoo Server Error", "data": data});
@@ -82,7 +82,7 @@ fn odoo_until_18_is_asked_before_a_sale_is_sent_again() {
     looks_before_it_sends_again(&recipe.serve(), &books, &payload());
 }
 
-/// A lock costs a try, not the sale.
+/// A lock uses a retry and does not lose the sale.
 #[test]
 fn odoo_until_18_is_locked_and_the_sale_is_sent_again() {
     let (recipe, _odoo, books) = with_key();
@@ -104,7 +104,7 @@ fn odoo_until_18_with_a_wrong_key_blocks_until_the_key_is_right() {
     assert_eq!(books.all(), [key_of("s-1")]);
 }
 
-/// By web sessions. A refused login gets a session as well, only nobody's, as some versions give it.
+/// Web sessions. A rejected login also gets a session, but without a user, as in some versions.
 struct Sessions {
     recipe: Recipe,
     odoo: Upstream,
@@ -164,7 +164,7 @@ fn an_odoo_session_that_has_ended_costs_one_login() {
     assert_eq!((sessions.logins(), tries(&agent)), (2, json!([["delivered", 0], ["delivered", 0]])));
 }
 
-/// The session ends just when the agent wants to know whether the sale is there.
+/// The session ends just before the agent verifies the sale.
 #[test]
 fn an_odoo_session_may_end_before_a_question() {
     let sessions = Sessions::open();
@@ -177,16 +177,18 @@ fn an_odoo_session_may_end_before_a_question() {
     assert_eq!((sessions.logins(), tries(&agent)), (2, json!([["unsure", 0], ["delivered", 0]])));
 }
 
-/// Odoo says so with 200; accounts are not locked by trying on.
+/// Odoo rejects a login with status 200; repeated attempts could lock the account.
 #[test]
 fn an_odoo_login_that_is_refused_blocks_and_is_not_repeated() {
     let sessions = Sessions::open();
     sessions.recipe.put("odoo-login.json", r#"{"params":{"db":"chain","login":"till","password":"pw-0000"}}"#);
     let agent = sessions.recipe.serve();
     blocks(&agent, &payload());
+    assert_eq!((sessions.logins(), sessions.books.all().len()), (1, 0));
+    // An operator's resume ends the wait, once.
     agent.ask(&json!({"op": "resume"}));
     wait_until("a second try", || tries(&agent).as_array().is_some_and(|tries| tries.len() > 1));
-    assert_eq!((sessions.logins(), sessions.books.all().len()), (1, 0));
+    assert_eq!((sessions.logins(), sessions.books.all().len()), (2, 0));
 }
 
 /// `/json/2`: statuses, and an error object.

@@ -1,5 +1,5 @@
-# The agent's metrics through node-exporter into Prometheus, with the recipe's rules (part prometheus of
-# engines.sh).
+# Collects the agent's metrics through node-exporter into Prometheus, with the recipe's rules (part
+# prometheus of engines.sh).
 
 part_prometheus() {
     local rc=0 exporter server dir="$WORK/textfile"
@@ -10,7 +10,7 @@ part_prometheus() {
     mkdir "$dir"
     read -r EXPORTER SERVER NOBODY <<<"$(free_ports 3)"
     recipe prometheus "s|/var/lib/prometheus/node-exporter|$dir|"
-    # An upstream that is not there, and a failure that finds no route.
+    # An unreachable upstream, and a failure without a route.
     cat >"$WORK/agent/resyncd.d/upstream.toml" <<TOML
 [upstream.hq]
 url = "http://127.0.0.1:$NOBODY"
@@ -46,7 +46,7 @@ YAML
     finish "$exporter"
 }
 
-holds() { # holds NAME QUERY: until Prometheus has an answer to it
+holds() { # holds NAME QUERY: waits until Prometheus has a result for it
     local rc=0 said
     said=$(timeout 60 python3 - "http://127.0.0.1:$SERVER/api/v1/query" "$2" <<'PY'
 import json, sys, time, urllib.parse, urllib.request

@@ -1,4 +1,4 @@
-# RabbitMQ (part rabbitmq of engines.sh): a broker of its own, with the recipe's definitions, user,
+# RabbitMQ (part rabbitmq of engines.sh): its own broker, with the recipe's definitions, user,
 # configuration and consumer.
 
 serve_rabbitmq() {
@@ -9,16 +9,16 @@ serve_rabbitmq() {
 }
 
 rabbitmq_environment() {
-    # Debian's wrappers change to a user of their own and to /var/lib.
+    # Debian's wrappers change to their own user and to /var/lib.
     export PATH=/usr/lib/rabbitmq/bin:$PATH
     export HOME="$WORK/rabbitmq" RABBITMQ_NODENAME=engines@localhost ERL_EPMD_PORT=$EPMD ERL_EPMD_ADDRESS=127.0.0.1
     export RABBITMQ_MNESIA_BASE="$WORK/rabbitmq/data" RABBITMQ_LOGS=- RABBITMQ_DIST_PORT=$DIST
     export RABBITMQ_ENABLED_PLUGINS_FILE="$WORK/rabbitmq/plugins" RABBITMQ_CONFIG_FILE="$WORK/rabbitmq/rabbitmq.conf"
     export RABBITMQ_PID_FILE="$WORK/rabbitmq/pid" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_GENERATED_CONFIG_DIR="$WORK/rabbitmq/generated"
-    # The broker in place of the script that starts it, so that it can be killed.
+    # Runs the broker instead of its start script, so that it can be killed.
     export RUNNING_UNDER_SYSTEMD=1
-    export ERL_CRASH_DUMP_SECONDS=0 # A broker that is killed leaves no dump where we stand.
-    # No schedulers that spin while nothing is to be done.
+    export ERL_CRASH_DUMP_SECONDS=0 # A killed broker leaves no dump in the current directory.
+    # Schedulers must not spin while idle.
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
     mkdir -p "$WORK/rabbitmq"
     echo '[rabbitmq_management].' >"$RABBITMQ_ENABLED_PLUGINS_FILE"
@@ -30,7 +30,7 @@ disk_free_limit.absolute = 10MB
 CONF
 }
 
-consume() { # consume MESSAGES: takes so many, and ends
+consume() { # consume MESSAGES: takes this many messages, and ends
     local n
     serve consumer.log /usr/bin/python3 "$RECIPES/rabbitmq/consumer.py" "amqp://guest:guest@127.0.0.1:$AMQP/%2F" "$WORK/consumed.db"
     for n in $(seq 200); do
@@ -40,7 +40,7 @@ consume() { # consume MESSAGES: takes so many, and ends
     finish "${PIDS[-1]}"
 }
 
-consumed() { # consumed TEXT: how many lines of the consumer begin so
+consumed() { # consumed TEXT: how many lines of the consumer begin with TEXT
     grep -c "^$1" "$WORK/consumer.log" || true
 }
 
@@ -54,7 +54,7 @@ for entity, body in sqlite3.connect(sys.argv[1]).execute("SELECT entity_id, body
 PY
 }
 
-broker() { # broker METHOD PATH [BODY]: what its administrator does
+broker() { # broker METHOD PATH [BODY]: a request of the broker's administrator
     http "$1" "http://127.0.0.1:$API/api/$2" "${3:-}" "Authorization: Basic $(printf guest:guest | base64)" "Content-Type: application/json"
 }
 
@@ -78,15 +78,30 @@ part_rabbitmq() {
     same "RabbitMQ: answers were lost on the way" "$LOST" "$(lost)"
     stop_agent
 
-    # What was confirmed survives the broker.
+    # Confirmed messages survive the broker.
     kill9 "$BROKER"
     serve_rabbitmq
     consume $((12 + LOST))
     same "RabbitMQ killed: each is taken once and in order" "s-1:1,2,3 s-2:1,2,3 s-3:1,2,3 s-4:1,2,3" "$(consumed_table | in_order)"
-    same "RabbitMQ: what came twice is seen by its message_id" "$LOST" "$(consumed 'seen before')"
+    same "RabbitMQ: a duplicate is recognized by its message_id" "$LOST" "$(consumed 'seen before')"
     rabbitmq_noes "$secret"
-    # It takes its time to end in good order, and nothing of it is needed.
+    rabbitmq_page
+    # An orderly end is slow and not needed here.
     kill9 "$BROKER"
+}
+
+# The page's commands, on a broker that was set up before and spoiled since.
+rabbitmq_page() {
+    local HOME_OF_PAGES=$WORK/rabbitmq n
+    page_delivers rabbitmq 1 "s|127.0.0.1:15672|127.0.0.1:$API|"
+    : >"$WORK/consumer.log"
+    serve_page consumer.log rabbitmq 2 "s|127.0.0.1:5672|127.0.0.1:$AMQP|"
+    for n in $(seq 200); do
+        [ "$(consumed taken)" -lt 1 ] || break
+        sleep 0.1
+    done
+    verdict $(($(consumed taken) > 0 ? 0 : 1)) "the page of rabbitmq, block 2: the message is taken" "$(tail -n 5 "$WORK/consumer.log")"
+    finish "${PIDS[-1]}"
 }
 
 rabbitmq_noes() { # rabbitmq_noes SECRET_FILE
@@ -96,7 +111,7 @@ rabbitmq_noes() { # rabbitmq_noes SECRET_FILE
     class_of "RabbitMQ" delivered SALE x "${payload[@]}"
     class_of "RabbitMQ, without a payload" refused SALE x
     broker PUT policies/%2F/full '{"pattern":"^resyncd$","definition":{"max-length":1,"overflow":"reject-publish"}}' >/dev/null
-    # The limit takes its time to count, and is exceeded a little.
+    # The limit is evaluated with a delay, and is exceeded a little.
     for n in 1 2 3 4 5; do classes+=" $(try_once SALE x "${payload[@]}")"; done
     verdict "$(grep -q '"class":"busy"' <<<"$classes"; echo $?)" "RabbitMQ, the queue is full => busy" "$classes"
     broker DELETE policies/%2F/full >/dev/null

@@ -1,7 +1,7 @@
 # The receivers (parts receiver and postgres of engines.sh).
 
-# The same for both. SERVE starts the receiver at $RECEIVER; TABLE prints "entity step" of each row, in
-# order of arrival.
+# The same checks for both. SERVE starts the receiver at $RECEIVER; TABLE prints "entity step" of
+# each row, in order of arrival.
 receiver_story() { # receiver_story NAME SERVE TABLE
     local name=$1 serve=$2 table=$3 pid
     read -r RECEIVER LOSING <<<"$(free_ports 2)"
@@ -27,7 +27,7 @@ receiver_story() { # receiver_story NAME SERVE TABLE
     finish "$pid"
 }
 
-receiver_answers() { # receiver_answers NAME: what the agent counts on, asked for at the same moment
+receiver_answers() { # receiver_answers NAME: the responses that the agent relies on, to concurrent requests
     local url="http://127.0.0.1:$RECEIVER/sync" body='{"entity_id":"s-9","payload":{"step":1}}' said
     said=$(timeout 60 python3 - "$url" "$body" <<'PY'
 import collections, concurrent.futures, sys, urllib.request
@@ -62,7 +62,18 @@ for (body,) in sqlite3.connect(sys.argv[1]).execute("SELECT body FROM received O
 PY
 }
 
-part_receiver() { receiver_story "receiver" serve_receiver receiver_table; }
+part_receiver() {
+    receiver_story "receiver" serve_receiver receiver_table
+    receiver_page 1
+}
+
+receiver_page() { # receiver_page N SED…: the page's receiver of block N, and what the terminal does with it
+    read -r RECEIVER <<<"$(free_ports 1)"
+    serve_page page-receiver.log receiver "$1" "s|8080|$RECEIVER|" "${@:2}"
+    wait_port "$RECEIVER"
+    page_delivers receiver 3 "s|8080|$RECEIVER|"
+    finish "${PIDS[-1]}"
+}
 
 # ---- on PostgreSQL --------------------------------------------------------------------------------
 
@@ -70,9 +81,9 @@ part_receiver() { receiver_story "receiver" serve_receiver receiver_table; }
 AS_POSTGRES=(env)
 [ "$(id -u)" != 0 ] || AS_POSTGRES=(setpriv --reuid=postgres --regid=postgres --init-groups)
 
-serve_postgres() {
+serve_postgres() { # without fsync: it is killed, the machine is not
     serve postgres.log "${AS_POSTGRES[@]}" "$PGBIN/postgres" -D "$WORK/pg/data" -p "$PGPORT" \
-        -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$WORK/pg"
+        -c fsync=off -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$WORK/pg"
     POSTGRES=${PIDS[-1]}
     wait_port "$PGPORT"
 }
@@ -87,20 +98,29 @@ receiver_postgres_table() {
         -c "SELECT body::json->>'entity_id', coalesce(body::json#>>'{payload,step}', '0') FROM received ORDER BY at"
 }
 
-part_postgres() {
+make_postgres() { # a database of its own, running, at $PGPORT; how it is reached is then in DSN
     PGBIN=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -1)")
     mkdir "$WORK/pg"
     [ "$(id -u)" != 0 ] || chown postgres "$WORK/pg"
     timeout 60 "${AS_POSTGRES[@]}" "$PGBIN/initdb" -D "$WORK/pg/data" -U till --auth=trust --no-sync -E UTF8 --locale=C >/dev/null
-    read -r PGPORT <<<"$(free_ports 1)"
     DSN="host=127.0.0.1 port=$PGPORT dbname=postgres user=till"
     serve_postgres
+}
+
+new_postgres() { # the same, at a free port
+    read -r PGPORT <<<"$(free_ports 1)"
+    make_postgres
+}
+
+part_postgres() {
+    new_postgres
     receiver_story "receiver on PostgreSQL" serve_receiver_postgres receiver_postgres_table
     postgres_away
+    receiver_page 2 "s|sudo -u postgres psql|psql -h 127.0.0.1 -p $PGPORT -U till postgres|" "s|host=127.0.0.1|& port=$PGPORT|"
     finish "$POSTGRES"
 }
 
-# The receiver is there, its database is not.
+# The receiver is reachable, its database is not.
 postgres_away() {
     serve_receiver_postgres
     local receiver=${PIDS[-1]} url="http://127.0.0.1:$RECEIVER"

@@ -1,6 +1,6 @@
-//! STUB: SAP Business One's Service Layer v2, as SAP's learning journey "Logging In and Logging Out
-//! Using Service Layer API" and the forum's answers of version 10.0 show it: the login sets two cookies,
-//! and code 301 with status 401 is the end of a session. An order needs a `CardCode`.
+//! STUB: SAP Business One's Service Layer v2, according to SAP's learning journey "Logging In and
+//! Logging Out Using Service Layer API" and responses of version 10.0 in the forum: the login sets
+//! two cookies, and code 301 with status 401 means an expired session. An order needs a `CardCode`.
 
 use crate::kitchen::{
     Books, Recipe, asked_for, blocks, delivers, json_of, key_of, looks_before_it_sends_again, refuses, sale, tries,
@@ -83,7 +83,7 @@ fn sap_takes_a_sale() {
     delivers(&sap.recipe.serve(), &sap.books, &payload());
 }
 
-/// In both forms that its versions give to an error.
+/// In both forms of errors that its versions use.
 #[test]
 fn sap_refuses_in_its_own_words() {
     for wrapped in [false, true] {
@@ -118,7 +118,9 @@ fn a_sap_login_that_is_refused_blocks_and_is_not_repeated() {
     sap.recipe.put("sap-login.json", r#"{"CompanyDB":"CHAIN","UserName":"till","Password":"pw-0000"}"#);
     let agent = sap.recipe.serve();
     blocks(&agent, &payload());
+    assert_eq!((sap.logins.load(Ordering::SeqCst), sap.books.all().len()), (1, 0));
+    // An operator's resume ends the wait, once.
     agent.ask(&json!({"op": "resume"}));
     wait_until("a second try", || tries(&agent).as_array().is_some_and(|tries| tries.len() > 1));
-    assert_eq!((sap.logins.load(Ordering::SeqCst), sap.books.all().len()), (1, 0));
+    assert_eq!((sap.logins.load(Ordering::SeqCst), sap.books.all().len()), (2, 0));
 }

@@ -1,4 +1,4 @@
-//! STUB: Shopify's GraphQL Admin API 2026-01, as its pages on `orderCreate`, `orderByIdentifier`, custom
+//! STUB: Shopify's GraphQL Admin API 2026-10, as its pages on `orderCreate`, `orderByIdentifier`, custom
 //! ids, error codes and rate limits say. It reads no GraphQL: that the requests are Shopify's schema was
 //! held against the reference by eye.
 
@@ -34,7 +34,7 @@ struct Shop {
     recipe: Recipe,
     server: Upstream,
     books: Books,
-    /// The next question is one too many.
+    /// The next query is throttled.
     busy: Arc<AtomicBool>,
 }
 
@@ -42,7 +42,7 @@ fn shop() -> Shop {
     let (books, busy) = (Books::default(), Arc::<AtomicBool>::default());
     let (kept, refuses) = (books.clone(), Arc::clone(&busy));
     let server = Upstream::start(move |request| {
-        assert_eq!(request.path, "/admin/api/2026-01/graphql.json");
+        assert_eq!(request.path, "/admin/api/2026-10/graphql.json");
         if request.header("X-Shopify-Access-Token") != Some("shpat_1") {
             return Answer::json(
                 401,
@@ -121,7 +121,7 @@ fn shopify_throttles_and_the_sale_waits() {
     waits(&shop.recipe.serve(), &shop.books, "slow", &payload(), "throttled", "HTTP 200: Throttled");
 }
 
-/// The question is throttled, with 200 and without data: that is no "not there".
+/// The query is throttled, with 200 and without data: that does not mean "not there".
 #[test]
 fn shopify_throttles_a_question_and_the_sale_is_not_sent_twice() {
     let shop = shop();

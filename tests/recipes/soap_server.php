@@ -1,6 +1,6 @@
 <?php
 // A real SOAP server: PHP's own, without a WSDL. Its books are the lines of the file BOOKS; of a key that
-// begins with "till-07/lost" it books the first sale and breaks off without an answer.
+// begins with "till-07/lost" it books the first sale and kills itself before it responds.
 class Sales {
 	private function books() {
 		return file_exists( getenv( 'BOOKS' ) ) ? file( getenv( 'BOOKS' ), FILE_IGNORE_NEW_LINES ) : array();
@@ -17,7 +17,8 @@ class Sales {
 		return 1;
 	}
 	public function FindSale( $key ) {
-		return in_array( $key, $this->books(), true ) ? 1 : null;
+		// What it has not booked is null, or false, as PHP's own functions say it.
+		return in_array( $key, $this->books(), true ) ? 1 : ( 'till-07/own-false' === $key ? false : null );
 	}
 }
 $server = new SoapServer( null, array( 'uri' => 'urn:chain:sales' ) );

@@ -1,5 +1,5 @@
-//! The SOAP recipe over a real SOAP server, PHP's own, which has its own ideas of an envelope: prefixes,
-//! `xsi:nil` for what is not there, and faults with another prefix.
+//! The SOAP recipe with a real SOAP server, PHP's own, whose envelopes differ: prefixes, `xsi:nil`
+//! for missing values, and faults with another prefix.
 
 use crate::adapters::Adapter;
 use crate::kitchen::{Recipe, key_of, php, quiet_port, sale, tries};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use tempfile::TempDir;
 
-/// `soap_server.php`, which dies when it has booked a sale that is to be lost.
+/// `soap_server.php`, which kills itself when it has booked a sale whose response is to be lost.
 struct Server {
     child: Child,
     port: u16,
@@ -48,7 +48,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have died by itself; then there is nothing to kill.
+        // It may have exited already; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -72,14 +72,17 @@ fn a_real_soap_server_takes_a_sale_and_refuses_another() {
     agent.wait_gone(&id_of(&agent.call(&sale("s-1", &total("12.5")))));
     let shown = agent.wait_critical(&id_of(&agent.call(&sale("bad", &total("<&>")))));
     assert_eq!((&shown["error_class"], &shown["error"]), (&json!("refused"), &json!("Total is no number: <&>")));
-    // The application does not know whether its own try arrived: it did not, and PHP says so with a nil.
-    let mut own = sale("own", &total("1"));
-    own["error"] = json!("read ECONNRESET");
-    agent.wait_gone(&id_of(&agent.call(&own)));
-    assert_eq!(server.books(), ["s-1", "own"].map(key_of));
+    // The application does not know whether its own attempt arrived: it did not, and PHP says so with a nil, or with
+    // `false`.
+    for entity in ["own", "own-false"] {
+        let mut own = sale(entity, &total("1"));
+        own["error"] = json!("read ECONNRESET");
+        agent.wait_gone(&id_of(&agent.call(&own)));
+    }
+    assert_eq!(server.books(), ["s-1", "own", "own-false"].map(key_of));
 }
 
-/// The server dies between its booking and its answer.
+/// The server dies between its booking and its response.
 #[test]
 fn a_real_soap_server_that_dies_has_a_sale_once() {
     let Some(mut server) = Server::start() else { return };

@@ -1,6 +1,6 @@
-//! STUB: the REST API v3 of `WooCommerce`, as its documentation says, with `resyncd-key.php` as it is meant to
-//! work in it. The plugin itself is run by PHP, where there is one, over the few functions of `WordPress`
-//! that it uses.
+//! STUB: the REST API v3 of `WooCommerce`, according to its documentation, with `resyncd-key.php`
+//! as it should work in it. The plugin itself is run by PHP, if available, with the few functions
+//! of `WordPress` that it uses.
 
 use crate::kitchen::{
     Books, Recipe, asked_for, blocks, delivers, folder, json_of, key_of, looks_before_it_sends_again, php, refuses,
@@ -32,7 +32,7 @@ fn with(plugin: bool) -> (Recipe, Upstream, Books) {
         if let Some(keys) = asked_for(&request.path, asked, "") {
             let (searched, key) = keys.split_once("&resyncd_key=").expect("both ways of asking");
             assert_eq!(searched, key);
-            // WooCommerce's own search knows no meta data.
+            // WooCommerce's own search ignores meta data.
             return Answer::json(200, if plugin && kept.has(key) { r#"[{"id":727}]"# } else { "[]" });
         }
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/wp-json/wc/v3/orders"));
@@ -75,7 +75,7 @@ fn woocommerce_is_asked_before_a_sale_is_sent_again() {
     looks_before_it_sends_again(&recipe.serve(), &books, &payload());
 }
 
-/// A shop in maintenance answers with a page.
+/// A shop in maintenance answers with an HTML page.
 #[test]
 fn woocommerce_in_maintenance_costs_a_sale_nothing() {
     let (recipe, _shop, books) = shop();
@@ -83,7 +83,7 @@ fn woocommerce_in_maintenance_costs_a_sale_nothing() {
     waits(&recipe.serve(), &books, "busy", &payload(), "busy", words);
 }
 
-/// The application's own order came in while it believed that it had not, and it told a status.
+/// The application's own order arrived although the application reported a failure with a status.
 #[test]
 fn woocommerces_plugin_takes_no_key_twice() {
     let (recipe, _shop, books) = shop();
@@ -93,7 +93,7 @@ fn woocommerces_plugin_takes_no_key_twice() {
     assert_eq!((books.all().len(), tries(&agent)), (1, json!([["delivered", 0]])));
 }
 
-/// Nothing can be found then: a sale of which the answer is lost comes twice, and none is lost.
+/// Without the plugin nothing can be looked up: a sale whose response is lost arrives twice, and none is lost.
 #[test]
 fn woocommerce_without_the_plugin_loses_no_sale() {
     let (recipe, _shop, books) = with(false);
@@ -115,7 +115,7 @@ fn woocommerce_with_a_wrong_key_blocks_until_it_is_right() {
     assert_eq!(books.all(), [key_of("s-1")]);
 }
 
-/// The hooks of `WordPress` and the orders of `WooCommerce`, as far as the plugin goes.
+/// The hooks of `WordPress` and the orders of `WooCommerce`, as far as the plugin uses them.
 const WORDPRESS: &str = r"
 $hooks = array();
 function add_filter( $name, $callback, $priority, $count ) { global $hooks; $hooks[ $name ] = $callback; }

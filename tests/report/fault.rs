@@ -1,14 +1,14 @@
-//! What a page must not hold.
+//! The faults that a page must not have.
 
-/// The bound of the page.
+/// Size limit of the page, in bytes.
 pub(crate) const LARGEST: usize = 300 << 10;
 
-/// Tags of a page, without what is between them; the style apart.
+/// Tags of a page, without the text between them.
 fn tags(page: &str) -> Vec<&str> {
     page.split('<').skip(1).map(|tag| tag.split('>').next().unwrap_or_default()).collect()
 }
 
-/// What is wrong with a page, if anything.
+/// The first fault of a page, if there is one.
 pub(crate) fn fault(page: &str) -> Option<String> {
     if page.len() > LARGEST {
         return Some(format!("{} bytes", page.len()));

@@ -1,5 +1,5 @@
-//! A month of a terminal, with a fixed seed: the days' business, outages of every kind, what people did,
-//! and hostile input. It ends now, with the line down and somebody needed.
+//! A month of a terminal, with a fixed seed: daily business, outages of every kind, operators' actions,
+//! and hostile input. It ends now, while the upstream is unreachable and an operator is needed.
 
 use crate::terminal::{Terminal, answered, refused};
 use fastrand::Rng;
@@ -13,14 +13,14 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60;
 const MONTH: i64 = 30 * DAY;
 
-/// What an entity id, an error and a payload may hold at worst.
+/// The worst contents of an entity id, an error or a payload.
 pub(crate) const HOSTILE: &str =
     "\"><script>alert('id')</script><img src=x onerror=alert(1)>\u{202e}${7*7}{{7*7}}&amp;</svg></style>";
 /// … in an id, which may hold no control character.
 const HOSTILE_ID: &str =
     "x\"><script>document.title=1</script><img src=https://evil.example/x onerror=document.title=1>\u{202e}";
 
-/// Minutes of the month in which there was no line.
+/// Minutes of the month in which the upstream was unreachable.
 const OFFLINE: [(i64, i64); 9] = [
     (2 * DAY + 610, 2 * DAY + 655),
     (5 * DAY + 1020, 5 * DAY + 1200),
@@ -55,7 +55,7 @@ fn office(at_ms: i64, body: Option<&str>) -> Ending {
     }
 }
 
-/// Writes it into a directory: the database of an agent that has stopped.
+/// Writes the month into a directory: the database of an agent that has stopped.
 pub(crate) fn write(dir: &Path, now: WallTime) {
     let born = now.before(Duration::from_secs(30 * 24 * 3600));
     let mut rng = Rng::with_seed(8);
@@ -66,7 +66,7 @@ pub(crate) fn write(dir: &Path, now: WallTime) {
         till.terminal.at_ms = minute * MINUTE;
         let open = (480..1200).contains(&(minute % DAY)) || minute > MONTH - 40;
         let away = office(till.terminal.at_ms, None) == refused();
-        // While there is no line every sale comes here, and else what the application lost by itself.
+        // During an outage every sale is recorded, and otherwise only what the application's own attempt lost.
         let share = match (open, away) {
             (false, _) => 0.0,
             (true, true) => 0.45,
@@ -86,7 +86,7 @@ pub(crate) fn write(dir: &Path, now: WallTime) {
     till.terminal.stop();
 }
 
-/// What people did, the last first.
+/// The operators' actions, the last first.
 fn deeds() -> Vec<(i64, Value)> {
     let mut deeds = vec![
         (3 * DAY + 700, json!({"op": "pause", "reason": "head office moves its database", "by": "mkl"})),
@@ -131,7 +131,7 @@ impl Till {
         }));
     }
 
-    /// What goes wrong by itself, each at its time.
+    /// Unusual failures, each at its time.
     fn strange(&mut self, minute: i64) {
         let now = |kind: &str, entity: &str, action: &str, payload: &str| {
             json!({"op": "record", "entity_type": kind, "entity_id": entity, "action": action, "retry": "now",

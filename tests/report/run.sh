@@ -1,7 +1,7 @@
 #!/bin/sh
-# Opens the report of a simulated month, hostile input and all, in a browser, and has it checked by a
-# validator. Fails when the page runs anything, asks for anything, says anything on the console, or is
-# no valid HTML. Screenshots in light, dark and at 400 px stay in the directory that is named, if one is.
+# Opens the report of a simulated month, including hostile input, in a browser, and checks it with a
+# validator. Fails when the page runs a script, loads anything, writes to the console, or is not valid
+# HTML. Screenshots in light, dark and at 400 px are kept in the directory that is named, if one is.
 #
 # usage: tests/report/run.sh [DIRECTORY]
 # needs: cargo, npm, chromium (apt-get install -y --no-install-recommends chromium nodejs npm)
@@ -46,8 +46,8 @@ browse() {
         "file://$work/$page" 2>"$work/browser.log"
 }
 
-# What a page did that it must not: nothing is printed when it did nothing. The browser itself looks for its
-# maker, and finds no name.
+# Prints what a page did that it must not do, and nothing if it did nothing. The browser itself
+# resolves its vendor's host, without success.
 misdeeds() {
     grep -a 'CONSOLE' "$work/browser.log" || true
     grep -aoE '"url":"(https?|ftp|wss?|data):[^"]{0,80}' "$work/net.json" |
@@ -61,12 +61,12 @@ for page in report payloads; do
     found=$(misdeeds)
     [ -z "$found" ] || fail "$page.html: $found"
 done
-# The same look finds what a page without escaping would do.
+# The same check finds what a page without escaping would do.
 sed "s|</main>|<script>document.title='hit'</script><img src=\"http://127.0.0.1:9/x\" alt=\"\"></main>|; s|default-src 'none'|default-src * 'unsafe-inline'|" \
     "$work/report.html" >"$work/hostile.html"
 browse hostile.html --dump-dom >"$work/dom.html" || fail "hostile.html was not opened"
 [ "$(misdeeds | wc -l)" -ge 2 ] || fail "a page that runs a script and asks for a picture was not found out: $(misdeeds)"
-# … and the page's own policy would have stopped it.
+# … and the page's own policy would have blocked it.
 sed "s|</main>|<script>document.title='hit'</script></main>|" "$work/report.html" >"$work/forbidden.html"
 browse forbidden.html --dump-dom >"$work/dom.html" || fail "forbidden.html was not opened"
 grep -q '<title>resyncd on till-07' "$work/dom.html" || fail "the page's policy lets a script run"

@@ -1,13 +1,13 @@
-//! An agent whose clock, and whose head office, the test holds; it does with effects what the daemon does.
+//! An agent whose clock and head office are controlled by the test, which carries out its effects like the daemon.
 
 #![allow(dead_code, reason = "two test programs use it, each a part")]
 
 use resyncd::agent::questions::{Answer, answer};
 use resyncd::agent::{Agent, ClientId, Effect, Event, Peer, Step, StepKind};
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{self, Ending, LineFault};
+use resyncd::policy::class::{self, ConnectError, Ending};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
 use resyncd::store::{Store, StoreSettings};
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What the head office answers at this time of the agent's, to this request; `None`: to a probe.
+/// The head office's response to this request at this agent time; `None`: to a probe.
 pub(crate) type Office = fn(i64, Option<&str>) -> Ending;
 
-/// See the file's head.
+/// An agent in virtual time.
 pub(crate) struct Terminal {
     pub(crate) dir: PathBuf,
     config: Config,
@@ -33,11 +33,11 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// An agent that begins its life in this directory, at this time.
+    /// An agent that starts for the first time in this directory, at this time.
     pub(crate) fn new(dir: &Path, born: WallTime, office: Office) -> Self {
         let overrides =
             Overrides { upstream: Some(("http://127.0.0.1:9/sync".into(), "a test")), ..Overrides::default() };
-        let surroundings = Surroundings { host_name: "till-07".into(), ..Surroundings::default() };
+        let surroundings = Environment { host_name: "till-07".into(), ..Environment::default() };
         let config = Config::load(None, &overrides, &surroundings).expect("the defaults");
         let agent = start(dir, &config, moment(born, 0));
         Self { dir: dir.to_owned(), config, agent, at_ms: 0, office, rounds: 0, born }
@@ -47,7 +47,7 @@ impl Terminal {
         moment(self.born, self.at_ms)
     }
 
-    /// Ends rounds, answers what is sent and asked, until the agent has nothing to do; the replies.
+    /// Runs rounds, answers requests and queries, until the agent has nothing to do. Returns the replies.
     pub(crate) fn settle(&mut self) -> Vec<Value> {
         let mut replies = Vec::new();
         loop {
@@ -79,7 +79,7 @@ impl Terminal {
                 let ending = (self.office)(self.at_ms, Some(&body));
                 let took = Duration::from_millis(30 + u64::try_from(self.at_ms % 97).expect("positive"));
                 let steps = vec![Step { kind: StepKind::Deliver, ending, took }];
-                return Some(Event::Tried { seq: dispatch.seq, steps });
+                return Some(Event::AttemptEnded { seq: dispatch.seq, steps });
             }
             Effect::Probe { upstream } => {
                 let end = match (self.office)(self.at_ms, None) {
@@ -105,7 +105,7 @@ impl Terminal {
         None
     }
 
-    /// Lets time pass, from one deadline of the agent's to the next.
+    /// Lets time pass, from one deadline of the agent to the next.
     pub(crate) fn pass(&mut self, minutes: i64) {
         let end = self.at_ms + minutes * 60_000;
         loop {
@@ -118,7 +118,7 @@ impl Terminal {
         self.at_ms = end;
     }
 
-    /// An admin's request, and the reply.
+    /// A request on the admin socket, and the reply.
     pub(crate) fn ask(&mut self, request: &Value) -> Value {
         let peer = Peer { uid: 0, pid: 1, name: Some("ana".into()) };
         let line = request.to_string();
@@ -144,18 +144,18 @@ impl Terminal {
     }
 }
 
-/// An answer with this status, and a body that is JSON where there is one.
+/// A response with this status, and a body that is JSON if it is not empty.
 pub(crate) fn answered(status: u16, body: &str) -> Ending {
     let content_type = (!body.is_empty()).then(|| "application/json".to_owned());
     Ending::Answered(class::Answer { status, content_type, body: body.into(), ..class::Answer::default() })
 }
 
-/// Nobody is there.
+/// The connection is refused.
 pub(crate) fn refused() -> Ending {
-    Ending::NotSent(LineFault::NoConnection, "connecting to 127.0.0.1:9: Connection refused".into())
+    Ending::NotSent(ConnectError::NoConnection, "connecting to 127.0.0.1:9: Connection refused".into())
 }
 
-/// A `record` that goes out when its turn comes.
+/// A `record` that is sent when its turn comes.
 pub(crate) fn record(entity: &str) -> Value {
     json!({"op": "record", "entity_type": "SALE", "entity_id": entity, "action": "CREATE", "retry": "now", "error": "x"})
 }

@@ -1,8 +1,8 @@
-//! Edits in the simulation: what people change of failures, and what the model makes of it.
+//! Edits in the simulation: what operators change, and how the model follows.
 //!
-//! Whether an edit has happened is not taken from its answer, which may never come: the audit says it,
-//! in the same transaction. What was asked for is known here, so an edit that nobody asked for, or one
-//! that was acknowledged and is not there, breaks a promise.
+//! Whether an edit was applied is read from the audit, which is written in the same transaction,
+//! because the reply may never arrive. The world knows every requested edit, so an edit without a
+//! request, or an acknowledged one that is missing, violates an invariant.
 
 use crate::model::{Known, Model};
 use crate::people::{Wish, name_of, some};
@@ -12,22 +12,22 @@ use resyncd::wire::request::Socket;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What the world remembers of edits.
+/// What the world knows of edits.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     asked: u32,
-    /// The failure that each new payload was meant for.
+    /// The failure that each new payload was requested for.
     wished: BTreeMap<String, String>,
-    /// The last line of the audit that was looked at.
+    /// The last audit line that was read.
     seen: i64,
-    /// How many have happened, and were acknowledged, of each failure.
+    /// Edits applied and edits acknowledged, by failure.
     happened: BTreeMap<String, u32>,
     acknowledged: BTreeMap<String, u32>,
-    /// The number that a failure has instead of this one.
+    /// The new sequence number of each failure whose number an edit replaced.
     moved: BTreeMap<i64, i64>,
 }
 
-/// An edited failure as it stands in the table.
+/// An edited failure as stored in the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Edited {
     pub(crate) seq: i64,
@@ -37,7 +37,7 @@ pub(crate) struct Edited {
     pub(crate) order: String,
 }
 
-/// Somebody puts a failure right: another payload, at times another entity.
+/// An operator corrects a failure: another payload, sometimes another entity.
 pub(crate) fn edit(model: &Model, random: &mut Rng) -> Option<(Value, Socket, Wish)> {
     let seq = *some(model, 1, random).first()?;
     let payload = json!({"edit": model.edits.asked + 1});
@@ -52,21 +52,21 @@ pub(crate) fn edit(model: &Model, random: &mut Rng) -> Option<(Value, Socket, Wi
 }
 
 impl Model {
-    /// Somebody asks for an edit.
+    /// An operator requests an edit.
     pub(crate) fn edit_wished(&mut self, id: &str, payload: &str) {
         self.edits.asked += 1;
         self.edits.wished.insert(payload.to_owned(), id.to_owned());
     }
 
-    /// Somebody was told that an edit has happened.
+    /// A reply says that an edit was applied.
     pub(crate) fn edit_acknowledged(&mut self, id: &str) {
         let acknowledged = self.edits.acknowledged.entry(id.to_owned()).or_default();
         *acknowledged += 1;
         let happened = self.edits.happened.get(id).copied().unwrap_or_default();
-        promise!(happened >= *acknowledged, "I1", "an edit of {id} was acknowledged, and has not happened");
+        promise!(happened >= *acknowledged, "durability", "an edit of {id} was acknowledged, and has not happened");
     }
 
-    /// The number that the failure has now which had this one.
+    /// The current number of the failure that had this number.
     pub(crate) fn now(&self, mut seq: i64) -> i64 {
         while let Some(next) = self.edits.moved.get(&seq) {
             seq = *next;
@@ -74,7 +74,7 @@ impl Model {
         seq
     }
 
-    /// Takes over what the audit says of edits since the last look.
+    /// Reads the edits that were added to the audit since the last call.
     pub(crate) fn see_edits(&mut self, table: &Table) {
         let lines = table.edits_since(self.edits.seen);
         for (line, id) in &lines {
@@ -84,24 +84,28 @@ impl Model {
         let mut ids: Vec<&String> = lines.iter().map(|(_, id)| id).collect();
         ids.dedup();
         for id in ids {
-            let Some(edited) = table.edited(id) else { panic!("I1: {id} was edited, and is not in the table") };
+            let Some(edited) = table.edited(id) else { panic!("durability: {id} was edited, and is not in the table") };
             self.edited(id, &edited);
         }
     }
 
     fn edited(&mut self, id: &str, edited: &Edited) {
         let wished = self.edits.wished.get(&edited.payload);
-        promise!(wished.is_some_and(|wished| wished == id), "I2", "nobody asked for {edited:?} of {id}");
+        promise!(
+            wished.is_some_and(|wished| wished == id),
+            "refused means absent",
+            "no operator asked for {edited:?} of {id}"
+        );
         let Some(old) = self.known.iter().find(|(_, known)| known.id == id).map(|(seq, _)| *seq) else {
-            panic!("I2: {id} was edited, and nobody knows it");
+            panic!("refused means absent: {id} was edited, and no reply said so");
         };
-        promise!(!self.is_in_flight(old), "I4", "{old} was edited while it was in flight");
+        promise!(!self.is_in_flight(old), "one key", "{old} was edited while it was in flight");
         let known = self.known.remove(&old).expect("it was found");
         let ours = known.key.as_ref() == edited.key.as_ref();
         let revised = edited.key.as_ref().is_some_and(|key| key.starts_with(&format!("{id}-r")));
-        promise!(ours || revised, "I4", "{old} has the key {:?} after an edit: {known:?}", edited.key);
+        promise!(ours || revised, "one key", "{old} has the key {:?} after an edit: {known:?}", edited.key);
         let moves = edited.entity_id != known.entity_id;
-        promise!(!moves || edited.seq > old, "I3", "{old} is of another entity, and no new number: {edited:?}");
+        promise!(!moves || edited.seq > old, "order", "{old} is of another entity, and no new number: {edited:?}");
         self.forget(old, &known);
         if edited.seq != old {
             self.edits.moved.insert(old, edited.seq);

@@ -1,64 +1,71 @@
-//! A plain model of what was promised: the failures that the world knows of, and what may be done
-//! with them. It is the memory of somebody who watches the agent from outside.
+//! A plain model of what was promised: the failures that the world knows and the actions they
+//! allow. It represents an observer outside the agent.
 //!
-//! The invariants I1 to I6 of `spec/05` are checked here, as the run goes. What the model expects
-//! follows from what clients were told and what the upstream meant; it never asks the product's
-//! policy. A deed is *done* when it is handed to the agent and becomes true with its round
-//! ([`Model::committed`]), so that a kill between the two leaves nothing behind.
+//! The invariants (durability, refusal, order, one key, budget, progress) are checked here during the run.
+//! The model's expectations follow from the replies to clients and the meaning of the upstream's responses;
+//! it never consults the product's policy. A [`BulkAction`] is recorded when it is handed to the agent and takes
+//! effect with its round ([`Model::committed`]), so that a kill between the two leaves nothing behind.
 
 use crate::edits::Edits;
 use crate::table::Table;
 use crate::upstream::{Fate, Meaning, Upstream};
 use resyncd::ids::Seq;
-use resyncd::policy::class::{Ending, LineFault};
+use resyncd::policy::class::{ConnectError, Ending};
 use resyncd::wire::delivery::HttpRequest;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[path = "checks.rs"]
 mod checks;
+#[path = "returning.rs"]
+mod returning;
+pub(crate) use returning::Replayed;
 
 const MINUTE: i64 = 60_000;
-/// The wait after a counted try, by the count (`spec/03`, When).
+/// The backoff after a counted attempt, by the count.
 const STEPS: [i64; 3] = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE];
-/// Counted tries after which a person has to act.
+/// Counted attempts after which an operator has to act.
 const BUDGET: u32 = 3;
-/// Requests that may be under way at once: `concurrency`, as it is by itself.
+/// Requests that may be in flight at once: the default `concurrency`.
 const CONCURRENCY: usize = 4;
-/// The longest that an upstream is waited for because it asked so: `max_pause`.
+/// The longest `Retry-After` that is honoured: `max_pause`.
 const LONGEST_FLOOR: i64 = 60_000;
 
-/// A failure that is on disk, as far as anybody outside can know.
+/// A failure that is on disk, as far as can be known from outside.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) id: String,
-    /// What it shares its order with, in one text.
+    /// The order key, as one text.
     pub(crate) order: String,
-    /// The payload as it must stand in the envelope.
+    /// The payload as the envelope must contain it.
     pub(crate) raw: String,
     pub(crate) key: Option<String>,
     pub(crate) entity_id: String,
     pub(crate) left: bool,
     pub(crate) critical: bool,
     pub(crate) retry_count: u32,
-    attempts: u32,
-    /// Of them counted, budgets of before included.
+    pub(crate) attempts: u32,
+    /// How many of the attempts counted, including those of earlier budgets.
     counted: u32,
     one_shot: bool,
-    /// Its step runs until then, in agent time.
+    /// When its backoff ends, in agent time.
     pub(crate) not_before: i64,
-    /// Method, URL and body of its first try.
+    /// Method, URL and body of its first attempt.
     request: Option<HttpRequest>,
-    /// How many the upstream had accepted at its previous try.
+    /// The upstream's acceptances at its previous attempt.
     accepted_before: Option<u64>,
-    /// A person has stopped it, or given up what stood before it.
+    /// An operator has held it, or discarded a failure before it.
     pub(crate) held: bool,
-    /// Somebody has asked for it to be given up.
+    /// An operator has requested its discarding.
     pub(crate) unwanted: bool,
-    /// … and those behind it sent all the same.
+    /// … and that the failures behind it are sent regardless.
     pub(crate) let_go: bool,
-    /// It was refused: nothing makes it pending again but a person.
+    /// The upstream rejected it: only an operator can make it pending again.
     refused: bool,
-    /// It has used its budget up and goes once more: then it is critical again, whatever it counts.
+    /// It is held until the rest of a replay is back.
+    pub(crate) awaits: bool,
+    /// It was delivered, and has not come back since.
+    pub(crate) delivered: bool,
+    /// Its budget is used up and it has an extra attempt, after which it is critical again, whatever counts.
     second_chance: bool,
 }
 
@@ -84,10 +91,12 @@ impl Known {
             let_go: false,
             refused: false,
             second_chance: false,
+            delivered: false,
+            awaits: false,
         }
     }
 
-    /// With other content: a fresh start, after all its tries.
+    /// A fresh failure with other content that keeps its number of attempts.
     pub(crate) fn edited(&self, order: &str, raw: &str, key: Option<&str>, entity_id: &str) -> Self {
         let same = Self::new(&self.id, order, raw, key, entity_id);
         let Self { attempts, counted, held, unwanted, let_go, .. } = *self;
@@ -95,61 +104,77 @@ impl Known {
     }
 }
 
-/// What the open round is to make true.
+/// A change that takes effect when the open round is committed.
 #[derive(Clone, Debug)]
-enum Deed {
+enum BulkAction {
     Outcome { seq: i64, meaning: Meaning, may_count: bool, at: i64, accepted: u64, floor: i64 },
     Retry { seqs: Vec<i64>, reset: bool },
     Flush { seqs: Vec<i64> },
 }
 
-/// See the module.
+/// The expected state of the agent.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) known: BTreeMap<i64, Known>,
-    /// The live ones of each order key.
+    /// The live failures of each order key.
     pub(crate) orders: BTreeMap<String, BTreeSet<i64>>,
     in_flight: BTreeSet<i64>,
     /// Claimed, and not sent yet.
     held_ready: BTreeSet<i64>,
-    /// Live ones that have counted tries or need a person: what may be given back.
+    /// Live failures with counted attempts or in need of an operator, whose retries may be refunded.
     pub(crate) marked: BTreeSet<i64>,
-    /// The newest number that was given to a record.
+    /// The newest sequence number given to a record.
     newest: i64,
     pub(crate) edits: Edits,
-    round: Vec<Deed>,
-    /// Deeds of people in rounds whose commit failed: they may have happened.
-    in_doubt: Vec<Deed>,
-    /// Up to which line of the audit it is known who left, and who was held.
+    round: Vec<BulkAction>,
+    /// Operators' actions in rounds whose commit failed; they may have been applied.
+    in_doubt: Vec<BulkAction>,
+    /// The last audit line whose removals and holds are known.
     pub(crate) audit_seen: i64,
-    /// Who was held in this round, after what else people asked for in it.
+    /// Orders whose head was ever discarded: the followers are held in chunks.
+    pub(crate) bereaved: BTreeSet<String>,
+    /// Failures held in this round, after other requests of operators in it.
     pub(crate) just_held: BTreeSet<i64>,
-    /// What the upstream has accepted, as far as the agent has heard.
+    /// What the upstream has accepted, as far as the agent knows.
     accepted: u64,
-    /// Nobody answered the last probe; and as it is on disk.
+    /// Whether the last probe was unanswered: current value, and the value on disk.
     offline: (bool, bool),
-    /// Something was accepted while offline: the next probe tests whether probes can be believed.
+    /// A probe was unanswered while most attempts were accepted; then the policy decides whether it is offline.
+    perhaps_offline: bool,
+    /// Smoothed number of responses about failures themselves among the latest attempts, since the last start.
+    answers: f64,
+    /// Something was accepted while offline: the next probe tests whether probes are reliable.
     hearing_tested: bool,
-    /// They cannot; and as it is on disk.
+    /// Whether probes are unreliable: current value, and the value on disk.
     deaf: (bool, bool),
-    /// The upstream has answered a try since the probe under way began.
+    /// Whether the upstream has answered an attempt since the current probe began.
     answered_since_probe: bool,
-    /// The upstream asked not to be asked before; and as it is on disk.
+    /// The end of the upstream's `Retry-After`: current value, and the value on disk.
     floor: (i64, i64),
-    /// A person has stopped everything, and was told so.
+    /// Whether an acknowledged pause of an operator is in force.
     pub(crate) paused: bool,
-    /// A person has asked for that, and for its end not yet.
+    /// Whether an operator has requested a pause and not its end.
     pub(crate) maybe_paused: bool,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
+    /// Those that came back after they were delivered.
+    pub(crate) replayed: u64,
+    /// Came back in the round in which they were delivered.
+    pub(crate) back_at_once: BTreeSet<i64>,
+    /// The disk was full: the oldest history may have been given up.
+    pub(crate) history_may_be_gone: bool,
+    /// What is delivered has to be in the archive.
+    pub(crate) archives: bool,
+    /// Orders that are replayed in parts.
+    pub(crate) replays: BTreeMap<String, Replayed>,
 }
 
 impl Model {
-    // ---- what is learned
+    // ---- observations
 
     /// A failure was acknowledged, or found in the file after a crash.
     pub(crate) fn learn(&mut self, seq: i64, known: Known) {
-        promise!(seq > self.newest, "I3", "number {seq} was given after {}", self.newest);
+        promise!(seq > self.newest, "order", "number {seq} was given after {}", self.newest);
         self.newest = seq;
         self.orders.entry(known.order.clone()).or_default().insert(seq);
         self.known.insert(seq, known);
@@ -159,14 +184,14 @@ impl Model {
         self.known.iter().filter(|(_, known)| !known.left)
     }
 
-    // ---- what is done
+    // ---- actions
 
-    /// The end of a try is handed to the agent. What may count is decided here and now (I5): an answer
-    /// about the failure, unless the upstream is offline; anything else only by contrast, when others
-    /// were accepted since its previous try; never what did not reach the upstream at all.
+    /// The result of an attempt is handed to the agent. Whether it may count is decided now: a response about
+    /// the failure may, unless the upstream is offline; anything else only by contrast, when the upstream
+    /// accepted others since the previous attempt; and never an attempt that did not reach the upstream at all.
     pub(crate) fn tried(&mut self, seq: i64, fate: &Fate, now: i64) {
-        // Who holds a certificate that is out of its time is the upstream.
-        let out_of_time = matches!(fate.ending, Ending::NotSent(LineFault::CertificateTime, _));
+        // An expired certificate comes from the upstream itself.
+        let out_of_time = matches!(fate.ending, Ending::NotSent(ConnectError::CertificateTime, _));
         let unreached = matches!(fate.ending, Ending::NotSent(..)) && !out_of_time;
         let others = self.known[&seq].accepted_before.is_some_and(|before| before < self.accepted);
         let may_count = match fate.meaning {
@@ -175,18 +200,23 @@ impl Model {
             Meaning::Line => others && !unreached && !self.offline.0,
             Meaning::Accepted => false,
         };
+        self.answers *= 15.0 / 16.0;
+        if matches!(fate.meaning, Meaning::Accepted | Meaning::Refused | Meaning::Failed) {
+            self.answers += 1.0;
+        }
         if fate.meaning == Meaning::Accepted {
             self.accepted += 1;
-            self.hearing_tested |= self.offline.0;
+            self.hearing_tested |= self.offline.0 || self.perhaps_offline;
         }
-        // Offline ends with any answer, but those that a network gives in the upstream's place.
+        // Any response ends offline, except those that a network sends in place of the upstream.
         if let Ending::Answered(answer) = &fate.ending {
             let page = fate.meaning == Meaning::Line && (answer.status < 400 || answer.status == 511);
             self.offline.0 &= page;
+            self.perhaps_offline &= page;
             self.answered_since_probe |= !page;
         }
         let floor = fate.retry_after.map_or(0, |seconds| now + (seconds * 1000).min(LONGEST_FLOOR));
-        self.round.push(Deed::Outcome {
+        self.round.push(BulkAction::Outcome {
             seq,
             meaning: fate.meaning,
             may_count,
@@ -200,28 +230,31 @@ impl Model {
         self.answered_since_probe = false;
     }
 
-    /// A probe that goes unanswered means that nobody is there, unless the one that was to test
-    /// whether probes can be believed went unanswered too, after an acceptance.
+    /// An unanswered probe means that the upstream is offline, unless it was the one that tests,
+    /// after an acceptance, whether probes are reliable.
     pub(crate) fn probed(&mut self, answered: bool) {
-        // What was answered after it began says more than its silence.
+        // A response after its start is better evidence than the unanswered probe.
         if !answered && self.answered_since_probe {
-            return; // And the one that tests is the next.
+            return; // The next probe does the test.
         }
         self.deaf.0 = !answered && (self.deaf.0 || self.hearing_tested);
         self.hearing_tested = false;
-        self.offline.0 = !answered && !self.deaf.0;
+        let gone = !answered && !self.deaf.0;
+        // A share of errors explains consecutive unanswered attempts, so a failed probe need not end the sending.
+        self.perhaps_offline = gone && self.answers >= 1.5;
+        self.offline.0 = gone && !self.perhaps_offline;
     }
 
-    /// A person wants these sent; the agent skips those that are in flight.
+    /// An operator wants these sent; the agent skips those in flight.
     pub(crate) fn retried(&mut self, seqs: &[i64], reset: bool) {
-        self.round.push(Deed::Retry { seqs: self.idle(seqs), reset });
+        self.round.push(BulkAction::Retry { seqs: self.idle(seqs), reset });
     }
 
     pub(crate) fn flushed(&mut self, seqs: &[i64]) {
-        self.round.push(Deed::Flush { seqs: self.idle(seqs) });
+        self.round.push(BulkAction::Flush { seqs: self.idle(seqs) });
     }
 
-    /// (A number that an edit has taken away means nobody.)
+    /// (A number that an edit replaced names no failure.)
     fn idle(&self, seqs: &[i64]) -> Vec<i64> {
         let idle = |seq: &i64| !self.is_in_flight(*seq) && self.known.contains_key(seq);
         seqs.iter().copied().filter(idle).collect()
@@ -231,16 +264,16 @@ impl Model {
         self.in_flight.contains(&seq) || self.held_ready.contains(&seq)
     }
 
-    /// A sender holds its request ready: to people it is in flight.
+    /// A sender prefetches the request: operators see the failure as in flight.
     pub(crate) fn held_ready(&mut self, seq: i64) {
-        promise!(!self.in_flight.contains(&seq), "I3", "{seq} is held ready while it is sent");
-        promise!(self.held_ready.insert(seq), "I3", "{seq} is held ready twice");
+        promise!(!self.in_flight.contains(&seq), "order", "{seq} is held ready while it is sent");
+        promise!(self.held_ready.insert(seq), "order", "{seq} is held ready twice");
     }
 
-    /// Senders have given these back.
+    /// Senders have released these.
     pub(crate) fn given_up(&mut self, seqs: &[Seq]) {
         for seq in seqs {
-            promise!(self.held_ready.remove(&seq.0), "I3", "{seq} is given back, and nobody held it");
+            promise!(self.held_ready.remove(&seq.0), "order", "{seq} is given back without having been prefetched");
         }
     }
 
@@ -248,68 +281,83 @@ impl Model {
         self.in_flight.first().copied()
     }
 
-    // ---- what has become true
+    // ---- results
 
-    /// A round has ended; its commit failed when `broken`. An outcome that was not committed is
-    /// written again by the agent until it is, anything else is void.
+    /// A round has ended; its commit failed when `broken`. The agent writes an uncommitted outcome
+    /// again until it succeeds; any other change is void.
     pub(crate) fn committed(&mut self, table: &Table, upstream: &Upstream, broken: bool) {
+        let audited = self.audit_seen;
         self.read_audit(table);
         for deed in std::mem::take(&mut self.round) {
             match deed {
-                Deed::Outcome { seq, meaning, .. } if self.is_unwritten(seq, meaning, table) => {
+                BulkAction::Outcome { seq, meaning, .. } if self.is_unwritten(seq, meaning, table) => {
                     self.round.push(deed);
                 }
-                Deed::Outcome { seq, meaning, may_count, at, accepted, floor } => {
+                BulkAction::Outcome { seq, meaning, may_count, at, accepted, floor } => {
                     let before = self.known[&seq].counted;
                     self.settle(seq, meaning, (may_count, at, accepted), table, upstream);
-                    // What counts by contrast is about this failure, and binds nobody else.
+                    if self.back_at_once.remove(&seq) {
+                        self.comes_back(seq);
+                        self.see_held_parts(table);
+                    }
+                    // An outcome that counts by contrast concerns this failure only and delays no other.
                     let by_contrast = meaning == Meaning::Line && self.known[&seq].counted > before;
                     self.floor.0 = if by_contrast { self.floor.0 } else { self.floor.0.max(floor) };
                     self.compare(seq, table);
                 }
-                Deed::Retry { .. } | Deed::Flush { .. } if broken => self.in_doubt.push(deed),
+                BulkAction::Retry { .. } | BulkAction::Flush { .. } if broken => self.in_doubt.push(deed),
+                // On a full disk, a chunk of an operation may be refused although the round is committed.
+                BulkAction::Retry { ref seqs, .. } if !self.any_retried(seqs, audited, table) => {}
                 done => self.done(done, table),
             }
         }
-        self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
+        self.round.retain(|deed| matches!(deed, BulkAction::Outcome { .. }));
         self.given_back(table);
         if !broken {
             (self.offline.1, self.floor.1, self.deaf.1) = (self.offline.0, self.floor.0, self.deaf.0);
         }
     }
 
-    /// Is the end of a try in nobody's file? When the disk is full for the second time, one that was
-    /// accepted leaves without its line in the history.
+    /// Whether the outcome of an attempt is missing in the file. When the disk is full for the
+    /// second time, a delivered failure leaves without its line in the history.
     fn is_unwritten(&self, seq: i64, meaning: Meaning, table: &Table) -> bool {
         let known = &self.known[&seq];
         let gone = || meaning == Meaning::Accepted && table.row(seq).is_none();
-        table.attempts(&known.id).0 == known.attempts && !gone()
+        let row = table.row(seq).filter(|_| self.history_may_be_gone);
+        let tried = row.map_or_else(|| table.attempts(&known.id).0, |row| row.attempts);
+        tried == known.attempts && !gone()
     }
 
-    /// A person's deed has happened.
-    fn done(&mut self, deed: Deed, table: &Table) {
+    /// Whether the audit has a retry of one of these after this line.
+    fn any_retried(&self, seqs: &[i64], line: i64, table: &Table) -> bool {
+        let known = seqs.iter().filter_map(|seq| self.known.get(seq));
+        known.into_iter().any(|known| table.is_retried_since(line, &known.id))
+    }
+
+    /// Applies an operator's action.
+    fn done(&mut self, deed: BulkAction, table: &Table) {
         match deed {
-            // What was edited in the same round is due with a fresh budget, whichever came first.
-            Deed::Retry { mut seqs, reset } => {
+            // A failure edited in the same round is due with a fresh budget, whichever action came first.
+            BulkAction::Retry { mut seqs, reset } => {
                 seqs.retain(|seq| self.known.contains_key(seq));
                 seqs.iter().for_each(|seq| self.retry(*seq, reset));
                 seqs.iter().for_each(|seq| self.compare(*seq, table));
             }
-            Deed::Flush { mut seqs } => {
+            BulkAction::Flush { mut seqs } => {
                 seqs.retain(|seq| self.known.contains_key(seq));
                 seqs.iter().for_each(|seq| self.known.get_mut(seq).expect("known").not_before = 0);
             }
-            Deed::Outcome { .. } => {}
+            BulkAction::Outcome { .. } => {}
         }
     }
 
     pub(crate) fn retry_in_doubt(&mut self, seqs: &[i64], reset: bool) {
-        self.in_doubt.push(Deed::Retry { seqs: self.idle(seqs), reset });
+        self.in_doubt.push(BulkAction::Retry { seqs: self.idle(seqs), reset });
     }
 
     /// Nothing of the round was written; outcomes will be.
     pub(crate) fn all_refused(&mut self) {
-        self.round.retain(|deed| matches!(deed, Deed::Outcome { .. }));
+        self.round.retain(|deed| matches!(deed, BulkAction::Outcome { .. }));
     }
 
     pub(crate) fn doubts(&self) -> bool {
@@ -320,16 +368,16 @@ impl Model {
         self.in_doubt.clear();
     }
 
-    /// The file is open again: what was in doubt has happened, or has not.
-    /// `audited`: how many lines the audit had before.
+    /// The file is open again: decides which doubtful changes were applied.
+    /// `audited`: the number of audit lines before them.
     pub(crate) fn doubts_resolved(&mut self, audited: i64, table: &Table) {
         for deed in std::mem::take(&mut self.in_doubt) {
             let happened = match &deed {
-                Deed::Retry { seqs, .. } => {
+                BulkAction::Retry { seqs, .. } => {
                     let known = seqs.first().and_then(|seq| self.known.get(seq));
                     known.is_some_and(|known| table.is_retried_since(audited, &known.id))
                 }
-                Deed::Flush { .. } | Deed::Outcome { .. } => table.audited() > audited,
+                BulkAction::Flush { .. } | BulkAction::Outcome { .. } => table.audited() > audited,
             };
             if happened {
                 self.done(deed, table);
@@ -337,17 +385,26 @@ impl Model {
         }
     }
 
-    /// Retries that were given back, and second chances, of failures that nothing was heard of in
-    /// this round: a count may shrink, and what was critical by counting may be pending once more.
+    /// Refunded retries and extra attempts of failures without an outcome in this round: a count
+    /// may shrink, and a failure that was critical by its count may be pending again.
     fn given_back(&mut self, table: &Table) {
         let marked: Vec<i64> = self.marked.iter().copied().collect();
         for seq in marked {
             let known = self.known.get_mut(&seq).expect("known");
             let Some(row) = table.row(seq) else { continue };
             let critical = row.status == "critical";
-            promise!(row.retry_count <= known.retry_count, "I5", "{seq} has counted {}: {known:?}", row.retry_count);
-            promise!(!critical || known.critical, "I5", "{seq} is critical, and nothing was heard of it: {known:?}");
-            promise!(critical || !known.refused, "I5", "{seq} was refused, and is pending again: {known:?}");
+            promise!(
+                row.retry_count <= known.retry_count,
+                "budget",
+                "{seq} has counted {}: {known:?}",
+                row.retry_count
+            );
+            promise!(
+                !critical || known.critical,
+                "budget",
+                "{seq} is critical, and nothing was heard of it: {known:?}"
+            );
+            promise!(critical || !known.refused, "budget", "{seq} was refused, and is pending again: {known:?}");
             if row.retry_count < known.retry_count || critical != known.critical {
                 known.not_before = 0;
                 known.second_chance = row.retry_count == known.retry_count;
@@ -359,8 +416,8 @@ impl Model {
         }
     }
 
-    /// Outcomes that the agent has and nobody finds in the file.
-    pub(crate) fn unsettled(&self) -> usize {
+    /// The number of outcomes that are not in the file yet.
+    pub(crate) fn unwritten_outcomes(&self) -> usize {
         self.round.len()
     }
 
@@ -373,35 +430,36 @@ impl Model {
         upstream: &Upstream,
     ) {
         self.in_flight.remove(&seq);
-        let counted = table.attempts(&self.known[&seq].id).1;
+        let (counted, lost) = (table.attempts(&self.known[&seq].id).1, self.history_may_be_gone);
         let known = self.known.get_mut(&seq).expect("known");
         known.attempts += 1;
         known.not_before = 0;
         known.accepted_before = Some(accepted);
         if let Some(row) = table.row(seq) {
-            let more = counted - known.counted;
-            promise!(more == 0 || may_count, "I5", "{seq} was counted after {meaning:?}: {row:?} {known:?}");
+            let told = row.retry_count.saturating_sub(known.retry_count);
+            let more = counted.saturating_sub(known.counted).max(if lost { told } else { 0 });
+            promise!(more == 0 || may_count, "budget", "{seq} was counted after {meaning:?}: {row:?} {known:?}");
             promise!(
                 row.retry_count <= known.retry_count + more,
-                "I5",
+                "budget",
                 "{seq} has counted too much: {row:?} {known:?}"
             );
             known.refused |= meaning == Meaning::Refused;
             let critical = row.status == "critical";
             let used_up = known.one_shot || row.retry_count >= BUDGET;
             let may_be = known.refused || used_up || known.second_chance;
-            promise!(!critical || may_be, "I5", "{seq} is critical too early: {row:?} {known:?}");
-            // (What a person asked for beyond a smaller count may have been given back unseen.)
+            promise!(!critical || may_be, "budget", "{seq} is critical too early: {row:?} {known:?}");
+            // (A larger request of an operator may have been refunded before it was seen.)
             let last_try = known.second_chance && known.retry_count >= BUDGET;
             let within = more == 0 || known.refused || !last_try;
-            promise!(within, "I5", "{seq} has used its budget up and is counted once more: {row:?} {known:?}");
+            promise!(within, "budget", "{seq} has used its budget up and is counted once more: {row:?} {known:?}");
             known.second_chance &= more == 0 && !critical;
             if more > 0 {
                 known.second_chance = !critical && used_up && row.retry_count == known.retry_count + more;
                 known.one_shot = false;
                 known.not_before = at + STEPS[(row.retry_count as usize).min(STEPS.len() - 1)];
             }
-            // It was given back, or got its second chance, in the same round.
+            // Its retry was refunded, or its extra attempt granted, in the same round.
             if row.retry_count < known.retry_count + more || used_up {
                 known.not_before = 0;
             }
@@ -409,9 +467,11 @@ impl Model {
             self.marked.insert(seq);
         }
         if meaning == Meaning::Accepted {
-            known.left = true;
+            (known.left, known.delivered) = (true, true);
             self.delivered += 1;
-            promise!(upstream.has(&known.id), "I1", "{seq} left without having been accepted");
+            let archived = || table.delivered_line(&known.id, known.attempts).is_some();
+            promise!(!self.archives || archived(), "durability", "{seq} was delivered without its line in the archive");
+            promise!(upstream.has(&known.id), "durability", "{seq} left without having been accepted");
             self.orders.get_mut(&known.order).expect("its order").remove(&seq);
             self.marked.remove(&seq);
         }
@@ -432,12 +492,13 @@ impl Model {
         }
     }
 
-    /// A kill: what the open round was to make true is void, what was in flight is pending again.
+    /// A kill: the changes of the open round are void, and failures in flight are pending again.
     pub(crate) fn killed(&mut self) {
         self.round.clear();
         self.in_flight.clear();
         self.held_ready.clear();
         (self.offline.0, self.floor.0, self.deaf.0) = (self.offline.1, self.floor.1, self.deaf.1);
         self.hearing_tested = false;
+        (self.perhaps_offline, self.answers) = (false, 0.0);
     }
 }

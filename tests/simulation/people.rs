@@ -1,5 +1,5 @@
-//! The people of the simulation: what they type into the admin socket, and what applications ask
-//! besides recording.
+//! The operators of the simulation and their requests on the admin socket, and what applications
+//! request besides recording.
 
 use crate::edits::edit;
 use crate::model::Model;
@@ -7,24 +7,26 @@ use fastrand::Rng;
 use resyncd::wire::request::Socket;
 use serde_json::{Value, json};
 
-/// What somebody asks for, and what the answer will be held against.
+/// A request, and what its reply is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// These, by their numbers; one alone that is in flight is a conflict.
+    /// Retries these by number; a single failure in flight is a conflict.
     Retry {
         seqs: Vec<i64>,
         reset: bool,
     },
-    /// The reader will say which.
+    /// The reader determines the failures.
     RetryMatching {
         reset: bool,
     },
-    /// These; the audit will say which it were.
+    /// Discards these; the audit shows which were removed.
     Discard {
         seqs: Vec<i64>,
         let_followers: bool,
     },
-    /// All that was held.
+    /// Discards all that need an operator; the audit shows which were removed.
+    DiscardMatching,
+    /// Releases all held failures.
     Release,
     Flush,
     Pause,
@@ -32,20 +34,40 @@ pub(crate) enum Wish {
     Get {
         seq: i64,
     },
-    /// The audit will say whether it has happened.
+    /// The audit shows whether it was applied.
     Edit {
         id: String,
         payload: String,
     },
+    /// This one was delivered, and is to be sent again; the audit will say whether it has come back.
+    Replay {
+        seq: i64,
+    },
+    /// A part of what was delivered of an order: these, with more to follow or not.
+    ReplayPart {
+        order: String,
+        seqs: Vec<i64>,
+    },
     Unsent,
-    /// An answer with `ok` is enough.
+    /// A reply with `ok` is enough.
     Look,
 }
 
-/// The next wish: its line, where it is said, and what it means.
+impl Wish {
+    /// Whether the reader finds this operation's failures and the reply counts its audit lines.
+    pub(crate) fn is_of_many(&self) -> bool {
+        matches!(self, Self::RetryMatching { .. } | Self::DiscardMatching | Self::Release)
+    }
+}
+
+/// The next request: its line, its socket, and its meaning.
 pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
     let admin = |line, wish| (line, Socket::Admin, wish);
-    match random.u8(0..20) {
+    match random.u8(0..21) {
+        20 => {
+            let line = json!({"op": "discard", "filter": {"status": "critical"}, "reason": "they were nothing"});
+            admin(line, Wish::DiscardMatching)
+        }
         0 | 1 => {
             let count = random.usize(1..4);
             let mut seqs: Vec<i64> = some(model, count, random);
@@ -54,7 +76,7 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
             if seqs.is_empty() {
                 return admin(json!({"op": "list"}), Wish::Look);
             }
-            let names: Vec<String> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
+            let names: Vec<Value> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
             let reset = random.bool();
             admin(
                 json!({"op": "retry", "ids": names, "reset": reset, "reason": "I asked"}),
@@ -71,7 +93,7 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
         6 | 7 => admin(json!({"op": "resume"}), Wish::Resume),
         8 => admin(json!({"op": "list", "limit": 3, "payload": true}), Wish::Look),
         9 => match some(model, 1, random).first() {
-            Some(seq) => admin(json!({"op": "history", "id": seq.to_string()}), Wish::Look),
+            Some(seq) => admin(json!({"op": "history", "id": seq}), Wish::Look),
             None => (json!({"op": "hello"}), Socket::App, Wish::Look),
         },
         10 | 11 => match model.known.last_key_value() {
@@ -89,7 +111,7 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
         16 | 17 => {
             let count = random.usize(1..3);
             let seqs = some(model, count, random);
-            let names: Vec<String> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
+            let names: Vec<Value> = seqs.iter().map(|seq| name_of(model, *seq, random)).collect();
             let let_followers = random.u8(0..4) == 0;
             let line =
                 json!({"op": "discard", "ids": names, "let_followers": let_followers, "reason": "it was nothing"});
@@ -104,7 +126,7 @@ pub(crate) fn wish(model: &Model, random: &mut Rng) -> (Value, Socket, Wish) {
     }
 }
 
-/// Some live failures: rather critical ones, or those that are under way.
+/// Some live failures, preferably critical ones or those in flight.
 pub(crate) fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
     if let Some(seq) = model.any_in_flight().filter(|_| random.u8(0..3) == 0) {
         return vec![seq];
@@ -115,11 +137,11 @@ pub(crate) fn some(model: &Model, count: usize, random: &mut Rng) -> Vec<i64> {
     random.choose_multiple(from.iter().copied(), count)
 }
 
-/// A failure as a person names it.
-pub(crate) fn name_of(model: &Model, seq: i64, random: &mut Rng) -> String {
+/// One of the ways in which an operator can name a failure.
+pub(crate) fn name_of(model: &Model, seq: i64, random: &mut Rng) -> Value {
     match random.u8(0..3) {
-        0 => seq.to_string(),
-        1 => format!("#{seq}"),
-        _ => model.known[&seq].id.clone(),
+        0 => json!(seq),
+        1 => json!(format!("#{seq}")),
+        _ => json!(model.known[&seq].id),
     }
 }

@@ -1,8 +1,8 @@
-//! The plan of every statement that a life of the agent makes on the loop's connection.
+//! Checks the plan of every statement that the agent runs on the loop's connection.
 //!
-//! `spec/06` and rule 7 of the house: none of them walks `sync_failures` from end to end, and none
-//! sorts it, whatever grows. They are not listed here, where one would be forgotten: SQLite tells which
-//! ones run. A life has all of them, for there is nothing that does not happen in it.
+//! No statement scans `sync_failures` completely, and none sorts it, whatever grows. A hand-written
+//! list would forget one, so SQLite reports which statements run. A simulated life runs all of
+//! them, because every kind of event happens in it.
 
 use crate::run;
 use crate::trace::Trace;
@@ -16,7 +16,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Once;
 
 thread_local! {
-    /// Statements of this thread's connections that may write; `None`: nobody is looking.
+    /// Statements of this thread's connections that may write; `None` while nothing is recorded.
     static RAN: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
 }
 
@@ -31,7 +31,7 @@ unsafe extern "C" fn opened(db: *mut ffi::sqlite3, _: *mut *mut c_char, _: *cons
 
 /// Called by SQLite for each statement that begins.
 unsafe extern "C" fn ran(_: c_uint, db: *mut c_void, statement: *mut c_void, _: *mut c_void) -> c_int {
-    // SAFETY: both are what `opened` asked to be told of, and live during the call.
+    // SAFETY: both are what `opened` registered for, and live during the call.
     let (reads_only, sql) = unsafe {
         let text = ffi::sqlite3_sql(statement.cast());
         (ffi::sqlite3_db_readonly(db.cast(), c"main".as_ptr()) == 1, CStr::from_ptr(text).to_string_lossy())
@@ -42,11 +42,11 @@ unsafe extern "C" fn ran(_: c_uint, db: *mut c_void, statement: *mut c_void, _: 
     ffi::SQLITE_OK
 }
 
-/// What the loop's connection is asked and told in the lives of these seeds.
+/// The statements of the loop's connection in the lives of these seeds.
 fn statements(seeds: std::ops::Range<u64>) -> BTreeSet<String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function has the form that SQLite documents for it, and lives as long as the program.
+        // SAFETY: the function has the signature that SQLite documents for it, and lives as long as the program.
         let code = unsafe { ffi::sqlite3_auto_extension(Some(opened)) };
         assert_eq!(code, ffi::SQLITE_OK);
     });
@@ -65,15 +65,15 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
     rows.collect::<Result<_, _>>().expect(sql)
 }
 
-/// Does this step look at every row of the table, or sort what may be all of it? A walk along an index
-/// or the table's own order that ends with the first rows does not.
+/// Whether this step reads every row of the table, or sorts what may be all of it. A scan along an
+/// index or in the table's own order that ends after the first rows does not.
 fn grows(sql: &str, step: &str) -> bool {
     let in_order = step.contains(" USING ") || sql.contains(" ORDER BY rowid ");
     let ends_early = in_order && (sql.contains(" LIMIT ") || sql.contains("EXISTS (SELECT 1"));
     step.starts_with("USE TEMP B-TREE") || (step.starts_with("SCAN sync_failures") && !ends_early)
 }
 
-/// After a stranger's write nobody knows how many rows there are: counting them is the one walk there is.
+/// After another program's write the number of rows is unknown: counting them is the only full scan.
 const AFTER_A_STRANGER: &str = "SELECT COUNT(*) FROM sync_failures";
 
 #[test]

@@ -1,7 +1,7 @@
-//! One round of the agent, as the daemon's loop would drive it: events in, one commit, effects out.
+//! One round of the agent, driven like the daemon's loop: input events, one commit, effects.
 //!
-//! A kill may come between any two of these steps. Of a round that was killed before its commit
-//! nothing is true; of one that was killed after it everything is, but nobody was told.
+//! A kill may come between any two of these steps. A round killed before its commit has no effect;
+//! one killed after it has its full effect, but no client received a reply.
 
 use crate::model::{Known, Model};
 use crate::people::{Wish, wish};
@@ -10,7 +10,7 @@ use crate::upstream::{Fate, Meaning, header};
 use crate::vfs::machine::on;
 use crate::world::{HOUR, Happening, Life, MINUTE, SECOND, Waiting, World};
 use resyncd::agent::questions::{Answer, answer};
-use resyncd::agent::{ClientId, Dispatch, Effect, Event, Inquiry, Peer, Step, StepKind, Telling};
+use resyncd::agent::{ClientId, Dispatch, Effect, Event, Notification, Peer, ReaderRequest, Step, StepKind};
 use resyncd::ids::Seq;
 use resyncd::io::queue::Following;
 use resyncd::policy::class::{Ending, Target};
@@ -20,16 +20,27 @@ use resyncd::wire::request::Socket;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The whole file is looked at once in so many rounds.
+/// The reason of an operation in the audit, by which its lines are found again.
+fn reason_of(asked: u64) -> String {
+    format!("wish {asked}")
+}
+
+/// The whole file is compared once in this many rounds.
 const LOOK_EVERY: u64 = 40;
 
 impl World {
-    /// Ends the round: the agent's own work, the commit, what follows from it.
+    /// Ends the round: the agent's own work, the commit, and its effects.
     pub(crate) fn round(&mut self) {
         let now = self.now();
         if self.life.is_none() {
             return;
         }
+        // As often as the daemon reports it.
+        if self.time - self.told_free_at >= SECOND {
+            self.tell_free_space();
+        }
+        let may_miss = self.is_troubled() || self.disk_low || self.commits_broken;
+        self.model.archives = !self.config.retention.delivered.is_zero() && !may_miss;
         let before = self.before_the_round();
         let Some(life) = &mut self.life else { return };
         life.agent.tick(now);
@@ -53,7 +64,13 @@ impl World {
             self.keep_table(table);
         }
         let healthy = self.time > self.troubled_until;
-        promise!(!healthy || self.model.unsettled() == 0, "I6", "outcomes are not written: {:?}", self.model);
+        promise!(
+            !healthy || self.model.unwritten_outcomes() == 0,
+            "progress",
+            "outcomes are not written: {:?}",
+            self.model
+        );
+        self.outcomes_are_written();
         if self.kill_perhaps(300) {
             return;
         }
@@ -69,7 +86,7 @@ impl World {
         self.close_if_stopped();
     }
 
-    // ---- events in
+    // ---- input events
 
     /// Applications record, one or several lines at once.
     pub(crate) fn record_some(&mut self) {
@@ -84,26 +101,34 @@ impl World {
                 _ => self.new_client(),
             };
             last = Some((uid, client));
+            let socket = if request["op"] == "import" { Socket::Admin } else { Socket::App };
             if self.life.is_some() && !self.kill_perhaps(1000) {
-                self.say(client, Socket::App, uid, request, Waiting::Record(n));
+                self.say(client, socket, uid, request, Waiting::Record(n));
             }
         }
     }
 
     pub(crate) fn ask_something(&mut self) {
         if self.life.is_some() {
+            if !self.config.retention.delivered.is_zero() && self.random.u8(0..8) == 0 {
+                return self.replay_something();
+            }
             let (request, socket, wish) = wish(&self.model, &mut self.random);
             self.wish(request, socket, wish);
         }
     }
 
-    /// Somebody's line, on a connection of its own.
+    /// A client's line, on its own connection.
     pub(crate) fn wish(&mut self, request: Value, socket: Socket, wish: Wish) {
         match wish {
             Wish::Edit { ref id, ref payload } => self.model.edit_wished(id, payload),
             Wish::Pause => self.model.maybe_paused = true,
             Wish::Discard { ref seqs, let_followers } => self.model.unwanted(seqs, let_followers),
-            Wish::Resume => self.model.paused = false, // What was paused may be resumed from here on.
+            Wish::DiscardMatching => {
+                let all: Vec<i64> = self.model.live().map(|(seq, _)| *seq).collect();
+                self.model.unwanted(&all, false);
+            }
+            Wish::Resume => self.model.paused = false, // The pause may end from here on.
             _ => {}
         }
         let client = self.new_client();
@@ -118,6 +143,9 @@ impl World {
     fn say(&mut self, client: ClientId, socket: Socket, uid: u32, mut request: Value, waits: Waiting) {
         self.asked += 1;
         request["ref"] = self.asked.into();
+        if matches!(waits, Waiting::Wish(ref wish) if wish.is_of_many()) {
+            request["reason"] = reason_of(self.asked).into();
+        }
         let line = request.to_string();
         self.trace.add(|| format!("{} → {line}", client.0));
         self.waiting.entry(client).or_default().push_back((self.asked, waits));
@@ -127,13 +155,13 @@ impl World {
         self.life.as_mut().expect("an agent").agent.handle(now, event);
     }
 
-    /// What comes back to the agent, if it is still the one that asked.
+    /// Hands a result to the agent, if it is the agent that requested it.
     pub(crate) fn hand_in(&mut self, happening: Happening) {
         let now = self.now();
         let Some(life) = &mut self.life else { return };
         let (running, agent) = (life.number, &mut life.agent);
         match happening {
-            Happening::Tried { life, seq, fate } if life == running => self.tried(life, seq, *fate),
+            Happening::AttemptEnded { life, seq, fate } if life == running => self.tried(life, seq, *fate),
             Happening::Probed { life, end } if life == running => {
                 self.trace.add(|| format!("probed: {end:?}"));
                 self.model.probed(matches!(end, ProbeEnd::Answered { .. }));
@@ -150,7 +178,7 @@ impl World {
         }
     }
 
-    /// A sender's request has ended; it goes on with what it holds ready, or gives that back.
+    /// A sender's request has ended; the sender continues with a prefetched request, or releases it.
     fn tried(&mut self, life: u32, seq: i64, fate: Fate) {
         self.trace.add(|| format!("tried {seq}: {:?}", fate.ending));
         let now = self.now();
@@ -162,13 +190,13 @@ impl World {
         let took = Duration::from_millis(fate.ends_after.unsigned_abs());
         let step = Step { kind: StepKind::Deliver, ending: fate.ending, took };
         let agent = &mut self.life.as_mut().expect("it runs").agent;
-        agent.handle(now, Event::Tried { seq: Seq(seq), steps: vec![step] });
+        agent.handle(now, Event::AttemptEnded { seq: Seq(seq), steps: vec![step] });
         if let Some(next) = next {
             self.begin(life, &next);
         }
     }
 
-    /// What is held ready goes in the place of a request that was accepted.
+    /// A prefetched request follows one that was accepted.
     fn follow(&mut self) -> Option<Dispatch> {
         let now = self.now();
         let life = self.life.as_mut().expect("it runs");
@@ -186,7 +214,7 @@ impl World {
         life.agent.handle(now, Event::Unsent(back));
     }
 
-    /// Some of what is held ready have their turn now.
+    /// Some of the prefetched requests are sent now.
     fn advance(&mut self, life: u32, most: usize) {
         let now = self.now();
         let Life { held, agent, .. } = self.life.as_mut().expect("it runs");
@@ -198,8 +226,8 @@ impl World {
         }
     }
 
-    /// The reader answers, from what is committed.
-    fn read(&mut self, inquiry: &Inquiry) {
+    /// The reader answers from committed data.
+    fn read(&mut self, inquiry: &ReaderRequest) {
         let reader = Reader::open(&self.settings).expect("the file can be read");
         let now = self.now();
         match answer(&reader, inquiry) {
@@ -215,7 +243,7 @@ impl World {
                 match wish {
                     Some(Waiting::Wish(Wish::RetryMatching { reset })) => self.model.retried(&seqs, reset),
                     Some(Waiting::Wish(Wish::Flush)) => self.model.flushed(&seqs),
-                    Some(Waiting::Wish(Wish::Release)) => {}
+                    Some(Waiting::Wish(Wish::Release | Wish::DiscardMatching)) => {}
                     other => panic!("protocol: a selection of {seqs:?} for {other:?}"),
                 }
                 let event = Event::Selected { client: inquiry.client, found };
@@ -225,6 +253,7 @@ impl World {
     }
 
     pub(crate) fn tell_free_space(&mut self) {
+        self.told_free_at = self.time;
         let free = if self.disk_low { 1 } else { 1 << 40 };
         let now = self.now();
         if let Some(life) = &mut self.life {
@@ -243,7 +272,7 @@ impl World {
     }
 
     fn close_if_stopped(&mut self) {
-        let done = |life: &mut crate::world::Life| life.agent.in_flight() == 0 && life.agent.unsettled() == 0;
+        let done = |life: &mut crate::world::Life| life.agent.in_flight() == 0 && life.agent.unwritten_outcomes() == 0;
         if !self.stopping || !self.life.as_mut().is_some_and(done) {
             return;
         }
@@ -256,7 +285,7 @@ impl World {
         self.plan_within(MINUTE, Happening::Start);
     }
 
-    // ---- effects out
+    // ---- effects
 
     fn carry_out(&mut self, effect: Effect) {
         let life = self.life.as_ref().expect("it runs").number;
@@ -286,17 +315,17 @@ impl World {
                 self.plan(after, Happening::Probed { life, end });
                 self.meanwhile(4, after, Happening::OneMoreSale);
             }
-            // Nobody changes the configuration here.
-            Effect::Reread(_) | Effect::Reconfigured { .. } => {}
+            // The configuration does not change here, and no upstream needs a login.
+            Effect::LogInAgain { .. } | Effect::Reread(_) | Effect::Reconfigured { .. } => {}
         }
     }
 
-    /// A request goes out.
+    /// A request is sent.
     fn begin(&mut self, life: u32, dispatch: &Dispatch) {
         let now = self.now();
         self.trace.add(|| format!("send {} try {}", dispatch.seq, header(dispatch, "Resync-Attempt")));
         if self.time <= self.troubled_until {
-            self.adopt(); // It was recorded or edited by a commit that failed, and the file was opened in this round.
+            self.adopt(); // A failed commit may have recorded or edited it, if the file was reopened in this round.
         }
         self.model.sends(dispatch, now.agent.as_millis());
         let fate = self.upstream.fate(dispatch, now.wall, &mut self.random);
@@ -313,14 +342,14 @@ impl World {
             self.meanwhile(often, fate.ends_after, Happening::MoodTurns);
             if self.random.u8(0..50) == 0 {
                 let fault = Happening::some_fault(&mut self.random);
-                self.plan(fate.ends_after, fault); // Just when the answer comes.
+                self.plan(fate.ends_after, fault); // Just when the response arrives.
             }
         }
-        self.plan(fate.ends_after, Happening::Tried { life, seq: dispatch.seq.0, fate: Box::new(fate) });
+        self.plan(fate.ends_after, Happening::AttemptEnded { life, seq: dispatch.seq.0, fate: Box::new(fate) });
     }
 
-    /// 03: a kind of alert speaks at most once an hour.
-    fn hear(&mut self, telling: &Telling) {
+    /// An alert of one kind is notified at most once an hour.
+    fn hear(&mut self, telling: &Notification) {
         let now = self.now().agent.as_millis();
         let told = &mut self.life.as_mut().expect("it runs").told;
         for notice in &telling.notices {
@@ -332,7 +361,7 @@ impl World {
         }
     }
 
-    /// People's retries that this round has made true: the agent says so, delivered or not.
+    /// The agent reports operators' retries that this round applied, delivered or not.
     fn see_retries(&mut self, effects: &[Effect]) {
         for effect in effects {
             let Effect::Reply { client, line } = effect else { continue };
@@ -347,7 +376,7 @@ impl World {
         }
     }
 
-    // ---- what clients are told
+    // ---- replies to clients
 
     fn told(&mut self, client: ClientId, line: &[u8]) {
         let text = std::str::from_utf8(line).expect("UTF-8");
@@ -355,34 +384,70 @@ impl World {
         promise!(text.ends_with('\n') && text.matches('\n').count() == 1, "protocol", "not one line: {text:?}");
         let reply: Value = serde_json::from_str(text).expect("JSON");
         let waits = self.waiting.get_mut(&client).and_then(std::collections::VecDeque::pop_front);
-        let Some((reference, waits)) = waits else { panic!("protocol: nobody waits for {text}") };
+        let Some((reference, waits)) = waits else { panic!("protocol: no client waits for {text}") };
         promise!(reply["ref"] == reference, "protocol", "the reply to {reference} is {text}");
         match waits {
             Waiting::Record(n) => self.recorded(n, &reply),
-            Waiting::Wish(wish) => self.answered(&wish, &reply),
+            Waiting::Wish(wish) => {
+                if wish.is_of_many() {
+                    self.counted_right(&reason_of(reference), &reply);
+                }
+                self.answered(&wish, &reply);
+            }
         }
     }
 
+    /// Replies describe what is on disk: the audit has as many lines of an operation as its reply
+    /// says. After a `storage` reply, the last chunk may have been applied anyway.
+    fn counted_right(&mut self, reason: &str, reply: &Value) {
+        if !self.is_file_open() {
+            return;
+        }
+        let found = self.with_table(|_, table| table.audited_for(reason));
+        let told = if reply["ok"] == true { &reply["changed"] } else { &reply["error"]["changed"] };
+        let said = told.as_u64().unwrap_or(0);
+        let in_doubt = reply["error"]["code"] == "storage";
+        let right = found == said || (in_doubt && found > said);
+        promise!(right, "replies", "{found} were changed for {reason}, and the reply is {reply}");
+    }
+
     fn recorded(&mut self, n: usize, reply: &Value) {
-        let submission = &mut self.tills.submissions[n];
+        let mut reply = reply.clone();
+        if let Some(result) = reply["result"].as_str() {
+            let present = result == "present";
+            (reply["duplicate"], reply["status"]) = (present.into(), "pending".into());
+        }
+        let (reply, submission) = (&reply, &mut self.tills.submissions[n]);
         if reply["ok"] == true {
-            promise!(submission.faulty.is_none(), "I2", "a faulty record was accepted: {submission:?}");
+            promise!(
+                submission.faulty.is_none(),
+                "refused means absent",
+                "a faulty record was accepted: {submission:?}"
+            );
             let undelivered = reply["status"] == "discarded" || reply["status"] == "cleaned";
             if let (Told::Recorded(first), true) = (submission.told, undelivered) {
                 let known = &self.model.known[&first];
-                promise!(known.left && reply["id"] == known.id, "I1", "{first} again is {reply}: {known:?}");
+                promise!(known.left && reply["id"] == known.id, "durability", "{first} again is {reply}: {known:?}");
                 return;
             }
             let (id, seq) = (reply["id"].as_str().expect("an id"), reply["seq"].as_i64().expect("a number"));
             if let Told::Recorded(first) = submission.told {
-                promise!(seq == self.model.now(first) && reply["duplicate"] == true, "I1", "{first} again is {reply}");
+                promise!(
+                    seq == self.model.now(first) && reply["duplicate"] == true,
+                    "durability",
+                    "{first} again is {reply}"
+                );
                 let known = &self.model.known[&seq];
-                promise!(known.id == id, "I1", "{seq} was {}, the same again is {reply}", known.id);
+                promise!(known.id == id, "durability", "{seq} was {}, the same again is {reply}", known.id);
                 let left = reply["status"] == "delivered";
-                promise!(left <= (known.left || self.model.is_in_flight(seq)), "I1", "{reply} was never accepted");
+                promise!(
+                    left <= (known.left || self.model.is_in_flight(seq)),
+                    "durability",
+                    "{reply} was never accepted"
+                );
                 return;
             }
-            promise!(reply["duplicate"] == false, "I1", "nobody was told of the first one: {reply}, {submission:?}");
+            promise!(reply["duplicate"] == false, "durability", "the first one got no reply: {reply}, {submission:?}");
             submission.told = Told::Recorded(seq);
             let key = submission.key.as_deref();
             let known = Known::new(id, &submission.order, &submission.raw, key, &submission.entity_id);
@@ -399,7 +464,7 @@ impl World {
         };
         promise!(expected, "protocol", "a record is rejected without a reason: {reply}");
         if !matches!(submission.told, Told::Recorded(_)) {
-            // (What was in doubt before stays so: who refuses everything has not looked.)
+            // (Earlier doubts remain: an agent that refuses everything has not checked.)
             let in_doubt = code == "storage" || self.disk.doubts.contains(&n);
             if in_doubt {
                 self.disk.doubts.insert(n);
@@ -410,17 +475,29 @@ impl World {
 
     fn answered(&mut self, wish: &Wish, reply: &Value) {
         let ok = reply["ok"] == true;
+        if ok {
+            self.reserve_is_for_outcomes(wish);
+        }
         let code = reply["error"]["code"].as_str().unwrap_or_default();
-        if code == "storage" || (code == "disk_full" && self.disk.is_faulty()) {
-            promise!(self.time <= self.troubled_until, "protocol", "{wish:?} got {reply}");
+        if code == "storage" || code == "disk_full" {
+            let reserved = code == "disk_full" && self.disk_low;
+            promise!(reserved || self.time <= self.troubled_until, "protocol", "{wish:?} got {reply}");
             self.in_doubt(wish, reply);
             return;
         }
         match wish {
-            // What was asked for may have left, or gone out, in the same round.
+            // The requested failures may have left, or been sent, in the same round.
             Wish::Retry { .. } | Wish::Discard { .. } => {
                 promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
             }
+            // A later one of its order may be under way, or it was discarded in a later life.
+            Wish::Replay { seq } => {
+                promise!(ok || code == "shutting_down", "protocol", "{reply}");
+                if ok {
+                    self.is_back(*seq, &reply["rows"][0]);
+                }
+            }
+            Wish::ReplayPart { order, seqs } => self.part_is_back(order, seqs, reply),
             Wish::Edit { id, .. } => {
                 promise!(ok || ["conflict", "not_found"].contains(&code), "protocol", "{reply}");
                 if ok {
@@ -429,17 +506,17 @@ impl World {
             }
             Wish::Get { seq } => {
                 let known = &self.model.known[&self.model.now(*seq)];
-                promise!(ok != known.left, "I1", "{seq} is {reply}, and {known:?}");
+                promise!(ok != known.left, "durability", "{seq} is {reply}, and {known:?}");
                 if ok {
                     let failure = &reply["failure"];
                     let critical = failure["status"] == "critical";
-                    promise!(critical == known.critical, "I5", "{reply} is {known:?}");
-                    promise!(failure["retry_count"] == known.retry_count, "I5", "{reply} is {known:?}");
+                    promise!(critical == known.critical, "budget", "{reply} is {known:?}");
+                    promise!(failure["retry_count"] == known.retry_count, "budget", "{reply} is {known:?}");
                 }
             }
             Wish::Unsent => {
                 let live = self.model.live().count();
-                promise!(reply["unsent"] == live, "I1", "{live} are live, the agent says {reply}");
+                promise!(reply["unsent"] == live, "durability", "{live} are live, the agent says {reply}");
             }
             Wish::Pause => {
                 promise!(ok, "protocol", "{reply}");
@@ -449,15 +526,15 @@ impl World {
                 promise!(ok, "protocol", "{reply}");
                 (self.model.paused, self.model.maybe_paused) = (false, false);
             }
-            Wish::RetryMatching { .. } | Wish::Release | Wish::Flush | Wish::Look => {
+            Wish::RetryMatching { .. } | Wish::DiscardMatching | Wish::Release | Wish::Flush | Wish::Look => {
                 promise!(ok || code == "not_found", "protocol", "{wish:?} got {reply}");
             }
         }
     }
 
-    // ---- when all is well again
+    // ---- after all faults
 
-    /// Somebody ends a pause, if there may be one; without one nobody needs to do anything.
+    /// An operator ends the pause, if there may be one; otherwise no operator action is needed.
     pub(crate) fn resume(&mut self) {
         if self.model.maybe_paused {
             self.wish(json!({"op": "resume"}), Socket::Admin, Wish::Resume);
@@ -465,7 +542,7 @@ impl World {
         }
     }
 
-    /// A fresh budget for everybody, also for those who were held.
+    /// Resets the budget of all failures, also of held ones.
     pub(crate) fn retry_all(&mut self) {
         let line = json!({"op": "release", "filter": {"status": "held"}});
         self.wish(line, Socket::Admin, Wish::Release);
@@ -476,7 +553,7 @@ impl World {
         self.round();
     }
 
-    /// A sale that nothing stands in the way of; its number, when it was recorded.
+    /// A sale that nothing blocks. Returns its number when it was recorded.
     pub(crate) fn sell(&mut self) -> Option<i64> {
         let n = self.tills.last_sale();
         let client = self.new_client();
@@ -488,12 +565,12 @@ impl World {
         }
     }
 
-    /// A quiet terminal with a good line: a sale that could not be sent is there within 3 s
-    /// (`spec/03`, The upstream), or as soon as the next canary where only poisoned ones are left.
+    /// On a quiet terminal with a good upstream, an unsent sale is delivered within 3 s, or with the next
+    /// canary where only poisoned failures are left.
     pub(crate) fn record_last_sale(&mut self) {
         let patience = if self.model.only_needs_persons(&self.upstream) { HOUR } else { 3 * SECOND };
         let Some(seq) = self.sell() else { return };
         self.calm_for(patience);
-        promise!(self.model.known[&seq].left, "I6", "{seq} is not there in time: {:?}", self.life);
+        promise!(self.model.known[&seq].left, "progress", "{seq} is not there in time: {:?}", self.life);
     }
 }

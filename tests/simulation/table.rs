@@ -1,15 +1,16 @@
-//! What a stranger sees in the file: the checks of the simulation read it through a connection of
-//! their own, so that "committed" is what another program finds, not what the agent says of itself.
+//! The file as another program sees it. The checks of the simulation read it through their own
+//! connection, so that "committed" does not depend on what the agent reports.
 //!
-//! It is also where commits that fail as a whole come from: a trigger makes the last statement before
-//! each fail. (What a disk really does is in [`crate::disk`].)
+//! Commits that fail as a whole also originate here: a trigger makes the last statement before each
+//! fail. (Realistic disk faults are in [`crate::disk`].)
 
 use crate::edits::Edited;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A row of `sync_failures`, as far as the model knows better.
+/// The columns of a `sync_failures` row that the model checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) seq: i64,
@@ -18,9 +19,12 @@ pub(crate) struct Row {
     pub(crate) retry_count: u32,
     pub(crate) attempts: u32,
     pub(crate) payload: Option<String>,
+    /// It is held until the rest of a replay is back.
+    pub(crate) awaits_replay: bool,
 }
 
-const COLUMNS: &str = "seq, id, status, retry_count, attempts, payload";
+const COLUMNS: &str = "seq, id, status, retry_count, attempts, payload, \
+                       status = 'held' AND error_class IS 'awaits_replay'";
 
 fn row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
     Ok(Row {
@@ -30,10 +34,11 @@ fn row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
         retry_count: row.get(3)?,
         attempts: row.get(4)?,
         payload: row.get(5)?,
+        awaits_replay: row.get(6)?,
     })
 }
 
-/// A read-only look at the file.
+/// A read-only view of the file.
 #[derive(Debug)]
 pub(crate) struct Table(Connection, PathBuf);
 
@@ -42,6 +47,13 @@ impl Table {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let archive = file.with_file_name("archive");
         Self(Connection::open_with_flags(file, flags).expect("the file can be read"), archive)
+    }
+
+    /// Keeps the state of this moment readable until it is dropped.
+    pub(crate) fn reading(file: &Path) -> Self {
+        let table = Self::open(file);
+        table.0.execute_batch("BEGIN; SELECT COUNT(*) FROM sync_failures").expect("a state of the file");
+        table
     }
 
     pub(crate) fn row(&self, seq: i64) -> Option<Row> {
@@ -56,7 +68,7 @@ impl Table {
         statement.query_map([], row).expect("rows").collect::<Result<_, _>>().expect("rows")
     }
 
-    /// Tries of a failure, and how many of them counted.
+    /// Attempts of a failure, and how many of them counted.
     pub(crate) fn attempts(&self, id: &str) -> (u32, u32) {
         let mut statement = self
             .0
@@ -65,7 +77,7 @@ impl Table {
         statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).expect("two numbers")
     }
 
-    /// The same of every live failure that was tried.
+    /// The same for every live failure that was attempted.
     pub(crate) fn all_attempts(&self) -> BTreeMap<String, (u32, u32)> {
         let mut statement = self
             .0
@@ -90,7 +102,7 @@ impl Table {
         statement.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows")
     }
 
-    /// What the agent counts as live.
+    /// The agent's own count of live failures.
     pub(crate) fn live(&self) -> usize {
         self.0.query_row("SELECT live FROM agent", [], |row| row.get(0)).expect("the agent's row")
     }
@@ -100,7 +112,18 @@ impl Table {
         self.0.query_row("SELECT COUNT(*) FROM audit_log", [], |row| row.get(0)).expect("a count")
     }
 
-    /// Behind this line of the audit: each line's number, what was done to whom, and when.
+    /// Lines of the audit with this reason.
+    pub(crate) fn audited_for(&self, reason: &str) -> u64 {
+        let sql = "SELECT COUNT(*) FROM audit_log WHERE reason = ?1";
+        self.0.query_row(sql, [reason], |row| row.get(0)).expect("a count")
+    }
+
+    /// Rows of the space reserved for outcomes.
+    pub(crate) fn reserve(&self) -> u64 {
+        self.0.query_row("SELECT COUNT(*) FROM reserve", [], |row| row.get(0)).expect("a count")
+    }
+
+    /// The audit after this line: the number, operation, failure and time of each line.
     pub(crate) fn audit_behind(&self, line: i64) -> Vec<(i64, String, String, String)> {
         let sql =
             "SELECT id, operation, failure_id, at FROM audit_log WHERE id > ?1 AND failure_id IS NOT NULL ORDER BY id";
@@ -109,7 +132,19 @@ impl Table {
         rows.expect("rows").collect::<Result<_, _>>().expect("rows")
     }
 
-    /// Is there a whole line in the archive that says that it left then?
+    /// The line of a failure that was delivered at this attempt.
+    pub(crate) fn delivered_line(&self, id: &str, attempts: u32) -> Option<Value> {
+        let files = std::fs::read_dir(&self.1).ok()?.map(|entry| entry.expect("an entry").path());
+        let files =
+            files.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().contains("delivered")));
+        let texts: Vec<String> = files.map(|file| std::fs::read_to_string(file).expect("a file")).collect();
+        let start = format!("{{\"id\":\"{id}\"");
+        let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with(&start));
+        let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["attempts"] == attempts)
+    }
+
+    /// Whether the archive has a complete line saying that the failure left at this time.
     pub(crate) fn is_archived(&self, id: &str, at: &str) -> bool {
         let month = self.1.join(format!("{}.jsonl", &at[..7]));
         let text = std::fs::read(month).unwrap_or_default();
@@ -120,13 +155,13 @@ impl Table {
         })
     }
 
-    /// Does the audit say behind so many lines that a person had this failure sent again?
+    /// Whether the audit, after this many lines, has an operator's retry of this failure.
     pub(crate) fn is_retried_since(&self, lines: i64, id: &str) -> bool {
         let sql = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE id > ?1 AND failure_id = ?2 AND operation = 'retry')";
         self.0.query_row(sql, rusqlite::params![lines, id], |row| row.get(0)).expect("an answer")
     }
 
-    /// Edits behind this line of the audit: its line, and the failure.
+    /// Edits after this line of the audit: their lines and failures.
     pub(crate) fn edits_since(&self, line: i64) -> Vec<(i64, String)> {
         let sql = "SELECT id, failure_id FROM audit_log WHERE id > ?1 AND operation = 'edit' ORDER BY failure_id, id";
         let mut statement = self.0.prepare_cached(sql).expect("SQL");
@@ -174,7 +209,17 @@ impl Table {
     }
 }
 
-/// From now on, or no longer, every commit fails.
+/// Releases all free pages and shrinks the file to its pages, as far as readers allow.
+pub(crate) fn without_slack(file: &Path) {
+    let connection = Connection::open(file).expect("the file can be written");
+    for pragma in ["PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(PASSIVE)"] {
+        let mut statement = connection.prepare(pragma).expect("SQL");
+        let mut rows = statement.query([]).expect("rows");
+        while rows.next().expect("a step").is_some() {}
+    }
+}
+
+/// Makes every commit fail, or ends that.
 pub(crate) fn break_commits(file: &Path, broken: bool) {
     let connection = Connection::open(file).expect("the file can be written");
     let sql = if broken {

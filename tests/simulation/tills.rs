@@ -1,36 +1,36 @@
-//! The local applications of the simulation: what they record, how, and what they were told.
+//! The local applications of the simulation: what they record, how, and the replies they received.
 //!
-//! Each submission has a payload that no other one has, so that a row found in the file after a
-//! crash can be traced to the line that made it.
+//! Each submission has a unique payload, so that a row found in the file after a crash can be
+//! traced to its request.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What an application knows of a record that it has handed over.
+/// What an application knows about a record that it has submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// Nothing yet, or the agent died, or it said `storage`: it may be recorded or not.
+    /// Unknown: there was no reply, the agent died, or the reply was `storage`.
     Nothing,
-    /// It is recorded, under this number.
+    /// It is recorded under this number.
     Recorded(i64),
     /// It is not recorded.
     Rejected,
 }
 
-/// One record, as it is handed over, and what came of it.
+/// One submitted record and its result.
 #[derive(Clone, Debug)]
 pub(crate) struct Submission {
     pub(crate) request: Value,
     pub(crate) uid: u32,
     pub(crate) key: Option<String>,
     pub(crate) entity_id: String,
-    /// What it shares its order with, in one text.
+    /// The order key, as one text.
     pub(crate) order: String,
-    /// The payload as it must stand in the table, and in the envelope.
+    /// The payload as it must be stored in the table, and in the envelope.
     pub(crate) stored: String,
     pub(crate) raw: String,
-    /// The code with which it must be rejected.
+    /// The error code with which it must be rejected.
     pub(crate) faulty: Option<&'static str>,
     pub(crate) told: Told,
 }
@@ -54,7 +54,7 @@ impl Tills {
         payload.and_then(|payload| self.by_payload.get(payload)).copied()
     }
 
-    /// The agent died while this was handed over: it may be recorded or not.
+    /// The agent died while this was being submitted: it may be recorded or not.
     pub(crate) fn lost(&mut self, n: usize) {
         let submission = &mut self.submissions[n];
         if submission.told == Told::Rejected && submission.faulty.is_none() {
@@ -62,7 +62,7 @@ impl Tills {
         }
     }
 
-    /// The next thing to record: something new, or something of before under the same key.
+    /// The next submission: a new one, or an earlier one with the same key.
     pub(crate) fn next(&mut self, random: &mut Rng) -> usize {
         if random.u8(0..5) == 0 && !self.submissions.is_empty() {
             let newest = self.submissions.len();
@@ -77,10 +77,10 @@ impl Tills {
         self.submissions.len() - 1
     }
 
-    /// One that nothing stands in the way of.
+    /// A submission that nothing blocks.
     pub(crate) fn last_sale(&mut self) -> usize {
         let n = self.submissions.len();
-        let (entity_id, payload) = (format!("nobody minds {n}"), format!("bye {n}"));
+        let (entity_id, payload) = (format!("filler {n}"), format!("bye {n}"));
         let request = json!({"op": "record", "entity_type": "SALE", "entity_id": entity_id, "action": "CREATE",
             "error": "connection refused", "payload": payload});
         self.submissions.push(Submission {
@@ -97,8 +97,22 @@ impl Tills {
         self.submissions.len() - 1
     }
 
+    /// A submission imported from a dead terminal.
+    fn imported(&self, n: usize, random: &mut Rng) -> Submission {
+        let entity_id = random.choice(&self.entities).expect("entities").clone();
+        let (id, stored) = (format!("imported-{n}"), format!("imported {n}"));
+        let row = json!({"id": id, "entity_type": "RETURN", "entity_id": entity_id, "action": "CREATE",
+            "error": "it died", "payload": stored});
+        let (order, raw) = (format!("e:RETURN/{entity_id}"), json!(stored).to_string());
+        let request = json!({"op": "import", "row": row});
+        Submission { request, uid: 0, key: None, entity_id, order, stored, raw, faulty: None, told: Told::Nothing }
+    }
+
     fn make(&self, random: &mut Rng) -> Submission {
         let n = self.submissions.len() + 1000;
+        if random.u8(0..10) == 0 {
+            return self.imported(n, random);
+        }
         let entity_id = random.choice(&self.entities).expect("entities").clone();
         let kind = if entity_id.len().is_multiple_of(2) { "SALE" } else { "RETURN" };
         let action = random.choice(["CREATE", "UPDATE", "DELETE"]).expect("an action");
@@ -117,14 +131,14 @@ impl Tills {
             key = Some(format!("app-{n}"));
             fields.insert("idempotency_key".into(), key.clone().into());
         }
-        own_try(fields, random);
+        client_attempt(fields, random);
         let faulty = make_faulty(fields, random);
         let uid = 1000 + random.u32(0..2);
         Submission { request, uid, key, entity_id, order, stored, raw, faulty, told: Told::Nothing }
     }
 }
 
-/// A payload that no other submission has: as it is handed over, stored, and sent.
+/// A unique payload: as submitted, stored, and sent.
 fn payload(n: usize, random: &mut Rng) -> (Value, String, String) {
     let object = format!("{{\"n\":{n},\"total\":12.50}}");
     match random.u8(0..4) {
@@ -138,8 +152,8 @@ fn payload(n: usize, random: &mut Rng) -> (Value, String, String) {
     }
 }
 
-/// What the application's own try got.
-fn own_try(fields: &mut serde_json::Map<String, Value>, random: &mut Rng) {
+/// The result of the application's own attempt.
+fn client_attempt(fields: &mut serde_json::Map<String, Value>, random: &mut Rng) {
     match random.u8(0..6) {
         0 => drop(fields.insert("retry".into(), "now".into())),
         1 => drop(fields.insert("error".into(), "HTTP 500: Internal Server Error".into())),
@@ -152,12 +166,12 @@ fn own_try(fields: &mut serde_json::Map<String, Value>, random: &mut Rng) {
     }
 }
 
-/// Some applications have bugs: what they send must be rejected, with this code.
+/// Some applications have bugs: their records must be rejected with this code.
 fn make_faulty(fields: &mut serde_json::Map<String, Value>, random: &mut Rng) -> Option<&'static str> {
     match random.u8(0..40) {
         0 => drop(fields.remove("entity_id")),
         1 => drop(fields.insert("paylod".into(), 1.into())),
-        2 => drop(fields.insert("entity_type".into(), "S A L E".into())),
+        2 => drop(fields.insert("entity_type".into(), "S A L E ".into())),
         3 => drop(fields.insert("entity_id".into(), "r\n7".into())),
         _ => return None,
     }

@@ -1,12 +1,12 @@
-//! What happened, line by line: printed when one seed is replayed, compared when one is run twice,
-//! not even formatted otherwise.
+//! The events of a run, line by line: printed when one seed is replayed, compared when one is run
+//! twice, and otherwise not even formatted.
 
-/// See the module.
+/// The lines of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     kept: Option<Vec<String>>,
     printed: bool,
-    /// The world's time, which each line begins with.
+    /// The world's time, with which each line begins.
     pub(crate) time: i64,
 }
 

@@ -1,38 +1,38 @@
-//! The head office of the simulation: what becomes of each request, by its mood.
+//! The simulated head office: how it treats each request, by its mood.
 //!
-//! A fate is decided when the request is sent: whether and when it reaches the application, what
-//! comes back and when, and what that *means* ([`Meaning`]). The meaning is the simulation's own
-//! word, never the product's classification, so that the model can hold the one against the other.
+//! The result is decided when the request is sent: whether and when it reaches the application, the
+//! response and its time, and what that *means* ([`Meaning`]). The meaning is defined by the
+//! simulation, never by the product's classification, so that the model can compare the two.
 
 use fastrand::Rng;
 use resyncd::agent::Dispatch;
 use resyncd::moment::WallTime;
-use resyncd::policy::class::{Answer, BreakFault, Ending, LineFault};
+use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
 use resyncd::wire::delivery::{BodyPart, HeaderValue, HttpRequest};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the end of a try says about the failure, by `spec/03`.
+/// What the end of an attempt says about the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The upstream has it, and said so.
     Accepted,
-    /// It will never take this one.
+    /// The upstream will never accept it.
     Refused,
-    /// It did not take this one.
+    /// The upstream did not accept it.
     Failed,
-    /// It says something about the line only.
+    /// It says something about the connection only.
     Line,
 }
 
-/// What becomes of one request.
+/// The result of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Fate {
-    /// After so many milliseconds the application takes it, whatever the sender hears.
+    /// The application takes it after this many milliseconds, whatever the sender receives.
     pub(crate) taken_after: Option<i64>,
     pub(crate) ending: Ending,
     pub(crate) ends_after: i64,
     pub(crate) meaning: Meaning,
-    /// The seconds of a `Retry-After` that is a number.
+    /// The seconds of a numeric `Retry-After`.
     pub(crate) retry_after: Option<i64>,
 }
 
@@ -49,11 +49,11 @@ enum Mood {
     /// With or without a `Retry-After`.
     Unavailable,
     TooMany,
-    /// It takes requests, and half of the answers are lost.
+    /// It takes requests, and half of the responses are lost.
     LosesAnswers,
-    /// A page of the network's instead of an answer.
+    /// A network's login page instead of a response.
     Portal,
-    /// What is under way gets its 500 late; nothing new gets through.
+    /// Requests under way get a late 500; no new ones are received.
     Dying,
     /// Each request meets another mood.
     Mixed,
@@ -80,27 +80,27 @@ const MOODS: [Mood; 18] = [
     Mood::Mixed,
 ];
 
-/// What the application says of an entity that it does not like.
+/// How the application responds to an entity that it dislikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Poison {
-    /// Most of the time; then again it breaks over it.
+    /// Usually a rejection, sometimes a server error.
     Refused,
     Breaks,
 }
 
-/// See the module.
+/// The simulated head office.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     mood: Mood,
     poisoned: BTreeMap<String, Poison>,
-    /// The failures, by their ids, that the application has taken.
+    /// The ids of the failures that the application has taken.
     taken: BTreeSet<String>,
     /// The failure that each key belongs to.
     keys: BTreeMap<String, String>,
 }
 
 impl Upstream {
-    /// A good one, that dislikes some of these entities for ever.
+    /// A good upstream that permanently dislikes some of these entities.
     pub(crate) fn new(entities: &[String], random: &mut Rng) -> Self {
         let mut poisoned = BTreeMap::new();
         for entity in entities {
@@ -113,13 +113,13 @@ impl Upstream {
         Self { mood: Mood::Good, poisoned, taken: BTreeSet::new(), keys: BTreeMap::new() }
     }
 
-    /// Changes its mood; the new one's name comes back, for the trace.
+    /// Changes its mood. Returns the new mood's name, for the trace.
     pub(crate) fn change_mood(&mut self, random: &mut Rng) -> String {
         self.mood = random.choice(MOODS).expect("there are moods");
         format!("{:?}", self.mood)
     }
 
-    /// Good from now on.
+    /// Makes it good from now on.
     pub(crate) fn become_good(&mut self) {
         self.mood = Mood::Good;
     }
@@ -132,21 +132,21 @@ impl Upstream {
         self.taken.contains(failure)
     }
 
-    /// A request reaches the application. One key never stands for two failures.
+    /// A request reaches the application. One key never identifies two failures.
     pub(crate) fn take(&mut self, failure: &str, key: &str) {
         let known = self.keys.entry(key.to_owned()).or_insert_with(|| failure.to_owned());
-        promise!(known == failure, "I4", "key {key} came with {known} and with {failure}");
+        promise!(known == failure, "one key", "key {key} came with {known} and with {failure}");
         self.taken.insert(failure.to_owned());
     }
 
-    /// What becomes of a request.
+    /// The result of a request.
     pub(crate) fn fate(&self, dispatch: &Dispatch, wall: WallTime, random: &mut Rng) -> Fate {
         let entity = header(dispatch, "Resync-Entity-Id");
         let mood = self.mood_now(random);
         line_fate(mood, wall, random).unwrap_or_else(|| self.application(mood, &entity, wall, random))
     }
 
-    /// What becomes of a probe: the way it ends, and after how many milliseconds.
+    /// The result of a probe and its duration in milliseconds.
     pub(crate) fn probe(&self, wall: WallTime, random: &mut Rng) -> (Ending, i64) {
         let mood = match self.mood_now(random) {
             Mood::Dying => Mood::NoConnection,
@@ -178,9 +178,9 @@ impl Upstream {
             Some(_) => answered(500, "stack trace", wall, after, Meaning::Failed),
             None if mood == Mood::LosesAnswers && random.bool() => {
                 let (fault, ends_after) = if random.bool() {
-                    (BreakFault::Timeout, 30_000)
+                    (InterruptKind::Timeout, 30_000)
                 } else {
-                    (BreakFault::Reset, after + random.i64(1..200))
+                    (InterruptKind::Reset, after + random.i64(1..200))
                 };
                 Fate {
                     taken_after: (random.u8(0..4) > 0).then_some(after),
@@ -199,7 +199,7 @@ impl Upstream {
     }
 }
 
-/// What happens before the application, if this mood does not let the request through.
+/// The result before the application, if this mood does not let the request through.
 fn line_fate(mood: Mood, wall: WallTime, random: &mut Rng) -> Option<Fate> {
     let quick = random.i64(1..900);
     let not_sent = |fault, after| Fate {
@@ -212,11 +212,11 @@ fn line_fate(mood: Mood, wall: WallTime, random: &mut Rng) -> Option<Fate> {
     let says = |status, meaning| answered(status, "", wall, quick, meaning);
     Some(match mood {
         Mood::Good | Mood::Slow | Mood::LosesAnswers | Mood::Mixed => return None,
-        Mood::NoConnection => not_sent(LineFault::NoConnection, 3),
-        Mood::NoName => not_sent(LineFault::Lookup, quick),
-        Mood::Blackhole => not_sent(LineFault::ConnectTimeout, 5_000),
-        Mood::WrongCertificate if quick % 2 == 0 => not_sent(LineFault::CertificateTime, quick),
-        Mood::WrongCertificate => not_sent(LineFault::Certificate, quick),
+        Mood::NoConnection => not_sent(ConnectError::NoConnection, 3),
+        Mood::NoName => not_sent(ConnectError::Lookup, quick),
+        Mood::Blackhole => not_sent(ConnectError::ConnectTimeout, 5_000),
+        Mood::WrongCertificate if quick % 2 == 0 => not_sent(ConnectError::CertificateTime, quick),
+        Mood::WrongCertificate => not_sent(ConnectError::Certificate, quick),
         Mood::Dying => Fate { ends_after: 5_000 + quick * 20, ..says(500, Meaning::Failed) },
         Mood::Says(500) => {
             let status = random.choice([404, 500, 501]).expect("a status");
@@ -264,7 +264,7 @@ fn answered(status: u16, body: &str, wall: WallTime, after: i64, meaning: Meanin
     Fate { taken_after: None, ending: Ending::Answered(answer), ends_after: after, meaning, retry_after: None }
 }
 
-/// A header of a request; every request has the agent's own ones.
+/// A header of a request; every request has the agent's own headers.
 pub(crate) fn header(dispatch: &Dispatch, name: &str) -> String {
     let found = dispatch.request.headers.iter().find(|(given, _)| *given == name);
     match found {

@@ -1,11 +1,11 @@
 //! The world around one agent: time, and everything that happens in it.
 //!
-//! There is one queue of happenings by virtual time, and one generator of randomness. The world goes
-//! from the next happening or the agent's next deadline to the one after; an idle hour costs nothing.
-//! At each step the agent may be killed, and the power may go with it; it starts again later, over
-//! what is left. What its disk does is in [`crate::disk`].
+//! There is one queue of events by virtual time, and one random generator. The world moves from the
+//! next event or deadline of the agent to the following one, so an idle hour costs nothing. At each
+//! step the agent may be killed, and the power may fail with it; it restarts later over what is
+//! left. The disk is in [`crate::disk`].
 //!
-//! What is handed to the agent and what comes back is in [`crate::round`].
+//! The agent's inputs and effects are in [`crate::round`].
 
 use crate::disk::Disk;
 use crate::model::Model;
@@ -15,8 +15,8 @@ use crate::tills::Tills;
 use crate::trace::Trace;
 use crate::upstream::{Fate, Upstream};
 use fastrand::Rng;
-use resyncd::agent::{Agent, ClientId, Dispatch, Inquiry};
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::agent::{Agent, ClientId, Dispatch, ReaderRequest};
+use resyncd::config::{Config, Environment, Overrides};
 use resyncd::io::queue::Waiting as Held;
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::probe::ProbeEnd;
@@ -27,37 +27,47 @@ use tempfile::TempDir;
 
 #[path = "lives.rs"]
 mod lives;
+#[path = "replays.rs"]
+mod replays;
 
 pub(crate) const SECOND: i64 = 1000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 const YEARS_10: i64 = 3652 * DAY;
-/// 2026-11-24, when all is well.
+/// 2026-11-24, the time of a correct clock.
 const WALL: i64 = 1_795_500_000_000;
-/// So many rounds may come one after the other for nothing.
-const MOST_IDLE_ROUNDS: u32 = 50;
-/// A week with faults has a few thousand rounds; an agent that wakes for nothing has more.
+/// Limit on consecutive rounds without an event; upkeep is done in small chunks.
+const MOST_IDLE_ROUNDS: u32 = 1000;
+/// A week with faults has a few thousand rounds; an agent that wakes needlessly has more.
 const MOST_ROUNDS: u64 = 30_000;
-/// So long after a fault the agent may still say that its database failed.
+/// How long after a fault the agent may still report a database failure.
 const RECOVERY: i64 = MINUTE;
 
-/// Something that happens at its time.
+/// An event at its time.
 #[derive(Debug)]
 pub(crate) enum Happening {
     TillsRecord,
-    /// Out of turn, for instance while a probe is on its way.
+    /// Out of turn, for instance during a probe.
     OneMoreSale,
     SomebodyAsks,
     OneMoreWish,
+    /// The next part of a replay.
+    ReplayGoesOn {
+        order: String,
+    },
     MoodChanges,
     MoodTurns,
     ClockSteps,
     DiskFills,
     DiskFails,
-    /// The disk itself does, in one of the ways of this seed.
+    /// The disk itself fails, in one of the ways of this seed.
     DiskFaults,
+    /// Another program fills the disk.
+    DiskIsFilled,
     DiskWorks,
+    /// Another program begins or ends a read of the file.
+    SomebodyReads,
     Stop,
     Start,
     /// The upstream's application takes a request, whoever sent it.
@@ -65,7 +75,7 @@ pub(crate) enum Happening {
         failure: String,
         key: String,
     },
-    Tried {
+    AttemptEnded {
         life: u32,
         seq: i64,
         fate: Box<Fate>,
@@ -74,17 +84,17 @@ pub(crate) enum Happening {
         life: u32,
         end: ProbeEnd,
     },
-    /// The reader gets to a question.
+    /// The reader starts on a query.
     Question {
         life: u32,
-        inquiry: Box<Inquiry>,
+        inquiry: Box<ReaderRequest>,
     },
 }
 
 impl Happening {
-    /// What comes before anything else of its time.
+    /// Whether it comes before other events of the same time.
     fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::DiskFails | Self::DiskFaults | Self::DiskWorks)
+        matches!(self, Self::DiskFails | Self::DiskFaults | Self::DiskIsFilled | Self::DiskWorks)
     }
 
     pub(crate) fn some_fault(random: &mut Rng) -> Self {
@@ -104,19 +114,19 @@ pub(crate) enum Waiting {
 pub(crate) struct Life {
     pub(crate) agent: Agent,
     pub(crate) number: u32,
-    /// When each kind of alert was told last, in agent time.
+    /// When each kind of alert was last notified, in agent time.
     pub(crate) told: BTreeMap<String, i64>,
-    /// Requests that the senders hold ready.
+    /// Requests that the senders have prefetched.
     pub(crate) held: Held<Dispatch>,
-    /// Agent time at its start, and the world's.
+    /// Agent time and world time at its start.
     began: (AgentTime, i64),
 }
 
-/// See the module.
+/// The world, with its single source of time and randomness.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) random: Rng,
-    /// Milliseconds since the beginning; what the terminal's clock says is another matter.
+    /// Milliseconds since the beginning; the terminal's clock may differ.
     pub(crate) time: i64,
     clock_error: i64,
     pub(crate) queue: BTreeMap<(i64, u64), Happening>,
@@ -131,8 +141,10 @@ pub(crate) struct World {
     pub(crate) disk_low: bool,
     pub(crate) commits_broken: bool,
     pub(crate) disk: Disk,
-    /// Until then the agent may say that its database failed.
+    /// Until then the agent may report a database failure.
     pub(crate) troubled_until: i64,
+    /// When the agent was last told how much of the disk is free.
+    pub(crate) told_free_at: i64,
     pub(crate) stopping: bool,
     /// No more faults.
     pub(crate) calm: bool,
@@ -141,6 +153,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) settings: StoreSettings,
     table: Option<Table>,
+    /// Another program that reads from the file.
+    reader: Option<Table>,
     pub(crate) trace: Trace,
     _dir: TempDir,
 }
@@ -169,6 +183,7 @@ impl World {
             commits_broken: false,
             disk,
             troubled_until: 0,
+            told_free_at: 0,
             stopping: false,
             calm: false,
             idle_rounds: 0,
@@ -176,6 +191,7 @@ impl World {
             settings: StoreSettings { disk: crate::vfs::under(), ..StoreSettings::of(&config) },
             config,
             table: None,
+            reader: None,
             trace,
             _dir: dir,
             random,
@@ -184,13 +200,14 @@ impl World {
         for first in [Happening::TillsRecord, Happening::SomebodyAsks, Happening::MoodChanges] {
             world.plan_within(HOUR, first);
         }
-        for fault in [Happening::ClockSteps, Happening::DiskFills, Happening::DiskFaults, Happening::Stop] {
+        let bad = [Happening::ClockSteps, Happening::DiskFills, Happening::DiskFaults, Happening::DiskIsFilled];
+        for fault in bad.into_iter().chain([Happening::SomebodyReads, Happening::Stop]) {
             world.plan_within(DAY, fault);
         }
         world
     }
 
-    /// Lives for so long, with everything that can go wrong.
+    /// Lives for this span, with all faults possible.
     pub(crate) fn live_for(&mut self, span: i64) {
         let end = self.time + span;
         while self.next_time().is_some_and(|next| next < end) {
@@ -198,13 +215,13 @@ impl World {
         }
     }
 
-    /// From now on nothing goes wrong: until the agent has nothing more to do, at most for so long.
+    /// Ends all faults and runs until the agent has nothing more to do, at most for `most`.
     pub(crate) fn calm_for(&mut self, most: i64) {
         self.calm = true;
         self.upstream.become_good();
         self.repair_disk();
         self.queue.retain(|_, happening| {
-            matches!(happening, Happening::Taken { .. } | Happening::Tried { .. } | Happening::Probed { .. })
+            matches!(happening, Happening::Taken { .. } | Happening::AttemptEnded { .. } | Happening::Probed { .. })
                 || matches!(happening, Happening::Question { .. })
         });
         if self.life.is_none() {
@@ -214,14 +231,14 @@ impl World {
         while self.next_time().is_some_and(|next| next < end) {
             self.step();
         }
-        promise!(self.life.is_some(), "I6", "the agent has not come back");
+        promise!(self.life.is_some(), "progress", "the agent has not come back");
         self.with_table(Model::compare_all);
     }
 
-    /// Lives on for more than a day, so that no alert is left of what happened in the bad time, and goes on
-    /// selling: what the upstream accepts shows what is the records' fault. Then
-    /// nothing is planned any more, for an agent with nothing to do wakes for nothing; unless all that
-    /// is left is poisoned, when there is nothing left to show that it is not the upstream.
+    /// Lives on for more than a day, so that no alert of the faulty time is left, and keeps
+    /// selling: what the upstream accepts proves which records are at fault. After that nothing may
+    /// be planned, because an idle agent does not wake; the exception is that only poisoned
+    /// failures are left, when nothing can prove that the upstream is not at fault.
     pub(crate) fn settle_down(&mut self) {
         for _ in 0..60 {
             self.sell();
@@ -229,7 +246,7 @@ impl World {
         }
         self.calm_for(30 * HOUR);
         let idle = self.only_cleans_up() || self.model.only_needs_persons(&self.upstream);
-        promise!(idle, "I6", "after good hours something is still planned: {:?}", self.life);
+        promise!(idle, "progress", "after good hours something is still planned: {:?}", self.life);
     }
 
     // ---- time
@@ -257,7 +274,7 @@ impl World {
         self.queue.insert((self.time + after, self.queued), happening);
     }
 
-    /// Plans it for a random time within `most`, rather soon than late.
+    /// Plans the event at a random time within `most`, more often early than late.
     pub(crate) fn plan_within(&mut self, most: i64, happening: Happening) -> i64 {
         let share = self.random.f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "of virtual milliseconds")]
@@ -266,7 +283,7 @@ impl World {
         after
     }
 
-    /// Something else goes on, once in `often` times, while an answer is awaited for so long.
+    /// Once in `often` calls, plans an event while a response is awaited for `after`.
     pub(crate) fn meanwhile(&mut self, often: u32, after: i64, happening: Happening) {
         if self.random.u32(0..often) == 0 {
             let within = self.random.i64(0..=after);
@@ -279,17 +296,22 @@ impl World {
     fn step(&mut self) {
         self.see_what_came_to_light();
         let before = self.time;
-        self.time = self.next_time().expect("somebody asked whether there is one");
+        self.time = self.next_time().expect("the caller checked that there is one");
         let something_comes = self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= self.time);
         if something_comes && self.random.u8(0..5) == 0 {
-            self.time += self.random.i64(0..60); // The loop was busy; several things come together.
+            self.time += self.random.i64(0..60); // The loop was busy; several events arrive together.
         }
         self.trace.time = self.time;
         let later = self.queue.split_off(&(self.time + 1, 0));
         let due: Vec<Happening> = std::mem::replace(&mut self.queue, later).into_values().collect();
         self.idle_rounds = if due.is_empty() && self.time == before { self.idle_rounds + 1 } else { 0 };
-        promise!(self.idle_rounds <= MOST_IDLE_ROUNDS, "I6", "the agent's deadline does not move: {:?}", self.life);
-        promise!(self.rounds <= MOST_ROUNDS, "I6", "the agent wakes for nothing: {:?}", self.life);
+        promise!(
+            self.idle_rounds <= MOST_IDLE_ROUNDS,
+            "progress",
+            "the agent's deadline does not move: {:?}",
+            self.life
+        );
+        promise!(self.rounds <= MOST_ROUNDS, "progress", "the agent wakes for nothing: {:?}", self.life);
         let (disk, others): (Vec<_>, Vec<_>) = due.into_iter().partition(Happening::is_of_the_disk);
         disk.into_iter().for_each(|happening| self.world_happens(happening));
         for happening in others {
@@ -302,7 +324,7 @@ impl World {
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::Tried { .. } | Happening::Probed { .. } | Happening::Question { .. } => {
+            Happening::AttemptEnded { .. } | Happening::Probed { .. } | Happening::Question { .. } => {
                 self.hand_in(happening);
             }
             Happening::TillsRecord => {
@@ -316,6 +338,7 @@ impl World {
             }
             Happening::OneMoreSale => self.record_some(),
             Happening::OneMoreWish => self.ask_something(),
+            Happening::ReplayGoesOn { order } => self.replay_part(&order),
             Happening::SomebodyAsks => {
                 self.ask_something();
                 self.plan_within(3 * HOUR, Happening::SomebodyAsks);
@@ -324,7 +347,7 @@ impl World {
         }
     }
 
-    /// What the agent is not told of.
+    /// Events that the agent is not notified of.
     fn world_happens(&mut self, happening: Happening) {
         match happening {
             Happening::MoodChanges | Happening::MoodTurns => {
@@ -343,6 +366,18 @@ impl World {
             Happening::DiskFaults => {
                 self.disk_faults();
                 self.plan_within(2 * DAY, Happening::DiskFaults);
+            }
+            Happening::DiskIsFilled => {
+                self.disk_is_filled();
+                self.plan_within(DAY, Happening::DiskIsFilled);
+            }
+            Happening::SomebodyReads => {
+                // While another program reads, the log cannot be restarted.
+                self.reader = (self.reader.is_none() && self.life.is_some() && !self.is_troubled())
+                    .then(|| Table::reading(&self.settings.file()));
+                let reads = self.reader.is_some();
+                self.trace.add(|| format!("another program {} reading", if reads { "begins" } else { "ends" }));
+                self.plan_within(HOUR, Happening::SomebodyReads);
             }
             Happening::DiskFails if self.life.is_some() && !self.commits_broken && !self.disk.is_faulty() => {
                 self.table = None;
@@ -370,6 +405,12 @@ impl World {
     }
 
     pub(crate) fn repair_disk(&mut self) {
+        if self.disk.empties() {
+            self.troubled_until = self.time + RECOVERY;
+            self.disk_low = false;
+            self.tell_free_space();
+            self.trace.add(|| "there is room again".to_owned());
+        }
         if self.disk.repair() {
             self.troubled_until = self.time + RECOVERY;
             self.trace.add(|| "the disk works".to_owned());
@@ -384,7 +425,7 @@ impl World {
         }
     }
 
-    /// Looks into the file. While it may have to be opened anew, nobody else keeps it open.
+    /// Reads the file. While it may have to be reopened, no other connection keeps it open.
     pub(crate) fn with_table<T>(&mut self, look: impl FnOnce(&Model, &Table) -> T) -> T {
         let table = self.take_table();
         let seen = look(&self.model, &table);
@@ -394,6 +435,11 @@ impl World {
 
     pub(crate) fn close_table(&mut self) {
         self.table = None;
+    }
+
+    /// Ends the other program's read, because the machine is gone or the disk fails.
+    pub(crate) fn nobody_reads(&mut self) {
+        self.reader = None;
     }
 
     pub(crate) fn take_table(&mut self) -> Table {
@@ -408,7 +454,7 @@ impl World {
         }
     }
 
-    /// The file, for the last look.
+    /// The final integrity check of the file.
     pub(crate) fn integrity(&mut self) -> String {
         self.with_table(|_, table| table.integrity())
     }
@@ -417,12 +463,14 @@ impl World {
 fn configure(dir: PathBuf, random: &mut Rng) -> Config {
     let scheme = if random.bool() { "http" } else { "https" };
     let most = if random.u8(0..4) == 0 { "\n[limits]\nmax_failures = 40\n" } else { "" };
-    // In some lives what needs a person leaves within the day.
-    let retention = if random.bool() { "[retention]\nmax_age = \"12h\"\n" } else { "" };
+    // In some lives, failures that need an operator leave within the day.
+    let max_age = if random.bool() { "max_age = \"12h\"\n" } else { "" };
+    let delivered = if random.bool() { "delivered = \"3650d\"\n" } else { "" };
+    let retention = format!("[retention]\n{max_age}{delivered}");
     let text = format!(
         "[agent]\nterminal_id = \"till-07\"\n[upstream.hq]\nurl = \"{scheme}://hq.example/sync\"\ninsecure = true\n{most}{retention}"
     );
-    let around = Surroundings { root: true, ..Surroundings::default() };
+    let around = Environment { root: true, ..Environment::default() };
     let config = Config::load(Some(("simulation", &text)), &Overrides::default(), &around);
     let mut config = config.expect("a good configuration");
     config.agent.state_dir = dir;

@@ -1,4 +1,4 @@
-//! A real agent: the binary, in a directory of its own, with a configuration of its own.
+//! A real agent: the binary, in its own directory, with its own configuration.
 
 use super::{Client, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,11 +10,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use tempfile::TempDir;
 
-/// What an agent is started with. Everything that is left out has the shipped default.
+/// How an agent is started. Omitted fields have the shipped default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// The upstream's URL; without one nothing is delivered.
     pub(crate) url: Option<String>,
+    /// Further lines of `[agent]`.
+    pub(crate) agent: &'static str,
     /// `retry.backoff`
     pub(crate) backoff: &'static [&'static str],
     /// Further lines of `[retry]`.
@@ -23,9 +25,9 @@ pub(crate) struct Plan {
     pub(crate) upstream: &'static str,
     /// The lines of `[limits]`.
     pub(crate) limits: &'static str,
-    /// Whole further tables: routes, logins, answer rules, other upstreams.
+    /// Complete further tables: routes, logins, answer rules, other upstreams.
     pub(crate) more: String,
-    /// A command that starts it in another place and becomes it, such as `ip netns exec NAME`.
+    /// A command that starts the agent elsewhere and replaces itself by it, such as `ip netns exec NAME`.
     pub(crate) through: Vec<String>,
 }
 
@@ -35,7 +37,7 @@ impl Plan {
         Self { url: Some(url), ..Self::default() }
     }
 
-    /// As `to`, and without any wait between tries.
+    /// As `to`, and without backoff.
     pub(crate) fn impatient(url: String) -> Self {
         Self { backoff: &["0s"], ..Self::to(url) }
     }
@@ -45,13 +47,13 @@ impl Plan {
         Self { more: more.into(), ..Self::impatient(url) }
     }
 
-    /// These tables are all there is of upstreams and routes; without any wait between tries.
+    /// Only these tables define upstreams and routes; without backoff.
     pub(crate) fn of(more: impl Into<String>) -> Self {
         Self { more: more.into(), backoff: &["0s"], ..Self::default() }
     }
 }
 
-/// A daemon, from its first start to the end of the test, whatever happens to it in between.
+/// A daemon, from its first start to the end of the test, through all its restarts.
 #[derive(Debug)]
 pub(crate) struct Agent {
     dir: TempDir,
@@ -60,7 +62,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// An agent that answers.
+    /// Starts an agent and waits until it replies.
     #[track_caller]
     pub(crate) fn start(plan: &Plan) -> Self {
         let mut agent = Self::prepare(plan);
@@ -76,14 +78,14 @@ impl Agent {
         agent
     }
 
-    /// Writes its configuration; it counts from the next start.
+    /// Writes its configuration, which applies from the next start.
     pub(crate) fn configure(&self, plan: &Plan) {
         let [state, app, admin] =
             [self.state_dir(), self.app_path(), self.admin_path()].map(|p| p.display().to_string());
         let mut text = format!(
             "[agent]\nterminal_id = \"till-07\"\nstore_id = \"0042\"\nlog = \"debug\"\n\
-             state_dir = {state:?}\nsocket = {app:?}\nadmin_socket = {admin:?}\n[retry]\n{}\n",
-            plan.retry
+             state_dir = {state:?}\nsocket = {app:?}\nadmin_socket = {admin:?}\n{}\n[retry]\n{}\n",
+            plan.agent, plan.retry
         );
         if !plan.backoff.is_empty() {
             writeln!(text, "backoff = {:?}", plan.backoff).expect("a String takes everything");
@@ -119,7 +121,7 @@ impl Agent {
         self.dir.path().join("stderr.log")
     }
 
-    /// What it has said on standard error, over all its runs.
+    /// Its output on standard error, over all its runs.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
@@ -128,14 +130,15 @@ impl Agent {
         self.child.as_ref().expect("the agent runs").id()
     }
 
-    /// The daemon with this configuration, and arguments behind it.
+    /// Spawns the daemon with this configuration and further arguments.
     fn spawn(&self, more: &[&str], env: &[(&str, &str)]) -> Child {
         let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_resyncd")]);
         let mut command = Command::new(words.next().expect("the binary at least"));
         command.args(words);
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RESYNCD_LANG"] {
             command.env_remove(name);
         }
+        command.env("LC_ALL", "C.UTF-8");
         command.envs(env.iter().copied());
         self.spawn_as(command, more)
     }
@@ -151,7 +154,7 @@ impl Agent {
         command.spawn().expect("the binary starts")
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts it, and waits until it replies.
     #[track_caller]
     pub(crate) fn up(&mut self) {
         self.up_with(&[]);
@@ -171,8 +174,8 @@ impl Agent {
         });
     }
 
-    /// Starts it, and kills it in its `nth` such system call; `false` when it answers
-    /// without that many. Needs strace.
+    /// Starts it, and kills it in its `nth` such system call. Returns `false` when it replies after
+    /// fewer calls. Needs strace.
     #[track_caller]
     pub(crate) fn is_killed_in_start(&self, call: &str, nth: usize) -> bool {
         let mut strace = Command::new("strace");
@@ -186,7 +189,7 @@ impl Agent {
             }
             let answers = Client::try_connect(self.app_path()).is_some_and(|mut app| app.try_call(&hello).is_some());
             answers.then(|| {
-                // The tracer's end would not be the agent's, whose number stands in its lock.
+                // Killing the tracer would not kill the agent, whose process number is in its lock file.
                 let pid = fs::read_to_string(self.state_dir().join("lock")).expect("a lock");
                 let pid = Pid::from_raw(pid.trim().parse().expect("a process number")).expect("not zero");
                 kill_process(pid, Signal::KILL).expect("a process can be killed");
@@ -196,7 +199,7 @@ impl Agent {
         })
     }
 
-    /// Runs it until it ends by itself: its exit status, and what it said.
+    /// Runs it until it exits. Returns its exit status, and its output.
     #[track_caller]
     pub(crate) fn run_to_its_end(&mut self, more: &[&str]) -> (Option<i32>, String) {
         let before = self.log().len();
@@ -205,7 +208,7 @@ impl Agent {
         (status.code(), self.log()[before..].to_owned())
     }
 
-    /// Takes its power away.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill9(&mut self) {
         let mut child = self.child.take().expect("the agent runs");
         child.kill().expect("a child can be killed");
@@ -219,21 +222,21 @@ impl Agent {
 
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
-        // It stays ours until it has ended, so that one that does not end is killed with the test.
+        // `child` keeps it until it has ended, so that one that does not end is killed with the test.
         let child = self.child.as_mut().expect("the agent runs");
         let status = wait_for("the end of the agent", || child.try_wait().expect("a child can be asked"));
         self.child = None;
         status
     }
 
-    /// SIGTERM, and the exit status.
+    /// Sends SIGTERM. Returns the exit status.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_for_exit()
     }
 
-    /// Kills it without warning, and starts it again over the same directory.
+    /// Kills it without warning, and starts it again in the same directory.
     #[track_caller]
     pub(crate) fn restart_after_kill(&mut self) {
         self.kill9();
@@ -275,13 +278,13 @@ impl Agent {
         None
     }
 
-    /// Waits until a live failure is as it should be.
+    /// Waits until a condition of a live failure holds.
     #[track_caller]
     pub(crate) fn wait_for_failure(&self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         wait_for(what, || self.failure(id).filter(|failure| holds(failure)))
     }
 
-    /// Waits until a failure needs a person.
+    /// Waits until a failure needs an operator.
     #[track_caller]
     pub(crate) fn wait_critical(&self, id: &str) -> Value {
         self.wait_for_failure(id, "the failure becoming critical", |failure| failure["status"] == "critical")
@@ -306,7 +309,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself; then there is nothing to kill.
+            // It may have exited already; then there is nothing to kill.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,5 +1,5 @@
-//! A client of the socket protocol, as an application in any language would write it, and able to
-//! misbehave as well.
+//! A client of the socket protocol, as an application in any language would write it; it can also
+//! misbehave.
 
 use super::PATIENCE;
 use serde_json::Value;
@@ -22,7 +22,7 @@ impl Client {
         Self::try_connect(path).expect("the agent's socket takes a connection")
     }
 
-    /// `None` when nobody listens.
+    /// `None` when no process listens.
     pub(crate) fn try_connect(path: PathBuf) -> Option<Self> {
         let stream = UnixStream::connect(path).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out is set");
@@ -31,18 +31,18 @@ impl Client {
         Some(Self { stream, replies })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the agent reads");
     }
 
-    /// Sends bytes; the agent may have had enough before it has read them all.
+    /// Sends bytes; the agent may close the connection before it has read them all.
     pub(crate) fn send_what_it_takes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// Writes that the agent does not take fail after this time.
+    /// Writes that the agent does not read fail after this time.
     pub(crate) fn write_timeout(&self, time: Duration) {
         self.stream.set_write_timeout(Some(time)).expect("a time-out is set");
     }
@@ -53,18 +53,18 @@ impl Client {
         self.send(format!("{line}\n"));
     }
 
-    /// Ends what it sends; replies can still be read.
+    /// Closes the sending direction; replies can still be read.
     pub(crate) fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("the connection is there");
     }
 
-    /// The next reply's text without its end; `None` at the end of the connection.
+    /// The next reply's text without its line end; `None` at the end of the connection.
     #[track_caller]
     pub(crate) fn text(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.replies.read_line(&mut line) {
             Ok(0) => None,
-            // Closed with something unread: the end, too.
+            // Closed with unread data: the end, too.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             Err(error) => panic!("reading a reply: {error}"),
             Ok(_) => Some(line.strip_suffix('\n').expect("a reply is a whole line").to_owned()),
@@ -78,7 +78,7 @@ impl Client {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("a reply is JSON: {error}: {text}"))
     }
 
-    /// Has a reply come?
+    /// Whether a reply has arrived.
     pub(crate) fn has_reply(&mut self) -> bool {
         self.stream.set_nonblocking(true).expect("a mode is set");
         let come = self.replies.fill_buf().is_ok();
@@ -94,7 +94,7 @@ impl Client {
             .collect()
     }
 
-    /// Reads whatever comes until the agent has closed the connection.
+    /// Reads until the agent has closed the connection.
     #[track_caller]
     pub(crate) fn rest_until_closed(&mut self) {
         match io::copy(&mut self.replies, &mut io::sink()) {

@@ -1,8 +1,8 @@
-//! What black-box tests are made of: a real agent ([`Agent`]), a client of its sockets ([`Client`]),
-//! an upstream that does as it is told ([`Upstream`]), and a look into the database ([`table`]).
+//! The parts of black-box tests: a real agent ([`Agent`]), a client of its sockets ([`Client`]), an
+//! upstream with programmable responses ([`Upstream`]), and a view of the database ([`table`]).
 //!
-//! Tests wait for conditions, with [`wait_for`]; nothing here sleeps in place of one. Every test has
-//! its own directory, its own port and its own processes, so that all run beside each other.
+//! Tests wait for conditions, with [`wait_for`]; nothing here sleeps in place of one. Every test
+//! has its own directory, port and processes, so that all can run concurrently.
 
 pub(crate) mod agent;
 pub(crate) mod client;
@@ -18,12 +18,12 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything that must happen may take on a busy machine.
+/// How long any expected event may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Waits until `look` finds something; fails with `what` when that does not come.
+/// Waits until `look` returns something; fails with `what` after [`PATIENCE`].
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_up_to(PATIENCE, what, look)
@@ -42,13 +42,13 @@ pub(crate) fn wait_up_to<T>(patience: Duration, what: &str, mut look: impl FnMut
     }
 }
 
-/// Waits until `holds` does.
+/// Waits until `holds` returns true.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));
 }
 
-/// Checks all the while, for a time, that something does not happen. Only for promises about time.
+/// Checks continuously, for this time, that something does not happen. Only for promises about time.
 #[track_caller]
 pub(crate) fn stays(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -58,8 +58,8 @@ pub(crate) fn stays(what: &str, time: Duration, mut holds: impl FnMut() -> bool)
     });
 }
 
-/// A `record` of an entity, whose own try got no answer; `more` adds fields or replaces them, and
-/// `null` takes one away.
+/// A `record` of an entity, whose application's own attempt got no response; `more` adds or
+/// replaces fields, and `null` removes one.
 pub(crate) fn record(entity_id: &str, more: &Value) -> Value {
     let mut request = json!({
         "op": "record", "entity_type": "SALE", "entity_id": entity_id, "action": "CREATE",
@@ -74,7 +74,7 @@ pub(crate) fn record(entity_id: &str, more: &Value) -> Value {
     request
 }
 
-/// A `record` that goes out as soon as its turn comes.
+/// A `record` that is sent as soon as its turn comes.
 pub(crate) fn record_now(entity_id: &str) -> Value {
     record(entity_id, &json!({"retry": "now"}))
 }
@@ -90,14 +90,14 @@ pub(crate) fn code(reply: &Value) -> &str {
     reply["error"]["code"].as_str().expect("an error has a code")
 }
 
-/// The id in an answer to `record` that was accepted.
+/// The id in an accepting reply to `record`.
 #[track_caller]
 pub(crate) fn id_of(reply: &Value) -> String {
     assert_eq!(reply["ok"], true, "refused: {reply}");
     reply["id"].as_str().expect("an acknowledged record has an id").to_owned()
 }
 
-/// Something that is shut until it is opened.
+/// A gate that blocks threads until it is opened.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     open: Mutex<bool>,
@@ -105,13 +105,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Lets everyone through from now on.
+    /// Lets all threads through from now on.
     pub(crate) fn open(&self) {
         *self.open.lock().expect("no holder panics") = true;
         self.opened.notify_all();
     }
 
-    /// Waits in front of it; gives up like [`wait_for`], so that no thread stays for ever.
+    /// Waits at the gate; gives up like [`wait_for`], so that no thread stays for ever.
     pub(crate) fn pass(&self) {
         let open = self.open.lock().expect("no holder panics");
         drop(self.opened.wait_timeout_while(open, PATIENCE, |open| !*open).expect("no holder panics"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 impl Agent {
-    /// The live file, opened read only, with what foreign programs should set.
+    /// The live file, opened read only, with the settings recommended for other programs.
     pub(crate) fn reading(&self) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(self.database(), flags).expect("the live file opens");
@@ -15,7 +15,7 @@ impl Agent {
         connection
     }
 
-    /// The rows that a SELECT finds.
+    /// The rows that a SELECT returns.
     #[track_caller]
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
         let connection = self.reading();
@@ -29,7 +29,7 @@ impl Agent {
         found
     }
 
-    /// The one value that a SELECT finds.
+    /// The single value that a SELECT returns.
     #[track_caller]
     pub(crate) fn cell(&self, sql: &str) -> Value {
         let rows = self.rows(sql);
@@ -37,7 +37,7 @@ impl Agent {
         rows[0][0].clone()
     }
 
-    /// The first column of what a SELECT finds.
+    /// The first column of the result of a SELECT.
     #[track_caller]
     pub(crate) fn column(&self, sql: &str) -> Vec<Value> {
         self.rows(sql).into_iter().map(|mut row| row.swap_remove(0)).collect()

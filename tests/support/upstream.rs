@@ -1,5 +1,5 @@
-//! An upstream: a small HTTP/1.1 server that decides every answer by a closure, keeps every request
-//! in order, and can go away and come back on the same port.
+//! An upstream: a small HTTP/1.1 server that computes every response by a closure, keeps every
+//! request in order, and can stop and restart on the same port.
 
 use super::{PATIENCE, wait_for};
 use rustix::net::shutdown;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// When it had been read.
@@ -19,12 +19,12 @@ pub(crate) struct Request {
     pub(crate) path: String,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// 1 for the first delivery, and so on; probes are counted by themselves.
+    /// 1 for the first delivery, and so on; probes are counted separately.
     pub(crate) nth: usize,
 }
 
 impl Request {
-    /// A header's value; the name's case does not matter.
+    /// A header's value; the case of the name does not matter.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -58,18 +58,18 @@ impl Request {
     }
 }
 
-/// What the upstream does with a request.
+/// The upstream's treatment of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// An answer.
+    /// A response.
     Reply { status: u16, headers: Vec<(&'static str, String)>, body: String },
     /// The request was read, the connection is closed.
     Lost,
-    /// The request was read, and nothing comes.
+    /// The request was read, and nothing is sent.
     Silence,
     /// These bytes, and the connection is closed.
     Raw(Vec<u8>),
-    /// A beginning, and then the same again and again for as long as the other side listens, each
+    /// A beginning, and then the same text repeatedly for as long as the other side reads, each
     /// time after a pause.
     Endless { start: &'static str, again: String, pause: Duration },
 }
@@ -101,7 +101,7 @@ impl Answer {
 
 type Decide = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
 
-/// The server. It goes away with the value.
+/// The server, which stops when the value is dropped.
 pub(crate) struct Upstream {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -122,12 +122,12 @@ struct Shared {
 }
 
 impl Upstream {
-    /// A server whose deliveries are answered by the closure, and whose probes with 200.
+    /// A server whose deliveries are answered by the closure, and whose probes get 200.
     pub(crate) fn start(decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         Self::behind(free_port(), decide)
     }
 
-    /// As `start`, behind a socket that listens somewhere else.
+    /// As `start`, on this listener.
     pub(crate) fn behind(listener: TcpListener, decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
@@ -141,7 +141,7 @@ impl Upstream {
         upstream
     }
 
-    /// A server that takes everything.
+    /// A server that accepts everything.
     pub(crate) fn willing() -> Self {
         Self::start(|_| Answer::status(200))
     }
@@ -164,7 +164,7 @@ impl Upstream {
         *self.shared.on_probe.lock().expect("no holder panics") = Arc::new(decide);
     }
 
-    /// All requests so far, probes as well, in the order of their coming.
+    /// All requests so far, including probes, in the order of their arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().expect("no holder panics").clone()
     }
@@ -179,26 +179,26 @@ impl Upstream {
         self.deliveries().into_iter().filter(|request| request.entity() == entity).collect()
     }
 
-    /// Waits until so many deliveries have come, and returns them.
+    /// Waits for `count` deliveries, and returns them.
     #[track_caller]
     pub(crate) fn wait_deliveries(&self, count: usize) -> Vec<Request> {
         wait_for(&format!("{count} deliveries"), || Some(self.deliveries()).filter(|found| found.len() >= count))
     }
 
-    /// Goes away: connections are refused, open ones are cut.
+    /// Stops: connections are refused, open ones are closed.
     pub(crate) fn down(&mut self) {
         let Some(Accepting { listener, thread }) = self.accepting.take() else { return };
-        // Wakes the thread that waits for a connection, also where this thread cannot connect to it.
+        // Wakes the thread that waits for a connection, even if this thread cannot connect to it.
         shutdown(&listener, rustix::net::Shutdown::Both).expect("a listening socket can be shut down");
         thread.join().expect("the accepting thread does not panic");
         drop(listener);
         for stream in self.shared.streams.lock().expect("no holder panics").drain(..) {
-            // Most of them have been closed by the other side long ago.
+            // The other side closed most of them long ago.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Comes back on the same port.
+    /// Restarts on the same port.
     pub(crate) fn up(&mut self) {
         assert!(self.accepting.is_none(), "it is up");
         let address = self.address;
@@ -227,8 +227,8 @@ impl Drop for Upstream {
     }
 }
 
-/// A port outside the range from which the system gives out ports, so that nobody gets it while the
-/// upstream is down.
+/// A port outside the range from which the system assigns ports, so that no other process gets it
+/// while the upstream is down.
 fn free_port() -> TcpListener {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 180).expect("under 180") * 100;
@@ -267,17 +267,17 @@ impl Shared {
                     }
                 }
                 Answer::Lost => {
-                    // The other side may have gone first.
+                    // The other side may have closed it first.
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
                 Answer::Silence => {
-                    // Until the other side has had enough.
+                    // Until the other side closes the connection.
                     let _ = reader.read(&mut [0; 1]);
                     return;
                 }
                 Answer::Raw(bytes) => {
-                    // The other side may have had enough before the end.
+                    // The other side may close the connection before the end.
                     let _ = reader.get_mut().write_all(&bytes);
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
@@ -291,7 +291,7 @@ impl Shared {
     }
 }
 
-/// Sends for as long as the other side listens, or patience lasts.
+/// Sends for as long as the other side reads, or patience lasts.
 fn drip(mut stream: &TcpStream, start: &str, again: &str, pause: Duration) {
     let begun = Instant::now();
     // Waiting for the other side's end is the pause between two pieces.

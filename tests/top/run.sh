@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The live screen in a real terminal: tmux at 80 × 24 and 200 × 60. What it shows is compared with the
-# files in tests/top/screens, times masked; keys are pressed, the window changes its size, the agent
-# goes and comes, and the terminal has to be as it was after every kind of end.
+# The live screen in a real terminal: tmux at 80 × 24 and 200 × 60. The output is compared with the
+# files in tests/top/screens, with times masked; keys are pressed, the window is resized, the agent
+# stops and restarts, and the terminal must be restored after every kind of end.
 #
 #   tests/top/run.sh [AGENT]     AGENT: target/release/resyncd
 #
-# RESYNCD_KEEP_SCREENS=1 writes the files anew; then read what has changed. KEEP=1 leaves the directory.
-# RESYNCD_WATCH=60 measures for so many seconds what watching costs, in place of the short look.
-# Only loopback. Works in a temporary directory and leaves nothing running.
+# RESYNCD_KEEP_SCREENS=1 rewrites the files; then read what has changed. KEEP=1 keeps the directory.
+# RESYNCD_WATCH=60 measures the cost of watching for this many seconds, in place of the short
+# measurement. Only loopback. Works in a temporary directory and leaves nothing running.
 set -euo pipefail
 
 AGENT=$(realpath "${1:-$(dirname "$0")/../../target/release/resyncd}")
 cd "$(dirname "$0")"
 SCREENS=$PWD/screens
-# A socket's path may have 107 bytes: not below a long TMPDIR.
+# A socket's path is limited to 107 bytes, so it is not below a long TMPDIR.
 WORK=$(mktemp -d /tmp/resyncd-top.XXXXXX)
 PIDS=()
 DAEMON=
@@ -99,7 +99,7 @@ open_window() { # open_window NAME COLUMNS ROWS: a shell in a terminal
 }
 
 screen() { tm capture-pane -p -t "$1"; }
-# Blanks between columns are as many as the texts leave: one is meant for all.
+# The number of blanks between columns depends on the texts, so a pattern has only one.
 shows() { screen "$1" | tr -s ' ' | grep -q -e "$2"; }
 keys() { tm send-keys -t "$1" "${@:2}"; }
 
@@ -110,7 +110,7 @@ sees() { # sees WINDOW PATTERN NAME: waits until the screen shows it
     fi
 }
 
-# What differs from run to run, as signs; blanks between columns are as many as the texts leave.
+# Replaces what differs from run to run by signs; the number of blanks between columns depends on the texts.
 masked() {
     sed -E \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2} //g' -e 's/[0-9]{2}:[0-9]{2}:[0-9]{2}/hh:mm:ss/g' \
@@ -122,14 +122,14 @@ masked() {
         -e 's/  +/  /g' -e 's/ +$//'
 }
 
-same() { # same WINDOW FILE: the whole screen is what is kept
+same() { # same WINDOW FILE: the whole screen equals the file
     local found=$WORK/$2.txt
-    # A second may lie between two looks of the agent: the screen is given time to become what it should be.
+    # A second may pass between two updates: the screen gets time to become equal.
     alike() { screen "$WINDOW" | masked >"$found" && cmp -s "$found" "$SCREENS/$FILE.txt"; }
     local WINDOW=$1 FILE=$2
     if [ -n "${RESYNCD_KEEP_SCREENS:-}" ]; then
         mkdir -p "$SCREENS"
-        sleep 6 # Only here, for what is asked for every five seconds.
+        sleep 6 # Only here, for data that is queried every five seconds.
         screen "$1" | masked >"$SCREENS/$2.txt"
     fi
     if until_true alike; then passed "screen $2"; else
@@ -138,12 +138,12 @@ same() { # same WINDOW FILE: the whole screen is what is kept
     fi
 }
 
-watch() { # watch WINDOW: starts top, whose terminal is remembered
+watch() { # watch WINDOW: starts top, and stores the terminal's settings
     tm send-keys -t "$1" "clear; stty -a > $WORK/before; echo said before; '$AGENT' top; echo ended \$?; stty -a > $WORK/after" Enter
     sees "$1" 'q quit' "top in $1"
 }
 
-left() { # left WINDOW STATUS NAME: top has ended, and the terminal is as it was
+left() { # left WINDOW STATUS NAME: top has ended, and the terminal is restored
     sees "$1" "^ended $2$" "$3: exit status $2"
     sees "$1" '^said before$' "$3: what was on the screen is there again"
     # shellcheck disable=SC2016
@@ -177,13 +177,13 @@ office_is() { # office_is open
     (exec 3<>"/dev/tcp/127.0.0.1/$(cat "$WORK/port")") 2>/dev/null
 }
 
-counts() { # counts STATUS N: so many failures are in it
+counts() { # counts STATUS N: N failures have this status
     [ "$(resyncd --json status | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])")" = "$2" ]
 }
 
 line_is() { resyncd --json status | grep -q "\"state\":\"$1\""; }
 
-# ---- what is looked at ----------------------------------------------------------------------------
+# ---- the checks -----------------------------------------------------------------------------------
 
 need tmux tmux
 need python3 python3
@@ -200,7 +200,7 @@ url = "http://127.0.0.1:$(cat "$WORK/port")/sync"
 EOF
 
 say "-- without a terminal, and without an agent"
-# `script` is not asked for: a pipe is no terminal, and that is all it takes.
+# `script` is not needed: a pipe is not a terminal, which is enough.
 refused=0
 resyncd top </dev/null >"$WORK/refused" 2>&1 || refused=$?
 if [ "$refused" = 2 ] && grep -q 'resyncd status' "$WORK/refused"; then passed "no terminal: exit 2, and what to use"; else
@@ -221,7 +221,7 @@ record CREATE s-3 4713
 record CREATE s-4 4714
 until_true line_is offline
 watch small
-sees small 'no line' "the line is seen to be away"
+sees small 'no connection' "the line is seen to be away"
 same small bad-80x24
 open_window large 200 60
 watch_large() { keys large "'$AGENT' top" Enter; sees large 'q quit' "top in large"; }
@@ -243,9 +243,9 @@ sees small '^/s-4_' "a filter is typed"
 keys small Enter
 sees small '1 failure found filter: s-4' "a filter finds"
 keys small h
-sees small '^Hold no. 5 SALE s-4 CREATE?' "h asks first"
+sees small '^Put no. 5 SALE s-4 CREATE on hold?' "h asks first"
 keys small 'by hand' Enter
-sees small 'held; undo: resyncd release' "h holds"
+sees small 'put on hold; undo: resyncd release' "h holds"
 sees small '^> 5 SALE s-4 CREATE held ' "it is seen to be held"
 if resyncd history s-4 | grep -q 'hold by .*by hand'; then passed "a hold stands in the audit, with its reason"; else
     failed "a hold stands in the audit" "$(resyncd history s-4)"
@@ -257,7 +257,7 @@ sees small '^> 5 SALE s-4 CREATE [ds]' "it is seen to be released"
 keys small Escape
 sees small '5 failures' "Escape takes the filter away"
 keys small Home r Enter
-sees small 'sent again when their turn comes' "r sends again"
+sees small 'queued for retry' "r sends again"
 until_true counts critical 1 && passed "it is on its way" || failed "it is on its way"
 
 say "-- another size, another look"

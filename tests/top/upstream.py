@@ -1,6 +1,6 @@
-"""A head office for the live screen: takes everything but SKU 4711.
+"""A head office for the live screen: accepts everything but SKU 4711.
 
-    upstream.py PORT_FILE     the file's port, if it is there; else any, which is written to it
+    upstream.py PORT_FILE     uses the port in the file, if it exists; else any, which is written to it
 """
 
 import http.server
@@ -31,7 +31,7 @@ class Office(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, *_):
-        """Nobody reads it."""
+        """No log: the test does not read it."""
 
 
 port = 0

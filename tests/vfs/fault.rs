@@ -1,6 +1,6 @@
-//! What goes wrong with a disk, when, and what its programs are told.
+//! The kinds of disk faults, their times, and the errors that programs receive.
 
-/// An operation on a file that did not work.
+/// The error of a failed file operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Io,
@@ -9,20 +9,20 @@ pub(crate) enum Failure {
     Missing,
 }
 
-/// What goes wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Any operation fails; what was to be synced stays pending.
+    /// Any operation fails; data that was to be synced stays pending.
     Io,
-    /// There is no room for what is written.
+    /// There is no space for the written data.
     Full,
-    /// Half of it is written, then there is no room.
+    /// Half of the data is written, then the space is used up.
     Short,
-    /// An fsync fails, and what it did not write is called clean.
+    /// An fsync fails, and the kernel marks the unwritten data as clean.
     SyncLost,
-    /// The same, but some of it has arrived.
+    /// The same, but some of the data was written.
     SyncPartly,
-    /// An fsync fails although everything has arrived: a COMMIT that failed has happened.
+    /// An fsync fails although all data was written: the failed COMMIT has taken effect.
     SyncReached,
 }
 
@@ -30,19 +30,19 @@ impl Fault {
     pub(crate) const ALL: [Self; 6] =
         [Self::Io, Self::Full, Self::Short, Self::SyncLost, Self::SyncPartly, Self::SyncReached];
 
-    pub(crate) fn strikes(self, deed: Deed) -> bool {
+    pub(crate) fn strikes(self, deed: BulkAction) -> bool {
         match self {
             Self::Io => true,
-            Self::Full => matches!(deed, Deed::Write | Deed::Create),
-            Self::Short => deed == Deed::Write,
-            Self::SyncLost | Self::SyncPartly | Self::SyncReached => deed == Deed::Sync,
+            Self::Full => matches!(deed, BulkAction::Write | BulkAction::Create),
+            Self::Short => deed == BulkAction::Write,
+            Self::SyncLost | Self::SyncPartly | Self::SyncReached => deed == BulkAction::Sync,
         }
     }
 }
 
-/// What a program does to the disk.
+/// A program's operation on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum BulkAction {
     Create,
     Write,
     Truncate,
@@ -51,12 +51,12 @@ pub(crate) enum Deed {
     SyncNames,
 }
 
-/// A fault that will come.
+/// A planned fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) fault: Fault,
-    /// From this operation on.
+    /// The first operation that fails.
     pub(crate) from: u64,
-    /// So many times.
+    /// How many operations fail.
     pub(crate) times: u64,
 }

@@ -1,7 +1,7 @@
-//! What a power cut may leave: drawn from a medium, without copying what is certain.
+//! The possible states after a power cut: drawn from a medium, without copying what is certain.
 //!
-//! A [`Draft`] holds only the sectors that differ. It knows the sum of what SQLite takes of it, so that
-//! an image that was looked at before is recognised, and it is built into files only when it is new.
+//! A [`Draft`] holds only the sectors that differ. It knows the checksum of the part that SQLite
+//! reads, so that an image seen before is recognised, and only a new one is built into files.
 
 use crate::vfs::log::Walked;
 use crate::vfs::medium::{Change, Content, Image, Medium, SECTOR, mix, sector, sector_sum, sum_of};
@@ -9,14 +9,14 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// Which pending writes have arrived.
+/// Which pending writes have reached the medium.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
     Nothing,
     Everything,
-    /// What came before a moment; the write of that moment is torn.
+    /// Everything before a moment; the write of that moment is torn.
     UpTo(u64),
-    /// Any of the writes, each whole.
+    /// Any of the writes, each complete.
     SomeWrites,
     /// Any of the sectors.
     SomeSectors,
@@ -42,11 +42,11 @@ impl Manner {
     }
 }
 
-/// One file as it may be found.
+/// One possible state of a file.
 #[derive(Debug)]
 struct Sheet<'a> {
     certain: &'a Content,
-    /// So much of it is still there.
+    /// How many of the certain bytes remain.
     kept: usize,
     length: usize,
     changed: BTreeMap<usize, [u8; SECTOR]>,
@@ -62,7 +62,7 @@ impl<'a> Sheet<'a> {
         sector(&self.certain.bytes[..self.kept], n)
     }
 
-    /// Puts bytes there that lie in one sector.
+    /// Writes bytes that lie in one sector.
     fn put(&mut self, offset: usize, bytes: &[u8]) {
         let (n, within) = (offset / SECTOR, offset % SECTOR);
         let before = self.certain_sector(n);
@@ -113,7 +113,7 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// Writes what `arrives` leaves of each sector's piece.
+    /// Writes the part of each sector's piece that `arrives` returns.
     fn write<'b>(&mut self, offset: usize, bytes: &'b [u8], mut arrives: impl FnMut(&'b [u8]) -> &'b [u8]) {
         let mut from = 0;
         while from < bytes.len() {
@@ -136,7 +136,7 @@ impl<'a> Sheet<'a> {
         mix(certain ^ changes ^ mix(self.length as u64))
     }
 
-    /// The sum of what SQLite takes of a log.
+    /// The checksum of the part of a log that SQLite reads.
     fn log_sum(&self, walks: &mut Walks) -> u64 {
         let first = self.changed.first_key_value().map_or(usize::MAX, |(n, _)| n * SECTOR);
         if first == 0 || self.kept < self.certain.bytes.len() {
@@ -177,13 +177,13 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Logs that were gone through, by their sums.
+/// Scanned logs, by their checksums.
 #[derive(Debug, Default)]
 pub(crate) struct Walks(HashMap<u64, Rc<Walked>>);
 
 impl Walks {
     fn of(&mut self, log: &Content) -> Rc<Walked> {
-        /// Some are enough: the same log is asked for many times, and then never again.
+        /// A few are enough: the same log is needed many times, and then never again.
         const KEPT: usize = 8;
         if self.0.len() > KEPT {
             self.0.clear();
@@ -192,14 +192,14 @@ impl Walks {
     }
 }
 
-/// See the module.
+/// A possible image after a power cut.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     sheets: BTreeMap<&'a str, Sheet<'a>>,
 }
 
 impl<'a> Draft<'a> {
-    /// One of the states that a power cut may leave now.
+    /// Draws one of the states that a power cut may leave now.
     pub(crate) fn draw(medium: &'a Medium, random: &mut Rng) -> Self {
         let manner = Manner::draw(medium, random);
         let mut names: BTreeMap<&str, u32> = medium.names.iter().map(|(name, inode)| (&name[..], *inode)).collect();
@@ -225,7 +225,7 @@ impl<'a> Draft<'a> {
         Self { sheets: sheets.collect() }
     }
 
-    /// SQLite finds the same in two drafts with the same sum.
+    /// Two drafts with the same sum contain the same for SQLite.
     pub(crate) fn sum(&self, walks: &mut Walks) -> u64 {
         let name_sum = |name: &str| name.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)));
         self.sheets.iter().fold(0, |sum, (name, sheet)| {

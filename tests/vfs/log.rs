@@ -1,22 +1,22 @@
-//! How much of a write-ahead log SQLite takes after a crash: all up to the last frame that ends a
-//! transaction, as long as each frame's checksum follows from the one before.
+//! Computes how much of a write-ahead log SQLite reads after a crash: everything up to the last
+//! frame that ends a transaction, as long as each frame's checksum follows from the one before.
 //!
-//! What stands behind that is never read. So two images that differ only there are the same to
-//! SQLite, and most torn commits are. Whoever relies on it opens some of them all the same.
+//! Later bytes are never read. So two images that differ only there are the same to SQLite, and
+//! most torn commits are. The explorer opens a sample of them anyway.
 
 use crate::vfs::medium::{SECTOR, sector, sector_sum};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// A log's checksum up to a place, and whether a transaction ends there.
+/// A log's checksum up to a frame, and whether a transaction ends there.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     checksum: (u32, u32),
     ends: bool,
 }
 
-/// What a log's header says.
+/// The header of a log.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     salts: [u8; 8],
@@ -35,7 +35,7 @@ impl Head {
         whole.then(|| Self { salts, frame: FRAME_HEADER + word(bytes, 8) as usize, checksum })
     }
 
-    /// Where this frame leads, if it is whole.
+    /// The place after this frame, if the frame is valid.
     fn next(&self, before: (u32, u32), frame: &[u8]) -> Option<Place> {
         let checksum = follow(follow(before, &frame[..8]), &frame[FRAME_HEADER..]);
         let whole = word(frame, 0) != 0 && frame[8..16] == self.salts;
@@ -58,12 +58,12 @@ fn follow(before: (u32, u32), bytes: &[u8]) -> (u32, u32) {
     (one, two)
 }
 
-/// A log that was gone through once, so that others that begin like it need not be.
+/// A scanned log, so that other logs with the same beginning need not be scanned.
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
     head: Option<Head>,
     places: Vec<Place>,
-    /// Sums of the first so many sectors.
+    /// Checksums of the first `n` sectors, by `n`.
     sums: Vec<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Walked {
         walked
     }
 
-    /// The places behind this many frames.
+    /// The places after this many frames.
     fn from(&self, known: usize, length: usize, read: impl Fn(usize, usize) -> Vec<u8>) -> Vec<Place> {
         let Some(head) = self.head else { return Vec::new() };
         let mut checksum = known.checked_sub(1).map_or(head.checksum, |last| self.places[last].checksum);
@@ -92,12 +92,12 @@ impl Walked {
         places
     }
 
-    /// How many bytes are taken of this log.
+    /// How many bytes of this log SQLite reads.
     pub(crate) fn taken(&self) -> usize {
         self.up_to_an_end(&self.places, 0)
     }
 
-    /// How many are taken of one that is like this one before `same`, and `length` long.
+    /// The same for a log that equals this one before `same` and is `length` bytes long.
     pub(crate) fn taken_of(&self, same: usize, length: usize, read: impl Fn(usize, usize) -> Vec<u8>) -> usize {
         let Some(head) = self.head else { return 0 };
         let known = self.places.len().min((same.saturating_sub(HEADER)) / head.frame);
@@ -113,7 +113,7 @@ impl Walked {
         places.iter().rposition(|place| place.ends).map_or(0, |last| HEADER + (known + last + 1) * frame)
     }
 
-    /// The sum of the first so many sectors.
+    /// The checksum of this many first sectors.
     pub(crate) fn sum(&self, sectors: usize) -> u64 {
         self.sums[sectors.min(self.sums.len() - 1)]
     }

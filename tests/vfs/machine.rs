@@ -1,11 +1,11 @@
-//! The running machine: what its programs see of the files, who has them open and locked, and what
-//! goes wrong.
+//! The running machine: the files as its programs see them, their handles and locks, and the
+//! faults.
 //!
-//! A file's content is what the page cache shows; the [`Medium`] beside it says what of that a power
-//! cut leaves. A *kill* ends the program between two operations: its handles are dead, the cache
-//! stays. *Evicting* a file syncs it and shows the medium's content from then on.
+//! A file's content is what the page cache shows; the [`Medium`] beside it says what a power cut
+//! leaves of that. A *kill* ends the program between two operations: its handles are dead, the
+//! cache remains. *Evicting* a file syncs it and shows the medium's content from then on.
 
-use crate::vfs::fault::{Deed, Failure, Fault, Plan};
+use crate::vfs::fault::{BulkAction, Failure, Fault, Plan};
 use crate::vfs::medium::{Image, Inode, Medium, Op};
 use fastrand::Rng;
 use std::cell::{RefCell, UnsafeCell};
@@ -14,17 +14,17 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// The log's index, which all who have a file open share. It lives as long as one of them holds it.
+/// The log's index, shared by all that have a file open. It lives as long as one of them holds it.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     regions: RefCell<Vec<Box<[UnsafeCell<u64>]>>>,
 }
 
 impl Shared {
-    /// Bytes of a region; SQLite asks for no other size.
+    /// Bytes of a region; SQLite uses no other size.
     pub(crate) const REGION: usize = 32_768;
 
-    /// Where a region begins; it is made when `extend` says so.
+    /// The beginning of a region, which is created when `extend` is set.
     pub(crate) fn region(&self, n: usize, extend: bool) -> Option<*mut u64> {
         let mut regions = self.regions.borrow_mut();
         while extend && regions.len() <= n {
@@ -38,17 +38,17 @@ impl Shared {
 #[derive(Debug)]
 struct Handle {
     inode: Inode,
-    /// Of a program that was killed when this is not the present one.
+    /// The program that opened it; a life other than the current one was killed.
     life: u64,
-    /// A log or journal that was made here: its first sync puts its name on disk too.
+    /// A log or journal that was created here: its first sync also makes its name durable.
     syncs_name: bool,
-    /// A temporary file, which no medium knows.
+    /// A temporary file, which is not on the medium.
     temporary: bool,
     read_only: bool,
     /// SQLite's lock level.
     level: i32,
     shared: Option<Rc<Shared>>,
-    /// The log's locks that are held, one bit each.
+    /// The locks held on the log's index, one bit each.
     shared_locks: u8,
     exclusive_locks: u8,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Opening {
     pub(crate) log: bool,
 }
 
-/// See the module.
+/// A machine in memory with one directory.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     names: BTreeMap<String, Inode>,
@@ -75,16 +75,20 @@ pub(crate) struct Machine {
     life: u64,
     dead: bool,
     pub(crate) medium: Medium,
-    /// Nobody derives anything from what happens now: the medium need not follow.
+    /// Nothing is derived from the operations now, so the medium need not follow.
     pub(crate) unwatched: bool,
-    /// Every operation, when somebody wants them.
+    /// Every operation, when a trace is wanted.
     pub(crate) trace: Option<Vec<Op>>,
     /// Operations so far.
     pub(crate) operations: u64,
     pub(crate) plan: Option<Plan>,
-    /// Files that were put away and forgotten.
+    /// Whether space can be reserved inside files. (Images of long files are slow.)
+    pub(crate) reserves: bool,
+    /// Another program has filled the disk: no file can be created or grow, but existing bytes can be overwritten.
+    pub(crate) full: bool,
+    /// How many files were evicted.
     pub(crate) evictions: u64,
-    /// Faults that have struck.
+    /// Faults that have occurred.
     pub(crate) struck: u64,
     /// The program dies at this operation.
     pub(crate) dies_at: Option<u64>,
@@ -98,20 +102,20 @@ thread_local! {
     static MACHINE: RefCell<Machine> = RefCell::new(Machine::default());
 }
 
-/// Does something with the calling thread's machine.
+/// Runs `work` on the calling thread's machine.
 pub(crate) fn on<T>(work: impl FnOnce(&mut Machine) -> T) -> T {
     MACHINE.with_borrow_mut(work)
 }
 
 impl Machine {
-    // ---- from outside
+    // ---- control
 
-    /// An empty one, beside this real directory.
+    /// An empty machine beside this real directory.
     pub(crate) fn new(dir: PathBuf) -> Self {
         Self { dir, ..Self::default() }
     }
 
-    /// Switches the machine on with these files. Whatever ran on it before is dead.
+    /// Boots the machine with these files. Every program that ran on it is dead.
     pub(crate) fn boot(&mut self, image: &Image) {
         self.kill();
         self.dead = false;
@@ -126,7 +130,7 @@ impl Machine {
         self.match_real_files();
     }
 
-    /// The program ends here and now; nothing that it does afterwards has an effect.
+    /// The program ends now; its later operations have no effect.
     pub(crate) fn kill(&mut self) {
         self.life += 1;
         self.dead = true;
@@ -143,19 +147,19 @@ impl Machine {
         self.dead
     }
 
-    /// The files as its programs see them.
+    /// The files as programs see them.
     pub(crate) fn whole(&self) -> Image {
         let files = self.names.iter().map(|(name, inode)| (name.clone(), self.contents[inode].clone()));
         Image { files: files.collect() }
     }
 
-    /// Has a living program this file open?
+    /// Whether a living program has this file open.
     pub(crate) fn is_open(&self, name: &str) -> bool {
         let inode = self.names.get(name);
         self.handles.values().any(|handle| Some(&handle.inode) == inode && handle.life == self.life)
     }
 
-    /// A remark for whoever reads the trace.
+    /// Adds a remark to the trace.
     pub(crate) fn mark(&mut self, known: usize) {
         self.happens(Op::Mark(known));
     }
@@ -170,7 +174,7 @@ impl Machine {
         }
     }
 
-    /// The store looks for its file in the real directory.
+    /// Mirrors the database's existence in the real directory, where the store checks for its file.
     fn match_real_files(&self) {
         if self.dir.as_os_str().is_empty() {
             return;
@@ -183,8 +187,8 @@ impl Machine {
         }
     }
 
-    /// What strikes this deed, if anything.
-    fn fault(&mut self, deed: Deed) -> Result<Option<Fault>, Failure> {
+    /// The fault that this operation meets, if any.
+    fn fault(&mut self, deed: BulkAction) -> Result<Option<Fault>, Failure> {
         self.operations += 1;
         if self.dies_at.is_some_and(|at| self.operations >= at) {
             self.kill();
@@ -201,7 +205,7 @@ impl Machine {
         Ok(Some(plan.fault))
     }
 
-    // ---- past SQLite
+    // ---- bypassing SQLite
 
     pub(crate) fn evict(&mut self, name: &str) -> io::Result<()> {
         let Some(&inode) = self.names.get(name) else { return Ok(()) };
@@ -214,7 +218,7 @@ impl Machine {
     }
 
     pub(crate) fn sync_names(&mut self) -> io::Result<()> {
-        match self.fault(Deed::SyncNames) {
+        match self.fault(BulkAction::SyncNames) {
             Ok(None) => {
                 self.happens(Op::SyncNames);
                 Ok(())
@@ -223,23 +227,48 @@ impl Machine {
         }
     }
 
-    /// So many bytes are to be added to a file beside SQLite's, and synced: how many of them are there
-    /// for good, and the error. What a later power cut would leave of an append that failed, and was
-    /// never synced, is decided at once.
+    /// Appends this many bytes to a file beside SQLite's, and syncs them. Returns how many are
+    /// durable, and the error. What a later power cut would leave of a failed, unsynced append is
+    /// decided immediately.
     pub(crate) fn append(&mut self, length: usize) -> (usize, Option<io::Error>) {
+        if self.full {
+            return (0, Some(io::Error::from(io::ErrorKind::StorageFull)));
+        }
         let failed = || Some(io::Error::other("injected: the archive's disk failed"));
         let full = || Some(io::Error::from(io::ErrorKind::StorageFull));
-        match self.fault(Deed::Write) {
+        match self.fault(BulkAction::Write) {
             Ok(None) => {}
             Ok(Some(Fault::Full)) => return (0, full()),
             Ok(Some(Fault::Short)) => return (length / 2, full()),
             _ => return (self.some_of(length), failed()),
         }
-        match self.fault(Deed::Sync) {
+        match self.fault(BulkAction::Sync) {
             Ok(None) => (length, None),
             Ok(Some(Fault::SyncReached)) => (length, failed()),
             _ => (self.some_of(length), failed()),
         }
+    }
+
+    /// Extends a file by zeros whose space is reserved on the disk; they are durable only after a sync.
+    pub(crate) fn reserve(&mut self, name: &str, length: usize) -> io::Result<bool> {
+        let Some(&inode) = self.names.get(name) else { return Err(io::ErrorKind::NotFound.into()) };
+        if !self.reserves {
+            return Ok(false);
+        }
+        if self.contents[&inode].len() >= length {
+            return Ok(true);
+        }
+        if self.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match self.fault(BulkAction::Write) {
+            Ok(None) => {}
+            Ok(Some(Fault::Full | Fault::Short)) => return Err(io::ErrorKind::StorageFull.into()),
+            _ => return Err(io::Error::other("injected: no blocks could be reserved")),
+        }
+        self.contents.get_mut(&inode).expect("a named file has a content").resize(length, 0);
+        self.happens(Op::Truncate { inode, size: length });
+        Ok(true)
     }
 
     fn some_of(&mut self, length: usize) -> usize {
@@ -247,7 +276,7 @@ impl Machine {
     }
 
     fn sync_file(&mut self, inode: Inode) -> Result<(), Failure> {
-        let Some(fault) = self.fault(Deed::Sync)? else {
+        let Some(fault) = self.fault(BulkAction::Sync)? else {
             self.happens(Op::Sync { inode });
             return Ok(());
         };
@@ -291,7 +320,8 @@ impl Machine {
     fn create(&mut self, name: Option<&str>, how: Opening) -> Result<Inode, Failure> {
         let inode = self.next_inode;
         if let Some(name) = name.filter(|_| !how.temporary) {
-            match self.fault(Deed::Create)? {
+            match self.fault(BulkAction::Create)? {
+                None if self.full => return Err(Failure::Full),
                 None => {}
                 Some(Fault::Full) => return Err(Failure::Full),
                 Some(_) => return Err(Failure::Io),
@@ -313,13 +343,13 @@ impl Machine {
         }
     }
 
-    /// The handle, of a program that lives.
+    /// The handle, if its program is alive.
     fn handle(&mut self, number: u64) -> Result<&mut Handle, Failure> {
         let life = self.life;
         self.handles.get_mut(&number).filter(|handle| handle.life == life).ok_or(Failure::Io)
     }
 
-    /// Fills a part of the buffer; so many bytes were there.
+    /// Fills a part of the buffer. Returns the number of bytes read.
     pub(crate) fn read(&mut self, number: u64, offset: usize, into: &mut [u8]) -> Result<usize, Failure> {
         let inode = self.handle(number)?.inode;
         let there = self.contents[&inode].get(offset..).unwrap_or_default();
@@ -331,7 +361,10 @@ impl Machine {
 
     pub(crate) fn write(&mut self, number: u64, offset: usize, bytes: &[u8]) -> Result<(), Failure> {
         let Handle { inode, temporary, .. } = *self.handle(number)?;
-        let fault = if temporary { None } else { self.fault(Deed::Write)? };
+        let fault = if temporary { None } else { self.fault(BulkAction::Write)? };
+        if self.full && !temporary && offset + bytes.len() > self.contents[&inode].len() {
+            return Err(Failure::Full);
+        }
         let (bytes, done) = match fault {
             None => (bytes, Ok(())),
             Some(Fault::Short) => (&bytes[..bytes.len() / 2], Err(Failure::Full)),
@@ -353,7 +386,7 @@ impl Machine {
     pub(crate) fn truncate(&mut self, number: u64, size: usize) -> Result<(), Failure> {
         let Handle { inode, temporary, .. } = *self.handle(number)?;
         if !temporary {
-            if self.fault(Deed::Truncate)?.is_some() {
+            if self.fault(BulkAction::Truncate)?.is_some() {
                 return Err(Failure::Io);
             }
             self.happens(Op::Truncate { inode, size });
@@ -385,7 +418,7 @@ impl Machine {
             return Err(Failure::Io);
         }
         let Some(&inode) = self.names.get(name) else { return Err(Failure::Missing) };
-        if self.fault(Deed::Delete)?.is_some() {
+        if self.fault(BulkAction::Delete)?.is_some() {
             return Err(Failure::Io);
         }
         self.names.remove(name);
@@ -396,7 +429,7 @@ impl Machine {
         if and_sync { self.sync_names().map_err(|_| Failure::Io) } else { Ok(()) }
     }
 
-    /// How long the file of this name is, if there is one.
+    /// The length of the file of this name, if it exists.
     pub(crate) fn length_of(&self, name: &str) -> Option<usize> {
         self.names.get(name).map(|inode| self.contents[inode].len())
     }
@@ -414,7 +447,7 @@ impl Machine {
     pub(crate) fn lock(&mut self, number: u64, level: i32) -> Result<(), Failure> {
         let Handle { inode, read_only, .. } = *self.handle(number)?;
         if read_only && level > 1 {
-            return Err(Failure::Io); // As the kernel does; so a reader who closes last leaves the log alone.
+            return Err(Failure::Io); // As in the kernel; so a read-only connection that closes last leaves the log.
         }
         let highest = self.others(number, inode).map(|other| other.level).max().unwrap_or(0);
         let (now, done) = match level {
@@ -439,7 +472,7 @@ impl Machine {
         Ok(self.handles.values().any(|handle| handle.inode == inode && handle.life == self.life && handle.level >= 2))
     }
 
-    /// The log's index, shared with all who have the file open.
+    /// The log's index, shared with all that have the file open.
     pub(crate) fn index(&mut self, number: u64) -> Result<Rc<Shared>, Failure> {
         let inode = self.handle(number)?.inode;
         let index = self.indexes.entry(inode).or_default().clone();
@@ -451,7 +484,7 @@ impl Machine {
         let Some(handle) = self.handles.get_mut(&number) else { return };
         (handle.shared_locks, handle.exclusive_locks) = (0, 0);
         let (inode, alive) = (handle.inode, handle.life == self.life);
-        // A dead program's index goes with its handle: it may still look into it.
+        // A dead program's index is released with its handle, because the program may still read it.
         if alive {
             handle.shared = None;
             if !self.others(number, inode).any(|other| other.shared.is_some()) {
@@ -460,7 +493,7 @@ impl Machine {
         }
     }
 
-    /// Takes the index's locks of a mask.
+    /// Acquires the index's locks in a mask.
     pub(crate) fn lock_index(&mut self, number: u64, mask: u8, exclusive: bool) -> Result<(), Failure> {
         let inode = self.handle(number)?.inode;
         let held = |other: &Handle| other.exclusive_locks | if exclusive { other.shared_locks } else { 0 };

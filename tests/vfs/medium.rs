@@ -1,19 +1,19 @@
-//! The medium: what is on it for certain, and what may be on it or not when the power goes.
+//! The medium: what is certainly on it, and what a power cut may or may not leave.
 //!
-//! A write is pending until its file is synced, a name until the directory is. Both carry the order
-//! in which they came, so that an image can keep all that came before a moment.
+//! A write is pending until its file is synced, a name until the directory is. Both carry their
+//! order, so that an image can keep everything before a moment.
 
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What a disk writes whole or not at all, mostly.
+/// The unit that a disk usually writes completely or not at all.
 pub(crate) const SECTOR: usize = 512;
 
 /// A file, whatever its name.
 pub(crate) type Inode = u32;
 
-/// One operation that reached the disk, or a remark of the one who watches.
+/// One operation that reached the disk, or a remark of the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Create {
@@ -32,8 +32,8 @@ pub(crate) enum Op {
     Sync {
         inode: Inode,
     },
-    /// The kernel calls clean what it could not write: it is never written any more. With a seed some
-    /// of it has arrived.
+    /// The kernel marks as clean what it could not write, so it never writes it. With a seed, some
+    /// of it was written.
     SyncLost {
         inode: Inode,
         some: Option<u64>,
@@ -42,14 +42,14 @@ pub(crate) enum Op {
         name: String,
     },
     SyncNames,
-    /// The power went and came back, and this is what was left.
+    /// The power failed and returned; this image was left.
     PowerCut(Rc<Image>),
-    /// So many things were known by now.
+    /// The number of facts known by now.
     Mark(usize),
 }
 
 impl Op {
-    /// What it is done to, without what is written there.
+    /// The file, offset and length of the operation, without the written bytes.
     pub(crate) fn place(&self) -> (Option<Inode>, usize, usize) {
         match self {
             Self::Write { inode, offset, bytes } => (Some(*inode), *offset, bytes.len()),
@@ -61,13 +61,13 @@ impl Op {
     }
 }
 
-/// Files by name, as somebody finds them who switches the machine on.
+/// Files by name, as found when the machine boots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Bytes with a sum that follows every change; two that differ have different ones.
+/// Bytes with a checksum that follows every change; different contents have different checksums.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
@@ -100,12 +100,12 @@ impl Content {
     }
 }
 
-/// The sum of a whole content.
+/// The checksum of a whole content.
 pub(crate) fn sum_of(bytes: &[u8]) -> u64 {
     (0..bytes.len().div_ceil(SECTOR)).fold(0, |sum, n| sum ^ sector_sum(n, &sector(bytes, n)))
 }
 
-/// A sector, with zeros where the file has ended.
+/// A sector, padded with zeros after the end of the file.
 pub(crate) fn sector(bytes: &[u8], n: usize) -> [u8; SECTOR] {
     let mut sector = [0; SECTOR];
     let there = bytes.get(n * SECTOR..).unwrap_or_default();
@@ -114,7 +114,7 @@ pub(crate) fn sector(bytes: &[u8], n: usize) -> [u8; SECTOR] {
     sector
 }
 
-/// A sector's part of the sum; none for zeros, which a hole consists of.
+/// A sector's part of the checksum; zero for zeros, which a hole consists of.
 pub(crate) fn sector_sum(n: usize, sector: &[u8; SECTOR]) -> u64 {
     let (words, _) = sector.as_chunks::<8>();
     let mut all = 0;
@@ -137,7 +137,7 @@ pub(crate) fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// What is done to a file.
+/// A change of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Write { offset: usize, bytes: Rc<[u8]> },
@@ -148,7 +148,7 @@ pub(crate) enum Change {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stored {
     pub(crate) durable: Content,
-    /// Not synced, each with its place in the order of everything.
+    /// Unsynced changes, each with its position in the order of all operations.
     pub(crate) pending: Vec<(u64, Change)>,
 }
 
@@ -160,19 +160,19 @@ impl Stored {
     }
 }
 
-/// See the module.
+/// The disk without the page cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Medium {
     pub(crate) files: BTreeMap<Inode, Stored>,
     pub(crate) names: BTreeMap<String, Inode>,
-    /// Names that were given (or taken away) and not synced.
+    /// Names that were added or removed and not synced.
     pub(crate) pending_names: Vec<(u64, String, Option<Inode>)>,
-    /// How many operations there were.
+    /// Number of operations so far.
     pub(crate) steps: u64,
 }
 
 impl Medium {
-    /// One that holds this and nothing else; files are numbered in the order of their names.
+    /// A medium that holds only this image; files are numbered in the order of their names.
     pub(crate) fn of(image: &Image) -> Self {
         let mut medium = Self::default();
         for (inode, (name, bytes)) in (0..).zip(&image.files) {
@@ -208,7 +208,7 @@ impl Medium {
     }
 
     fn change(&mut self, inode: Inode, change: Change) {
-        // Nobody finds a file any more whose last name has gone.
+        // A file whose last name was removed cannot be found again.
         if let Some(file) = self.files.get_mut(&inode) {
             file.pending.push((self.steps, change));
         }

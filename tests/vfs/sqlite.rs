@@ -1,4 +1,4 @@
-//! The machine as SQLite's virtual file system: pointers in, pointers out, nothing decided.
+//! The machine as SQLite's virtual file system: it converts pointers and decides nothing.
 
 use crate::vfs::fault::Failure;
 use crate::vfs::machine::{Opening, Shared, on};
@@ -7,7 +7,7 @@ use rusqlite::ffi;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
 
-/// What SQLite keeps of an open file.
+/// SQLite's state of an open file.
 #[repr(C)]
 struct File {
     base: ffi::sqlite3_file,
@@ -40,12 +40,12 @@ pub(crate) fn register() {
         xGetSystemCall: None,
         xNextSystemCall: None,
     }));
-    // SAFETY: the struct is whole and is never freed.
+    // SAFETY: the struct is complete and is never freed.
     let code = unsafe { ffi::sqlite3_vfs_register(vfs, 1) };
     assert_eq!(code, ffi::SQLITE_OK, "SQLite takes a file system");
 }
 
-/// SQLite draws its randomness anew from the machine of the next who asks.
+/// Makes SQLite seed its generator again, from the machine of the next caller.
 pub(crate) fn forget_randomness() {
     // SAFETY: this call with no buffer resets the generator.
     unsafe { ffi::sqlite3_randomness(0, std::ptr::null_mut()) };
@@ -98,7 +98,7 @@ unsafe fn name(name: *const c_char) -> String {
 /// # Safety
 /// `file` is one that [`open`] has opened.
 unsafe fn number(file: *mut ffi::sqlite3_file) -> u64 {
-    // SAFETY: as above; then a whole `File` stands there.
+    // SAFETY: as above; `open` has stored a complete `File` there.
     unsafe { (*file.cast::<File>()).number }
 }
 
@@ -128,7 +128,7 @@ unsafe extern "C" fn open(
     };
     // SAFETY: SQLite hands over a path or none, room for a `File`, and a place for the flags or none.
     unsafe {
-        (*file).pMethods = std::ptr::null(); // Nothing is to be closed when this fails.
+        (*file).pMethods = std::ptr::null(); // Nothing has to be closed when this fails.
         let name = if path.is_null() { None } else { Some(name(path)) };
         match on(|machine| machine.open(name.as_deref(), how)) {
             Ok(number) => {
@@ -224,7 +224,7 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, into: *mut c_void, count
 }
 
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, count: c_int, at: i64) -> c_int {
-    // SAFETY: SQLite hands over an open file and so many bytes.
+    // SAFETY: SQLite hands over an open file and this many bytes.
     let (number, bytes) = unsafe { (number(file), std::slice::from_raw_parts(from.cast::<u8>(), length(count))) };
     code(on(|machine| machine.write(number, offset(at), bytes)), ffi::SQLITE_IOERR_WRITE)
 }

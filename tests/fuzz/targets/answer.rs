@@ -1,15 +1,15 @@
-//! An upstream's answer: whatever it is, it has a class, and it is a delivery only for a reason.
+//! An upstream's response: every response has a class, and only a reason makes it a delivery.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Overrides, Environment};
 use resyncd::limits::{MAX_ERROR, MAX_RETRY_AFTER};
 use resyncd::moment::WallTime;
 use resyncd::policy::class::{Answer, Class, Ending, Target, classify};
-use resyncd::policy::reading::Reading;
+use resyncd::policy::answer_rules::Reading;
 use std::sync::LazyLock;
 
-/// Upstreams that understand answers in different ways.
+/// Upstreams with different answer rules.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     let text = r#"
         [upstream.plain]
@@ -38,10 +38,10 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
         [[route]]
         upstream = "plain"
     "#;
-    Config::load(Some(("fuzz", text)), &Overrides::default(), &Surroundings::default()).expect("a right configuration")
+    Config::load(Some(("fuzz", text)), &Overrides::default(), &Environment::default()).expect("a right configuration")
 });
 
-/// Status, then lines of headers by their first letter, then the body behind an empty line.
+/// Status, then lines of headers by their first letter, then the body after an empty line.
 fn answer(bytes: &[u8]) -> Option<Answer> {
     let (status, rest) = bytes.split_at_checked(2)?;
     let mut answer = Answer { status: 100 + u16::from_le_bytes(status.try_into().ok()?) % 500, ..Answer::default() };
@@ -77,7 +77,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(verdict.retry_after.is_none_or(|wait| wait <= MAX_RETRY_AFTER));
         if verdict.class == Class::Delivered {
             let said = upstream.adapter && adapters_word;
-            assert!((200..300).contains(&status) || said, "{}: {status} is no delivery", upstream.name);
+            assert!((200..300).contains(&status) || said, "{}: {status} is not a delivery", upstream.name);
         }
     }
 });

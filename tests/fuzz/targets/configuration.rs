@@ -1,11 +1,11 @@
-//! A configuration: right, or errors that can be shown, each on lines of its own with its place.
+//! A configuration: valid, or errors that can be shown, each on its own lines with its position.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resyncd::config::{Config, Overrides, Surroundings};
+use resyncd::config::{Config, Overrides, Environment};
 
 fuzz_target!(|text: &str| {
-    match Config::load(Some(("f.toml", text)), &Overrides::default(), &Surroundings::default()) {
+    match Config::load(Some(("f.toml", text)), &Overrides::default(), &Environment::default()) {
         Ok(config) => {
             let names = || config.upstreams.iter().map(|upstream| &upstream.name);
             assert!(config.routes.iter().all(|route| names().any(|name| *name == route.upstream)));

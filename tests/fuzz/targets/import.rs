@@ -1,9 +1,9 @@
-//! A line to import: whatever comes, it is a failure within its bounds, or an error of one line.
+//! A line to import: every input is a failure within its bounds, or an error of one line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use resyncd::limits::{Limits, MAX_ERROR, MAX_ID, MAX_IDEMPOTENCY_KEY, MAX_KEY, MAX_NAME};
-use resyncd::record::{Leaving, PayloadKind};
+use resyncd::record::{Disposition, PayloadKind};
 use resyncd::wire::import::parse;
 use serde_json::value::RawValue;
 
@@ -17,10 +17,10 @@ fuzz_target!(|line: &[u8]| {
             assert!(within(&row.new.entity_id, MAX_KEY));
             assert!(row.new.idempotency_key.as_ref().is_none_or(|key| within(key, MAX_IDEMPOTENCY_KEY)));
             assert!(row.new.error.len() <= MAX_ERROR);
-            assert!(row.left.is_none_or(|(how, _)| how != Leaving::Delivered));
+            assert!(row.left.is_none_or(|(how, _)| how != Disposition::Delivered));
             if let Some((text, kind)) = &row.new.payload {
-                assert!(text.len() <= limits.max_payload);
-                assert!(*kind == PayloadKind::Text || serde_json::from_str::<&RawValue>(text).is_ok(), "no JSON: {text:?}");
+                assert!(kind.bytes_of(text).len() <= limits.max_payload);
+                assert!(*kind != PayloadKind::Json || serde_json::from_str::<&RawValue>(text).is_ok(), "no JSON: {text:?}");
             }
         }
         Err(rejection) => assert!(!rejection.message.is_empty()),

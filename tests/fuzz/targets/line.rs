@@ -1,4 +1,4 @@
-//! A request line: whatever comes, it is a request within its bounds, or an error reply of one line.
+//! A request line: every input is a request within its bounds, or an error reply of one line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 fuzz_target!(|line: &[u8]| {
     if line.contains(&b'\n') {
-        return; // What ends a line is never in one.
+        return; // A line never contains its terminator.
     }
     let limits = Limits { max_payload: 1 << 10, ..Limits::default() };
     for socket in [Socket::App, Socket::Admin] {
@@ -23,7 +23,7 @@ fuzz_target!(|line: &[u8]| {
                 assert!(new.order_key.as_ref().is_none_or(|key| within(key, MAX_KEY)));
                 assert!(new.idempotency_key.as_ref().is_none_or(|key| within(key, MAX_IDEMPOTENCY_KEY)));
                 assert!(new.error.len() <= MAX_ERROR);
-                assert!(new.payload.as_ref().is_none_or(|(text, _)| text.len() <= limits.max_payload));
+                assert!(new.payload.as_ref().is_none_or(|(text, kind)| kind.bytes_of(text).len() <= limits.max_payload));
             }
             Ok(Request::Bulk(_) | Request::Pause { .. } | Request::Resume { .. }) => {
                 assert!(socket == Socket::Admin, "an operation of people on the applications' socket");
@@ -33,7 +33,7 @@ fuzz_target!(|line: &[u8]| {
                 let reply = reply::error(rejection, parsed.reference);
                 let (end, text) = reply.split_last().expect("a reply is not empty");
                 assert!(*end == b'\n' && !text.contains(&b'\n'), "more than one line");
-                // Raw, for a `ref` comes back as it was, and may be a number that no machine holds.
+                // Raw, because a `ref` is returned unchanged, and may be a number that no type holds.
                 let reply: BTreeMap<&str, &RawValue> = serde_json::from_slice(text).expect("a reply is JSON");
                 assert_eq!(reply["ok"].get(), "false");
             }

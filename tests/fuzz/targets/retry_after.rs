@@ -1,4 +1,4 @@
-//! `Retry-After`: seconds, dates and rubbish, held against any clock; never longer than an hour.
+//! `Retry-After`: seconds, dates and garbage, with any clock; never longer than an hour.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use resyncd::policy::class::retry_after;
 
 fuzz_target!(|input: (i64, &str)| {
     let (now, text) = input;
-    // As far as the calendar of an HTTP date goes.
+    // Within the range of HTTP dates.
     let now = WallTime::from_millis(now % 253_402_300_799_000);
     if let Some(wait) = retry_after(text, now) {
         assert!(wait <= MAX_RETRY_AFTER, "{text:?}: {wait:?}");

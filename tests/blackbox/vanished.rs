@@ -1,0 +1,199 @@
+//! A database that changed while no agent was running: rows written by hand are adopted, and one that was
+//! removed, emptied or exchanged is no first start.
+
+use crate::damage::{fill, quarantines};
+use crate::support::{Agent, Plan, Upstream, id_of, lines, record, record_now, wait_for, wait_until};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::fs;
+
+fn alerts(agent: &Agent) -> Vec<Value> {
+    let reply = agent.ask(&json!({"op": "alerts"}));
+    reply["alerts"].as_array().unwrap_or_else(|| panic!("{reply}")).clone()
+}
+
+/// The alert of this kind, once there is one.
+fn wait_alert(agent: &Agent, kind: &str) -> Value {
+    wait_for(&format!("the alert {kind}"), || alerts(agent).into_iter().find(|alert| alert["kind"] == kind))
+}
+
+fn seq_of(reply: &Value) -> i64 {
+    reply["seq"].as_i64().unwrap_or_else(|| panic!("a number, not {reply}"))
+}
+
+/// As a person would write it: the next number in the column, the rowid left to SQLite.
+const BY_HAND: &str = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, payload, payload_kind, seq, \
+                       created_at, updated_at, recorded_at, terminal_id, head, uncounted) \
+                       VALUES ('by-hand', 'SALE', 's-1', 'CREATE', 'x', '{}', 'json', \
+                       (SELECT coalesce(max(seq), 0) + 1 FROM sync_failures), '2026-11-24 06:12:34.123', \
+                       '2026-11-24 06:12:34.123', 0, 'till', 1, 1)";
+
+fn change(agent: &Agent, sql: &str) {
+    let file = Connection::open(agent.database()).expect("the file opens");
+    file.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+#[test]
+fn a_row_written_by_hand_while_the_agent_is_stopped_is_adopted() {
+    for killed in [false, true] {
+        let mut upstream = Upstream::willing();
+        upstream.down();
+        let mut agent = Agent::start(&Plan::impatient(upstream.url()));
+        let first = id_of(&agent.call(&record_now("s-1")));
+        if killed {
+            agent.kill9();
+        } else {
+            assert!(agent.stop().success());
+        }
+        change(&agent, BY_HAND);
+        agent.up();
+        assert!(seq_of(&agent.call(&record_now("s-2"))) > 2, "recording goes on");
+        wait_alert(&agent, "database_foreign_write");
+        wait_until("the row being no head", || agent.cell("SELECT head FROM sync_failures WHERE id = 'by-hand'") == 0);
+        assert_eq!(agent.cell("SELECT live FROM agent"), 3, "killed: {killed}");
+        upstream.up();
+        agent.wait_gone("by-hand");
+        let order: Vec<String> = upstream.deliveries_of("s-1").iter().map(|sent| sent.id().to_owned()).collect();
+        assert_eq!(order, [first, "by-hand".to_owned()]);
+    }
+}
+
+/// Its number was given before, to a failure that has been delivered: only the count tells.
+#[test]
+fn a_row_under_a_number_of_before_is_adopted() {
+    for killed in [false, true] {
+        let upstream = Upstream::willing();
+        let mut agent = Agent::start(&Plan::impatient(upstream.url()));
+        for n in 0..3 {
+            agent.wait_gone(&id_of(&agent.call(&record_now(&format!("s-{n}")))));
+        }
+        if killed {
+            agent.kill9();
+        } else {
+            assert!(agent.stop().success());
+        }
+        change(&agent, BY_HAND);
+        agent.up();
+        wait_alert(&agent, "database_foreign_write");
+        assert_eq!(seq_of(&agent.call(&record_now("s-9"))), 4);
+        agent.wait_gone("by-hand");
+        wait_until("the count being right", || agent.cell("SELECT live FROM agent") == 0);
+    }
+}
+
+/// The file was not written: nothing is reported.
+#[test]
+fn an_untouched_file_raises_no_alarm() {
+    let mut agent = Agent::start(&Plan::default());
+    fill(&agent, 10);
+    for killed in [false, true, false] {
+        if killed {
+            agent.kill9();
+        } else {
+            assert!(agent.stop().success());
+        }
+        let rows: i64 = Connection::open(agent.database())
+            .and_then(|file| file.query_row("SELECT COUNT(*) FROM sync_failures", [], |row| row.get(0)))
+            .expect("a count");
+        assert_eq!(rows, 10);
+        agent.up();
+        wait_until("the look for damage being over", || agent.log().contains("event=checked"));
+        assert_eq!(alerts(&agent), Vec::<Value>::new());
+    }
+}
+
+/// Makes the database vanish: removed, emptied, or exchanged for another program's.
+fn vanish(agent: &Agent, how: &str) {
+    for part in ["-wal", "-shm"] {
+        let _ = fs::remove_file(agent.state_dir().join(format!("sync_failures.db{part}")));
+    }
+    match how {
+        "removed" => fs::remove_file(agent.database()).expect("it is removed"),
+        "emptied" => fs::write(agent.database(), "").expect("it is emptied"),
+        _ => {
+            fs::remove_file(agent.database()).expect("it is removed");
+            change(agent, "CREATE TABLE notes (text TEXT)");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_has_vanished_is_no_first_start() {
+    for (killed, how) in
+        [(false, "removed"), (false, "emptied"), (true, "emptied"), (true, "removed"), (false, "foreign")]
+    {
+        let mut agent = Agent::start(&Plan::default());
+        fill(&agent, 40);
+        if killed {
+            // What is known is at most a second old.
+            wait_until("the count being kept", || {
+                fs::read_to_string(agent.state_dir().join("instance")).is_ok_and(|text| text.contains("live=40\n"))
+            });
+            agent.kill9();
+        } else {
+            assert!(agent.stop().success());
+        }
+        vanish(&agent, how);
+        // A kill right after the start does not suppress the alert.
+        agent.up();
+        agent.restart_after_kill();
+        let alert = wait_alert(&agent, "database_replaced");
+        let message = alert["message"].as_str().expect("a text");
+        let health = agent.call(&json!({"op": "health"}));
+        assert_eq!(health["state"], "critical", "{how}: {health}");
+        assert_eq!(health["lost"], 40, "{how}: {health}");
+        assert!(message.contains("40 failures were waiting"), "{how}: {message}");
+        let seq = seq_of(&agent.call(&record("s-1", &json!({}))));
+        assert!(if killed { seq > 40 } else { seq == 41 }, "{how}: number {seq}");
+        assert!(quarantines(&agent).is_empty());
+        // From now on this is the database.
+        assert!(agent.stop().success());
+        agent.up();
+        assert_eq!(seq_of(&agent.call(&record("s-1", &json!({})))), seq + 1);
+        assert_eq!(agent.log().matches("event=alert kind=database_replaced").count(), 1, "{how}");
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_database_is_told_of_and_its_numbers_are_not_given_again() {
+    let mut agent = Agent::start(&Plan::default());
+    fill(&agent, 10);
+    assert!(agent.stop().success());
+    let copy = fs::read(agent.database()).expect("a copy");
+    agent.up();
+    let mut app = agent.app();
+    app.send(lines((0..20).map(|n| record(&format!("later-{n}"), &json!({})))));
+    (0..20).for_each(|_| drop(id_of(&app.reply())));
+    assert!(agent.stop().success());
+    fs::write(agent.database(), copy).expect("it is put back");
+    agent.up();
+    let alert = wait_alert(&agent, "database_replaced");
+    let message = alert["message"].as_str().expect("a text");
+    assert!(message.contains("older copy") && message.contains("30 failures") && message.contains("10 are"), "{alert}");
+    assert_eq!(agent.call(&json!({"op": "health"}))["lost"], 20);
+    assert_eq!(seq_of(&agent.call(&record("s-1", &json!({})))), 31);
+}
+
+/// A header without a value is no key, by which the upstream could recognise the failure.
+#[test]
+fn an_emptied_key_is_never_sent() {
+    let upstream = Upstream::willing();
+    let mut agent = Agent::start(&Plan::to(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    let [keyed, keyless] = [json!({"idempotency_key": "app-1"}), json!({})].map(|key| {
+        let entity = if key["idempotency_key"].is_null() { "s-1" } else { "s-2" };
+        id_of(&agent.call(&record(entity, &key)))
+    });
+    assert!(agent.stop().success());
+    change(&agent, "UPDATE sync_failures SET idempotency_key = ''");
+    agent.up();
+    for id in [&keyed, &keyless] {
+        assert_eq!(agent.wait_critical(id)["error_class"], "damaged");
+    }
+    agent.ask(&json!({"op": "resume"}));
+    assert_eq!(agent.ask(&json!({"op": "retry", "ids": [keyed, keyless]}))["changed"], 2);
+    [&keyed, &keyless].iter().for_each(|id| agent.wait_gone(id));
+    let mut keys: Vec<String> = upstream.deliveries().iter().map(|sent| sent.key().to_owned()).collect();
+    keys.sort();
+    assert_eq!(keys, [keyless, "app-1".to_owned()]);
+}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Boots a Debian of its own with the package and puts it through a terminal's life (packaging/boot/inside.sh).
+# Boots a separate Debian system with the package and takes it through a terminal's life (packaging/boot/inside.sh).
 #
 #   packaging/boot-test.sh [--deb FILE] [--long] [--fetch]
 #
-# The quick form takes bookworm; --long also trixie and bullseye; --fetch makes the trees and no more. The file system trees are kept below target/
-# and used again. It needs root, systemd-nspawn and mmdebstrap (Debian packages systemd-container,
-# mmdebstrap). Where it cannot run it says so and, with RESYNCD_NEED_BOOT set, fails.
+# The quick form uses bookworm; --long also trixie and bullseye; --fetch only creates the file system trees, which
+# are kept below target/ and reused. It needs root, systemd-nspawn and mmdebstrap (Debian packages
+# systemd-container, mmdebstrap). Where it cannot run it says so and, with RESYNCD_NEED_BOOT set, fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
@@ -66,7 +66,7 @@ fresh_copy() { # fresh_copy SUITE: into $machine
 }
 
 nspawn() {
-    # Without a terminal, a register of machines and a unit of its own: none of them is here everywhere.
+    # Without a terminal, machine registration and a unit: none of them is available everywhere.
     timeout 300 systemd-nspawn --quiet --directory="$machine" --register=no --keep-unit --private-network \
         --resolv-conf=off "$@" </dev/null
 }

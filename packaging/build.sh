@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the packages into target/dist: a .deb, an .rpm and a .tar.gz for each architecture that can be had.
+# Builds the packages into target/dist: a .deb, an .rpm and a .tar.gz for each architecture that can be built.
 #
 #   packaging/build.sh                    the binary for glibc 2.17 by cargo-zigbuild, x86-64 and aarch64
 #   packaging/build.sh --binary FILE      packages this binary, for the machine it was built for; may be given
@@ -8,12 +8,12 @@
 #   packaging/build.sh --dist DIR         another place than target/dist
 #   packaging/build.sh --check            builds the packages twice, and compares them byte for byte
 #
-# Same input, same bytes: every time stamp is that of the last commit (or SOURCE_DATE_EPOCH), names are
-# sorted, owners are root, nothing of the building machine goes in.
+# The same input gives the same bytes: every time stamp is that of the last commit (or SOURCE_DATE_EPOCH), names
+# are sorted, owners are root, and nothing depends on the building machine.
 #
-# dpkg-deb and rpmbuild pack one tree that is laid out here. cargo-deb and cargo-generate-rpm would lay out
-# two, each from its own list in Cargo.toml, and take minutes to be compiled on a bare machine; the layout is
-# thirty lines, and maintainer scripts are our own either way.
+# dpkg-deb and rpmbuild pack one tree that this script creates. cargo-deb and cargo-generate-rpm would create
+# two, each from its own list in Cargo.toml, and take minutes to compile on a new machine; creating the tree
+# takes thirty lines, and the maintainer scripts are needed either way.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C TZ=UTC
@@ -67,7 +67,7 @@ machine_of() { # machine_of BINARY: what its ELF header says
 # Prints lines of "ARCHITECTURE BINARY".
 binaries() {
     if [ "${#binary[@]}" -gt 0 ]; then
-        loudly "packaging ${binary[*]} as it is: it needs the glibc that it was built for (see Depends). The packages that are given away come from packaging/build.sh without --binary."
+        loudly "packaging ${binary[*]} unchanged: it needs the glibc that it was built for (see Depends). The packages that are given away come from packaging/build.sh without --binary."
         local file
         for file in "${binary[@]}"; do echo "$(machine_of "$file") $file"; done
         return
@@ -79,7 +79,7 @@ binaries() {
         return
     fi
     local machine rust
-    # Our own first: its binary writes the manuals.
+    # The architecture of this machine first: its binary writes the manuals.
     for machine in $(uname -m) $(printf "%s\n" x86_64 aarch64 | grep -vx "$(uname -m)"); do
         rust="$machine-unknown-linux-gnu"
         if ! rustup target list --installed | grep -qx "$rust" && ! rustup target add "$rust" >/dev/null 2>&1; then
@@ -103,7 +103,7 @@ zipped() { # zipped FILE PLACE: the same, compressed without name and time
     chmod 644 "$tree/$2.gz"
 }
 
-# Names and licences of what is linked in. The place of our own sources is nobody's business.
+# Names and licences of the linked crates, without the path of our own sources.
 third_party() {
     echo "resyncd is linked statically with these, under these licences:"
     echo
@@ -118,10 +118,7 @@ lay_out() { # lay_out BINARY: the tree that all packages have in common
     rm -rf "$tree" "$work"
     mkdir -p "$work/man"
     put 755 "$1" usr/bin/resyncd
-    # Whoever runs a command, the packaged agent is meant: its places are said, not left to who asks.
-    sed -E 's/^#(state_dir|socket|admin_socket) = /\1 = /' packaging/resyncd.toml >"$work/resyncd.toml"
-    [ "$(grep -Ec '^(state_dir|socket|admin_socket) = ' "$work/resyncd.toml")" = 3 ]
-    put 644 "$work/resyncd.toml" etc/resyncd/resyncd.toml
+    put 644 packaging/resyncd.toml etc/resyncd/resyncd.toml
     mkdir -p "$tree/etc/resyncd/resyncd.d"
     for page in packaging/systemd/*.service packaging/systemd/*.socket packaging/systemd/*.path; do
         put 644 "$page" "usr/lib/systemd/system/$(basename "$page")"
@@ -142,18 +139,29 @@ lay_out() { # lay_out BINARY: the tree that all packages have in common
 
     put 644 packaging/SECURITY.md $doc/SECURITY.md
     put 644 README.md $doc/README.md
-    (cd packaging && find doc examples -type f | sort) | while read -r page; do
-        case $page in
-            doc/*) put 644 "packaging/$page" "$doc/${page#doc/}" ;;
-            *) put 644 "packaging/$page" "$doc/$page" ;;
-        esac
+    (cd packaging && find doc examples recipes -type f | sort) | while read -r page; do
+        put 644 "packaging/$page" "$doc/$page"
     done
+    # README.md is installed next to the files of packaging/, so links to and from it change.
+    sed -i 's|](packaging/|](|g' "$tree/$doc/README.md"
+    find "$tree/$doc" -mindepth 2 -name '*.md' -exec sed -i 's|](../../README.md|](../README.md|g' {} +
+    no_dead_links "$tree/$doc"
     third_party >"$work/third-party"
     put 644 "$work/third-party" $doc/THIRD-PARTY
     rm -rf "$work"
 }
 
-timed() { # timed DIR: nothing in it is younger or older than the source
+no_dead_links() { # no_dead_links DIR: every relative link of its pages leads to a file or directory
+    local page link dead=0
+    while read -r page; do
+        while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || { echo "$page links to $link, which is not installed" >&2; dead=1; }
+        done < <(grep -o ']([^)#]*' "$page" | cut -c3- | grep -v '^[a-z]*:' | sort -u)
+    done < <(find "$1" -name '*.md')
+    return $dead
+}
+
+timed() { # timed DIR: gives everything in it the time of the source
     find "$1" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 }
 
@@ -194,7 +202,7 @@ build_rpm() {
     local work="$PWD/$dist/rpm-$machine" files
     rm -rf "$work"
     mkdir -p "$work"
-    # Directories that are ours, files, and which of them people edit.
+    # The package's own directories and files, and which of the files are configuration.
     files=$(
         echo "%dir /etc/resyncd"
         echo "%dir /etc/resyncd/resyncd.d"

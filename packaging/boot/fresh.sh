@@ -1,6 +1,6 @@
 #!/bin/sh
-# In a machine with nothing but the package, where no service manager runs: three commands from nothing to a
-# delivered failure. The head office is there already.
+# Runs in a machine with only the package, without a service manager: three commands from an empty system to
+# a delivered failure. The head office is already running.
 set -eu
 cd /var/lib/boot-test
 perl office.pl 8099 arrived &

@@ -1,12 +1,15 @@
 #!/bin/sh
 # Prepares a broker for resyncd: plugin, exchange, queue, binding, and a user that may publish and
-# nothing else. Run once, as the broker's administrator:
+# nothing else. Run as the broker's administrator; a second run only sets the password:
 #
-#   setup.sh USER <FILE_WITH_ITS_PASSWORD
+#   sh setup.sh USER <FILE_WITH_ITS_PASSWORD
 set -eu
 here=$(dirname "$0")
-rabbitmqctl add_user "$1"   # reads the password
+password=$(cat)
 exec </dev/null
+user=add_user
+! rabbitmqctl -q list_users | cut -f1 | grep -qxF "$1" || user=change_password
+printf %s "$password" | rabbitmqctl "$user" "$1"
 rabbitmq-plugins enable rabbitmq_management
 rabbitmqctl import_definitions "$here/definitions.json"
 # The tag opens the HTTP API; the permissions are: configure nothing, write to one exchange, read nothing.

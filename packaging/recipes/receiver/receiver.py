@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A receiver for resyncd in forty lines: takes each key once, however often it comes.
+"""A receiver for resyncd in forty lines: processes each key once, however often it is sent.
 
     receiver.py PORT FILE
 """
@@ -26,13 +26,13 @@ class Receiver(http.server.BaseHTTPRequestHandler):
                 new = db.execute(take, (key, body)).rowcount == 1
                 # What a sale does (stock, accounts) belongs here, in this transaction, and only if new.
                 (kept,) = db.execute("SELECT body FROM received WHERE key = ?", (key,)).fetchone()
-        except sqlite3.OperationalError as error:  # busy, or the disk is full: nothing was taken
+        except sqlite3.OperationalError as error:  # busy, or the disk is full: nothing was stored
             return self.answer(503, {"message": str(error)})
         if kept != body:
             return self.answer(422, {"message": "this key came before, with another body"})
         self.answer(201 if new else 200, {"id": key})
 
-    def do_HEAD(self):  # the agent asks so whether the line is back
+    def do_HEAD(self):  # the agent's probe
         self.answer(200, None)
 
     def answer(self, status, what):
@@ -49,5 +49,5 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 if __name__ == "__main__":
     with sqlite3.connect(sys.argv[2]) as made:
         made.execute(TABLE)
-    http.server.ThreadingHTTPServer.request_queue_size = 128  # a chain knocks at once
+    http.server.ThreadingHTTPServer.request_queue_size = 128  # a whole chain may connect at once
     http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The receiver over PostgreSQL (Debian: python3-psycopg2), so that several of it may stand behind one address.
+"""The receiver over PostgreSQL (Debian: python3-psycopg2), so that several may run behind one address.
 
     receiver_postgres.py PORT "host=… dbname=… user=…"
 """
@@ -31,13 +31,13 @@ class Receiver(http.server.BaseHTTPRequestHandler):
                 # What a sale does (stock, accounts) belongs here, in this transaction, and only if new.
                 db.execute("SELECT body FROM received WHERE key = %s", (key,))
                 (kept,) = db.fetchone()
-        except psycopg2.OperationalError as error:  # the database is away: nothing is known to be taken
+        except psycopg2.OperationalError as error:  # the database is down: the outcome is unknown
             return self.answer(503, {"message": str(error)})
         if kept != body:
             return self.answer(422, {"message": "this key came before, with another body"})
         self.answer(201 if new else 200, {"id": key})
 
-    def do_HEAD(self):  # the agent asks so whether the line is back
+    def do_HEAD(self):  # the agent's probe
         self.answer(200, None)
 
     def answer(self, status, what):
@@ -54,5 +54,5 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 if __name__ == "__main__":
     with contextlib.closing(psycopg2.connect(sys.argv[2])) as first, first, first.cursor() as made:
         made.execute(TABLE)
-    http.server.ThreadingHTTPServer.request_queue_size = 128  # a chain knocks at once
+    http.server.ThreadingHTTPServer.request_queue_size = 128  # a whole chain may connect at once
     http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()

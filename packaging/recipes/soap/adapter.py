@@ -1,40 +1,40 @@
 #!/usr/bin/env python3
 """resyncd to SOAP 1.1. SOAP_URL is the service, SOAP_NS its namespace; it listens on 127.0.0.1:PORT."""
-import json, os, socket, urllib.error, urllib.request
-import xml.etree.ElementTree as xml
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from xml.sax.saxutils import escape
+import html, http.server, json, os, socket, urllib.error, urllib.request, xml.etree.ElementTree as xml
 URL, NS, SOAP = os.environ["SOAP_URL"], os.environ["SOAP_NS"], "http://schemas.xmlsoap.org/soap/envelope/"
-STATUSES = {401: "misconfigured", 403: "misconfigured", 429: "throttled", 502: "throttled", 503: "throttled"}
-def call(operation, fields):
-    """An outcome, its words, and whether the answer's element holds anything."""
-    inner = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in fields.items())
-    body = f'<s:Envelope xmlns:s="{SOAP}"><s:Body><{operation} xmlns="{NS}">{inner}</{operation}></s:Body></s:Envelope>'
-    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{NS}/{operation}"'}
-    status = 200
+STATUSES = dict.fromkeys((401, 403, 404, 405, 415), "misconfigured") | dict.fromkeys((429, 502, 503), "throttled")
+FAULTS = {"Client": "refused", **dict.fromkeys(("Client.Authentication", "VersionMismatch", "MustUnderstand"), "misconfigured")}
+def element(name, value):
+    if isinstance(value, list): return "".join(element(name, one) for one in value)
+    if isinstance(value, dict): inner = "".join(element(*member) for member in value.items())
+    else: inner = "" if value is None else html.escape(value if isinstance(value, str) else json.dumps(value), quote=False)
+    return f"<{name}>{inner}</{name}>"
+def call(operation, fields):  # returns an outcome, an error text, and whether the response names a sale
+    body = f'<s:Envelope xmlns:s="{SOAP}"><s:Body xmlns="{NS}">{element(operation, fields)}</s:Body></s:Envelope>'
+    headers, status = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{NS}/{operation}"'}, 200
     try:
         try: text = urllib.request.urlopen(urllib.request.Request(URL, body.encode(), headers), timeout=20).read()
         except urllib.error.HTTPError as no: status, text = no.code, no.read()  # a fault comes with status 500
-        answer = xml.fromstring(text).find(f"{{{SOAP}}}Body")[0]
-    except urllib.error.URLError as error:  # nothing was sent, if nobody was there
+        answer = xml.fromstring(text).find(f"{{{SOAP}}}Body")
+        first, texts = answer[0], {part.strip() for part in answer.itertext()} - {"", "0", "false"}  # those name no sale
+    except urllib.error.URLError as error:  # if the connection was refused, nothing was sent
         away = isinstance(error.reason, (ConnectionRefusedError, socket.gaierror))
         return "unreachable" if away else "unsure", str(error.reason), None
-    except Exception as error:  # it was sent, and what came is no SOAP
+    except Exception as error:  # it was sent, and the response is not SOAP
         return STATUSES.get(status, "unsure"), f"HTTP {status}: {error!r}", None
-    if answer.tag != f"{{{SOAP}}}Fault": return "delivered", "", any(part.text or len(part) for part in answer) or None
-    client = answer.findtext("faultcode", "").split(":")[-1].startswith("Client")  # else Server: it may pass
-    return "refused" if client else "failed", answer.findtext("faultstring", ""), None
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):  # one sale
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["payload"]
-        self.say(*call("RecordSale", {**payload, "ExternalReference": self.headers["Idempotency-Key"]}))
-    def do_GET(self):  # /look/KEY: is it there?
-        self.say(*call("FindSale", {"ExternalReference": urllib.request.unquote(self.path.split("/look/")[1])}))
+    if first.tag != f"{{{SOAP}}}Fault": return "delivered", "", bool(texts) or None
+    code = first.findtext("faultcode", "").split(":")[-1]  # one that is not in FAULTS may come after the sale was booked
+    return FAULTS.get(code) or FAULTS.get(code.split(".")[0], "unsure"), first.findtext("faultstring", ""), None
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):  # one sale; numbers with decimals are passed on as they were written
+        sale = json.loads(self.rfile.read(int(self.headers["Content-Length"])), parse_float=str)["payload"]
+        if not isinstance(sale, dict): self.say("refused", "the payload is not a JSON object", None)
+        else: self.say(*call("RecordSale", {**sale, "ExternalReference": self.headers["Idempotency-Key"]}))
+    def do_GET(self): self.say(*call("FindSale", {"ExternalReference": urllib.request.unquote(self.path.split("/look/")[1])}))
     def do_HEAD(self): self.say("delivered", "", None)
     def say(self, outcome, words, found):
         self.send_response(200)
         for name, text in ("Resync-Outcome", outcome), ("Resync-Error", " ".join(words.split())):
             self.send_header(name, text.encode().decode("latin-1"))
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else json.dumps({"found": found}).encode())
-ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "9001"))), Handler).serve_forever()
+        self.end_headers(); self.wfile.write(b"" if self.command == "HEAD" else json.dumps({"found": found}).encode())
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "9001"))), Handler).serve_forever()

@@ -50,8 +50,8 @@ CREATE TABLE sync_failures (
     last_sent_at    INTEGER,            -- agent time
 
     recorded_key    TEXT,               -- the application's own key, after an edit has replaced it
-    -- Checksum of entity, action and payload as the agent wrote them (src/store/checksum.rs). It is compared before
-    -- every attempt, so that damaged content is never sent. NULL: not known, so not compared.
+    -- Checksum of id, idempotency_key, entity, action and payload as the agent wrote them (src/store/checksum.rs). It is
+    -- compared before every attempt, so that damaged content is never sent. NULL: not known, so not compared.
     content_checksum INTEGER,
     imported_at     INTEGER,            -- agent time from which retention counts; NULL: recorded_at
     strict          INTEGER NOT NULL DEFAULT 0  -- 1: its upstream delivers in the order of recording, whatever the key

@@ -66,6 +66,7 @@ impl Agent {
             .collect();
         let sends = !self.stopping
             && !self.moves()
+            && !(self.store.is_searching_failures() && self.odd_again.is_none())
             && self.unwritten_outcomes.is_empty()
             && self.write_recovery.refusal().is_none();
         for index in 0..self.upstreams.len() {

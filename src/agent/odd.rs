@@ -33,6 +33,10 @@ impl Agent {
             self.write_recovery.met(now.agent, &error);
             self.odd_again = Some(now.agent.after(AGAIN));
         }
+        // Rerouting marks the heads again.
+        if self.store.take_wrong_head() && !self.marks_heads() {
+            self.store.doubt();
+        }
         if !self.store.has_odd_rows() {
             return;
         }
@@ -48,6 +52,13 @@ impl Agent {
         if self.store.has_odd_rows() {
             self.odd_again = Some(now.agent.after(AGAIN));
         }
+    }
+
+    /// Returns whether a job is planned that marks the heads of all failures.
+    fn marks_heads(&self) -> bool {
+        let marks =
+            |job: &MaintenanceJob| matches!(job, MaintenanceJob::Rehome { .. } | MaintenanceJob::Promote { .. });
+        self.upkeep.iter().any(marks)
     }
 
     fn take_out(&mut self, now: Moment) -> Result<Option<TakenOut>, StoreError> {

@@ -2,6 +2,7 @@
 //! payload.
 
 use super::audit::Actor;
+use super::checksum::Checked;
 use super::failures::{RetryColumns, Successor};
 use super::rows::stored_payload;
 use super::{Store, StoreError, checksum};
@@ -70,7 +71,12 @@ impl Store {
                 edited.error_class,
                 edited.unsure,
                 seq.0,
-                checksum::of(edited.entity_type, edited.entity_id, edited.action, edited.payload),
+                checksum::of(&Checked {
+                    id: failure.id.as_str(),
+                    key: edited.key,
+                    names: [edited.entity_type, edited.entity_id, edited.action],
+                    payload: edited.payload,
+                }),
                 edited.strict,
             ])?;
         let order = self.by_seq(seq)?.map_or_else(|| failure.order(), |now| now.order());

@@ -5,6 +5,7 @@
 //! also marks the next failure as one.
 
 use super::cells::{text, text_or_null, unless_odd};
+use super::checksum::Checked;
 use super::rows::{
     FailureDetail, Found, as_limit, by_id, by_seq, by_seqs, columns, first_of, head_of, light_by_seq, light_columns,
     look, noted_failure, number_of, part, readable, stored_payload,
@@ -211,12 +212,12 @@ impl Store {
             placed.error_class,
             placed.unsure,
             placed.free,
-            checksum::of(
-                &new.entity_type,
-                &new.entity_id,
-                &new.action,
-                payload.map(|(text, kind)| (text.as_ref(), *kind))
-            ),
+            checksum::of(&Checked {
+                id: placed.id.as_str(),
+                key: new.idempotency_key.as_deref(),
+                names: [&new.entity_type, &new.entity_id, &new.action],
+                payload: payload.map(|(text, kind)| (text.as_ref(), *kind)),
+            }),
             placed.strict,
         ])?;
         self.ledger.live += 1;

@@ -28,7 +28,7 @@ struct Step {
 const STEPS: [Step; 1] = [Step {
     version: 1,
     name: "sync_failures",
-    checksum: 14_419_568_519_818_203_249,
+    checksum: 17_396_645_058_954_413_745,
     sql: include_str!("../../migrations/V1__sync_failures.sql"),
 }];
 

@@ -152,10 +152,22 @@ fn damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// Returns whether a table, a column or an index is missing: another program has changed the schema. SQLite has no code
+/// of its own for this.
+fn lacks_schema(error: &rusqlite::Error) -> bool {
+    let text = match error {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text,
+        rusqlite::Error::SqlInputError { msg, .. } => msg,
+        _ => return false,
+    };
+    ["no such table", "no such column", "no such index"].iter().any(|lacks| text.starts_with(lacks))
+        || text.contains(" has no column named ")
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            _ if damaged(&error) => Self::Damaged(error),
+            _ if damaged(&error) || lacks_schema(&error) => Self::Damaged(error),
             _ if is_odd(&error) => Self::Odd { why: error.to_string(), failures: Vec::new() },
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked(error),

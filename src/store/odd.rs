@@ -18,7 +18,7 @@
 //!   blocks the failures behind it as every critical one does.
 
 use super::cells::{Cell, OddRows};
-use super::checksum::{self, Checksum};
+use super::checksum::{self, Checked, Checksum};
 use super::failures::Successor;
 use super::keys;
 use super::open::{OpenError, give_to_owner};
@@ -58,6 +58,8 @@ pub(super) struct Search {
     /// The last row read.
     after: Option<Vec<Cell>>,
     found: Vec<Place>,
+    /// A failure was found that is marked as a head and is none, or the other way round.
+    wrong_head: bool,
     /// Rows that the open round moves out of the way, and how many of them come from `found`.
     taken: (Vec<Place>, usize),
 }
@@ -93,6 +95,17 @@ impl TakenOut {
 struct Raw {
     place: Place,
     cells: Vec<Cell>,
+}
+
+/// A row to be repaired.
+struct Repair {
+    raw: Raw,
+    /// Columns with invalid values.
+    odd: Vec<&'static str>,
+    /// Nothing is lost: texts were stored as BLOBs.
+    plain: bool,
+    /// The key that the failure was recorded under, from the table of keys.
+    key: Option<String>,
 }
 
 impl Raw {
@@ -199,6 +212,19 @@ impl Store {
         self.search.table.is_some()
     }
 
+    /// Returns whether the search has not passed all failures yet, so that one that is wrongly marked as a head may be
+    /// unknown.
+    #[must_use]
+    pub fn is_searching_failures(&self) -> bool {
+        self.search.table.is_some_and(|table| SHAPES[table] == &FAILURES)
+    }
+
+    /// Takes the note that a failure is wrongly marked as a head, or is not marked as one. The agent marks heads in the
+    /// transaction that changes them, so another program has written.
+    pub fn take_wrong_head(&mut self) -> bool {
+        std::mem::take(&mut self.search.wrong_head)
+    }
+
     /// Returns whether a row was noted that has to be moved out of the way.
     #[must_use]
     pub fn has_odd_rows(&self) -> bool {
@@ -221,7 +247,11 @@ impl Store {
         let mut left = SEARCHED;
         while let (Some(table), true) = (self.search.table, left > 0) {
             let shape = SHAPES[table];
+            let from = self.search.after.clone();
             let (read, last) = self.search_table(shape, left)?;
+            if shape == &FAILURES {
+                self.search.wrong_head |= self.has_wrong_head(number_in(from), number_in(last.clone()))?;
+            }
             left = left.saturating_sub(read.max(1));
             self.search.after = last;
             if self.search.after.is_none() {
@@ -257,6 +287,19 @@ impl Store {
             }
         }
         Ok((read, last.filter(|_| read == limit)))
+    }
+
+    /// Returns whether a failure after the first number, up to the second, is marked as a head and is none, or the other
+    /// way round. Without an order every failure is a head.
+    fn has_wrong_head(&self, after: Option<i64>, up_to: Option<i64>) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures AS this WHERE rowid > ?1 AND rowid <= ?2 \
+             AND head = CASE WHEN order_key IS NULL THEN EXISTS (SELECT 1 FROM sync_failures AS older \
+             WHERE older.entity_type = this.entity_type AND older.entity_id = this.entity_id AND older.order_key IS NULL \
+             AND older.rowid < this.rowid) ELSE EXISTS (SELECT 1 FROM sync_failures AS older \
+             WHERE older.order_key = this.order_key AND older.rowid < this.rowid) END \
+             AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none')))";
+        let range = params![after.unwrap_or(i64::MIN), up_to.unwrap_or(i64::MAX)];
+        Ok(self.connection.prepare_cached(sql)?.query_row(range, |row| row.get(0))?)
     }
 
     /// Moves some of the noted rows out of the way; no round is open. Failures that are `busy`, because a request of
@@ -305,14 +348,15 @@ impl Store {
                 let changed = altered.then_some("content_checksum");
                 lines.push_str(&raw.line(now.wall, &odd.iter().copied().chain(changed).collect::<Vec<_>>()));
             }
-            rows.push((raw, odd, plain));
+            rows.push(Repair { raw, odd, plain, key: None });
         }
+        self.look_up_keys(&mut rows)?;
         if !lines.is_empty() {
             out.file =
                 keep_lines(&self.settings, now.wall, &lines).map_err(|error| StoreError::NotKept(Box::new(error)))?;
         }
-        for (raw, odd, plain) in &rows {
-            self.put_right(now, raw, odd, *plain, &mut out)?;
+        for repair in &rows {
+            self.put_right(now, repair, &mut out)?;
         }
         Ok(out)
     }
@@ -327,24 +371,18 @@ impl Store {
         Ok(cells.map(|cells| Raw { place: place.clone(), cells }))
     }
 
-    fn put_right(
-        &mut self,
-        now: Moment,
-        raw: &Raw,
-        odd: &[&'static str],
-        plain: bool,
-        out: &mut TakenOut,
-    ) -> Result<(), StoreError> {
+    fn put_right(&mut self, now: Moment, repair: &Repair, out: &mut TakenOut) -> Result<(), StoreError> {
+        let Repair { raw, odd, plain, .. } = repair;
         let shape = raw.place.shape;
         if shape == &FAILURES {
-            return self.put_failure_right(now, raw, odd, plain, out);
+            return self.put_failure_right(now, repair, out);
         }
         if shape == &AGENT && !odd.contains(&"id") {
             // All columns but one are written with each commit.
             self.keep_routes("")?;
             out.rehome = true;
         } else {
-            let kept = if shape == &KEYS && !plain { self.mended_key(raw, odd)? } else { mended(raw, odd) };
+            let kept = if shape == &KEYS && !*plain { self.mended_key(raw, odd)? } else { mended(raw, odd) };
             out.rehome |= !self.write_back(raw, kept.as_deref())? && shape == &UPSTREAMS;
         }
         if !plain {
@@ -376,16 +414,10 @@ impl Store {
 
     // ---- failures
 
-    fn put_failure_right(
-        &mut self,
-        now: Moment,
-        raw: &Raw,
-        odd: &[&'static str],
-        plain: bool,
-        out: &mut TakenOut,
-    ) -> Result<(), StoreError> {
+    fn put_failure_right(&mut self, now: Moment, repair: &Repair, out: &mut TakenOut) -> Result<(), StoreError> {
+        let Repair { raw, odd, plain, .. } = repair;
         let [Cell::Integer(rowid)] = raw.place.key[..] else { return Ok(()) };
-        let cells = if plain { mended(raw, odd) } else { self.salvaged(now, rowid, raw, odd)? };
+        let cells = if *plain { mended(raw, odd) } else { self.salvaged(now, rowid, repair)? };
         let id = raw.cell("id").text().unwrap_or_default().to_owned();
         if self.write_back(raw, cells.as_deref())? {
             out.touched.push(Seq(rowid));
@@ -399,7 +431,7 @@ impl Store {
             out.lost += 1;
             log::error!("event=failure_lost seq={rowid} id={id:?} columns={odd:?} kept=quarantine/{}", out.file);
         }
-        if plain {
+        if *plain {
             return Ok(());
         }
         if out.touched.last() == Some(&Seq(rowid)) {
@@ -418,8 +450,11 @@ impl Store {
     }
 
     /// The cells of a failure that becomes critical; `None` if it cannot be identified.
-    fn salvaged(&self, now: Moment, rowid: i64, raw: &Raw, odd: &[&str]) -> Result<Option<Vec<Cell>>, StoreError> {
-        let Some(id) = raw.cell("id").text().filter(|id| !id.is_empty()) else { return Ok(None) };
+    fn salvaged(&self, now: Moment, rowid: i64, repair: &Repair) -> Result<Option<Vec<Cell>>, StoreError> {
+        let Repair { raw, odd, .. } = repair;
+        if raw.cell("id").text().is_none_or(str::is_empty) {
+            return Ok(None);
+        }
         let is_lost = |name: &str| odd.contains(&name) && !is_text_in_blob(raw, name);
         if is_lost("order_key") {
             return Ok(None);
@@ -431,16 +466,8 @@ impl Store {
             }
         };
         let words = |text: &str| Cell::Text(text.as_bytes().to_vec());
-        if is_lost("idempotency_key") {
-            // It may have arrived under that key, and must not be sent under another one.
-            let was_emptied = raw.cell("idempotency_key").text() == Some("");
-            match self.key_of_failure(id)? {
-                Some(key) => set("idempotency_key", words(&key)),
-                // No application gave it one, so it was always sent under its id.
-                None if was_emptied => set("idempotency_key", Cell::Null),
-                None => return Ok(None),
-            }
-        }
+        let Some(key) = key_after(repair) else { return Ok(None) };
+        set("idempotency_key", key.as_deref().map_or(Cell::Null, words));
         if odd.contains(&"seq") {
             set("seq", Cell::Integer(rowid));
         }
@@ -469,7 +496,7 @@ impl Store {
         if is_lost("retry_state") {
             set("retry_state", Cell::Null);
         }
-        let (kind, sum) = content_after(raw, odd);
+        let (kind, sum) = content_after(raw, odd, key.as_deref());
         set("payload_kind", kind);
         set("content_checksum", sum);
         set("status", words("critical"));
@@ -478,11 +505,27 @@ impl Store {
         Ok(Some(cells))
     }
 
-    /// The key that a failure was recorded under, from the table of keys.
-    fn key_of_failure(&self, id: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT key FROM idempotency_keys WHERE failure_id = ?1 AND outcome IS NULL";
-        let key = self.connection.query_row(sql, [id], |row| row.get_ref(0).map(|value| Cell::of(value).lossy()));
-        Ok(key.optional()?.flatten())
+    /// Looks up the keys that damaged failures were recorded under. The table of keys has no index by failure, so it is
+    /// read once for all of them.
+    fn look_up_keys(&self, rows: &mut [Repair]) -> Result<(), StoreError> {
+        let is_lost = |row: &&mut Repair| row.raw.place.shape == &FAILURES && !row.plain;
+        let mut lost: Vec<&mut Repair> = rows.iter_mut().filter(is_lost).collect();
+        let ids: Vec<&str> = lost.iter().filter_map(|row| row.raw.cell("id").text()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let marks = vec!["?"; ids.len()].join(", ");
+        let sql =
+            format!("SELECT failure_id, key FROM idempotency_keys WHERE outcome IS NULL AND failure_id IN ({marks})");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut found = statement.query(params_from_iter(&ids))?;
+        while let Some(row) = found.next()? {
+            let (id, key) = (Cell::of(row.get_ref(0)?), Cell::of(row.get_ref(1)?).lossy());
+            if let Some(row) = lost.iter_mut().find(|row| row.raw.cell("id").text() == id.text()) {
+                row.key = key;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the key of a lost failure available again.
@@ -510,7 +553,11 @@ impl Store {
         if odd.contains(&"sha256") {
             let place = live.map(|rowid| Place { shape: &FAILURES, key: vec![Cell::Integer(rowid)] });
             let failure = place.map(|place| self.raw(&place)).transpose()?.flatten();
-            let Some(content) = failure.as_ref().and_then(|raw| content_by(raw, kind_of(raw)?, keys::digest)) else {
+            let Some(content) = failure.as_ref().and_then(|raw| {
+                content_by(raw, kind_of(raw)?, |[kind, which, action], payload| {
+                    keys::digest(kind, which, action, payload)
+                })
+            }) else {
                 return Ok(None);
             };
             set("sha256", Cell::Blob(content.to_vec()));
@@ -571,6 +618,14 @@ fn place_after(place: &Place, cells: &[Cell]) -> Place {
         |name: &&str| place.shape.columns.iter().position(|column| column.name == *name).map(|at| cells[at].clone());
     let key = if place.shape.has_rowid() { None } else { place.shape.key.iter().map(of).collect() };
     Place { shape: place.shape, key: key.unwrap_or_else(|| place.key.clone()) }
+}
+
+/// The number of a failure's row.
+fn number_in(key: Option<Vec<Cell>>) -> Option<i64> {
+    match key?[..] {
+        [Cell::Integer(rowid)] => Some(rowid),
+        _ => None,
+    }
 }
 
 fn settle(odd: &OddRows, place: &Place) {
@@ -649,12 +704,9 @@ fn kind_of(raw: &Raw) -> Option<PayloadKind> {
     PayloadKind::parse(raw.cell("payload_kind").text().unwrap_or("text"))
 }
 
-/// A checksum or digest of entity type, entity id, action and payload.
-type ContentSum<T> = fn(&str, &str, &str, Option<(&str, PayloadKind)>) -> T;
-
-/// The checksum or digest of a failure's content as if its payload were of this kind; `None` where the content cannot be
-/// read.
-fn content_by<T>(raw: &Raw, kind: PayloadKind, of: ContentSum<T>) -> Option<T> {
+/// What `of` makes of entity type, entity id and action, and of the payload as if it were of this kind; `None` where
+/// the content cannot be read.
+fn content_by<T>(raw: &Raw, kind: PayloadKind, of: impl Fn([&str; 3], Option<(&str, PayloadKind)>) -> T) -> Option<T> {
     let text = |name: &str| raw.cell(name).text();
     let payload = match (raw.cell("payload"), kind) {
         (Cell::Null, _) => None,
@@ -662,7 +714,13 @@ fn content_by<T>(raw: &Raw, kind: PayloadKind, of: ContentSum<T>) -> Option<T> {
         (payload, _) => Some(payload.text()?.into()),
     };
     let payload = payload.as_deref().map(|payload| (payload, kind));
-    Some(of(text("entity_type")?, text("entity_id")?, text("action")?, payload))
+    Some(of([text("entity_type")?, text("entity_id")?, text("action")?], payload))
+}
+
+/// The checksum of a failure under this key.
+fn checksum_by(raw: &Raw, kind: PayloadKind, key: Option<&str>) -> Option<Checksum> {
+    let id = raw.cell("id").text()?;
+    content_by(raw, kind, |names, payload| checksum::of(&Checked { id, key, names, payload }))
 }
 
 /// Returns whether a failure's content can be read and is not what was recorded.
@@ -670,19 +728,33 @@ fn is_altered(raw: &Raw) -> bool {
     let (Cell::Integer(stored), true) = (raw.cell("content_checksum"), raw.place.shape == &FAILURES) else {
         return false;
     };
-    let is = || content_by(raw, kind_of(raw)?, checksum::of);
+    let is = || checksum_by(raw, kind_of(raw)?, raw.cell("idempotency_key").text());
     *stored != checksum::UNREADABLE && is().is_some_and(|is| is != *stored)
+}
+
+/// The key of a salvaged failure; `None` if it is not known. The failure may have arrived under its key, and must not be
+/// sent under another one.
+fn key_after(repair: &Repair) -> Option<Option<String>> {
+    let Repair { raw, odd, key: recorded, .. } = repair;
+    let key = raw.cell("idempotency_key").text();
+    if odd.contains(&"idempotency_key") && !is_text_in_blob(raw, "idempotency_key") {
+        // If no application gave it a key, it was always sent under its id.
+        return if recorded.is_some() || key == Some("") { Some(recorded.clone()) } else { None };
+    }
+    // Unless an edit has replaced the application's key, it is the one in the table of keys.
+    let may_be_recorded = raw.cell("recorded_key") == &Cell::Null;
+    Some(recorded.clone().filter(|_| may_be_recorded).or_else(|| key.map(str::to_owned)))
 }
 
 /// Kind and checksum of a salvaged failure's payload. A person may send what can be read; where that is only a part,
 /// the checksum is that of no content, so that it is not sent before an edit has corrected it.
-fn content_after(raw: &Raw, odd: &[&str]) -> (Cell, Cell) {
+fn content_after(raw: &Raw, odd: &[&str], key: Option<&str>) -> (Cell, Cell) {
     let words = |kind: PayloadKind| Cell::Text(kind.as_str().as_bytes().to_vec());
     let stored = match raw.cell("content_checksum") {
         Cell::Integer(stored) => Some(*stored),
         _ => None,
     };
-    let sum_as = |kind| content_by(raw, kind, checksum::of);
+    let sum_as = |kind| checksum_by(raw, kind, key);
     let cell = |sum: Option<Checksum>| sum.map_or(Cell::Null, Cell::Integer);
     let is_lost = |name: &str| odd.contains(&name) && !is_text_in_blob(raw, name);
     let text = raw.cell("payload").text();

@@ -7,7 +7,7 @@
 
 use super::attempts::last_response;
 use super::cells::{Cell, OddRows, is_odd, text, text_or_null};
-use super::checksum::{self, Checksum};
+use super::checksum::{self, Checked, Checksum};
 use crate::ids::{FailureId, FailureName, Seq};
 use crate::moment::AgentTime;
 use crate::record::{Content, Failure, OrderKey, PayloadKind, Status};
@@ -253,10 +253,20 @@ fn failure(row: &Row) -> rusqlite::Result<Failure> {
     };
     let (entity_type, entity_id, action) = (text(row, 2)?, text(row, 3)?, text(row, 4)?);
     let stored = row.get::<_, Option<Checksum>>(30)?;
-    let is =
-        || checksum::of(&entity_type, &entity_id, &action, payload.as_ref().map(|(text, kind)| (text.as_str(), *kind)));
+    let id = text(row, 0)?;
+    let idempotency_key = match text_or_null(row, 18)? {
+        Some(empty) if empty.is_empty() => return Err(unknown(18, empty)),
+        key => key,
+    };
+    let is = || {
+        checksum::of(&Checked {
+            id: &id,
+            key: idempotency_key.as_deref(),
+            names: [&entity_type, &entity_id, &action],
+            payload: payload.as_ref().map(|(text, kind)| (text.as_str(), *kind)),
+        })
+    };
     Ok(Failure {
-        id: FailureId::new(text(row, 0)?),
         seq: Seq(row.get(ROWID)?),
         content: match stored {
             None => Content::Sound,
@@ -264,6 +274,7 @@ fn failure(row: &Row) -> rusqlite::Result<Failure> {
             Some(stored) if stored == is() => Content::Sound,
             Some(_) => Content::Altered,
         },
+        id: FailureId::new(id),
         entity_type,
         entity_id,
         action,
@@ -279,10 +290,7 @@ fn failure(row: &Row) -> rusqlite::Result<Failure> {
         recorded_at: AgentTime::from_millis(row.get(15)?),
         upstream: text_or_null(row, 16)?,
         order_key: text_or_null(row, 17)?,
-        idempotency_key: match text_or_null(row, 18)? {
-            Some(empty) if empty.is_empty() => return Err(unknown(18, empty)),
-            key => key,
-        },
+        idempotency_key,
         http_status: row.get(19)?,
         error_class: text_or_null(row, 20)?,
         source_uid: row.get(21)?,

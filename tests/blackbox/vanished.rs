@@ -197,3 +197,92 @@ fn an_emptied_key_is_never_sent() {
     keys.sort();
     assert_eq!(keys, [keyless, "app-1".to_owned()]);
 }
+
+/// Two keys are exchanged, one is removed, an id is changed, a failure is copied: nothing is sent under a key that it was
+/// not recorded with. The table of keys says what they were.
+#[test]
+fn keys_and_ids_that_another_program_wrote_are_never_sent() {
+    let upstream = Upstream::willing();
+    let mut agent = Agent::start(&Plan::to(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    let ids: Vec<String> = ["app-0", "app-1", "app-2"]
+        .iter()
+        .map(|key| id_of(&agent.call(&record(key, &json!({"idempotency_key": key})))))
+        .collect();
+    let plain = id_of(&agent.call(&record("plain", &json!({}))));
+    assert!(agent.stop().success());
+    change(
+        &agent,
+        "UPDATE sync_failures SET idempotency_key = CASE entity_id WHEN 'app-0' THEN 'app-1' WHEN 'app-1' THEN 'app-0' END;
+         CREATE TEMP TABLE copied AS SELECT * FROM sync_failures WHERE entity_id = 'plain';
+         UPDATE copied SET id = 'a-copy', seq = 90;
+         INSERT INTO sync_failures SELECT * FROM copied;
+         UPDATE sync_failures SET id = 'another' WHERE id NOT IN ('a-copy') AND entity_id = 'plain';",
+    );
+    agent.up();
+    agent.ask(&json!({"op": "resume"}));
+    for id in ids.iter().map(String::as_str).chain(["another"]) {
+        assert_eq!(agent.wait_critical(id)["error_class"], "damaged", "{id}");
+    }
+    assert!(upstream.deliveries().is_empty(), "{:?} {plain}", upstream.deliveries());
+    // The copy follows what it was made from.
+    agent.ask(&json!({"op": "discard", "ids": ["another"], "reason": "made by hand"}));
+    agent.ask(&json!({"op": "retry", "ids": ["a-copy"]}));
+    assert_eq!(agent.wait_critical("a-copy")["error_class"], "damaged");
+    agent.ask(&json!({"op": "retry", "ids": ids}));
+    ids.iter().for_each(|id| agent.wait_gone(id));
+    let mut sent: Vec<(String, String)> =
+        upstream.deliveries().iter().map(|sent| (sent.id().to_owned(), sent.key().to_owned())).collect();
+    sent.sort();
+    let mut recorded: Vec<(String, String)> =
+        ids.iter().zip(["app-0", "app-1", "app-2"]).map(|(id, key)| (id.clone(), key.to_owned())).collect();
+    recorded.sort();
+    assert_eq!(sent, recorded);
+}
+
+/// A head that is none would be sent before its time, and one that is not marked would never be sent.
+#[test]
+fn marks_of_heads_that_another_program_wrote_are_put_right() {
+    for (killed, mark) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let mut upstream = Upstream::willing();
+        upstream.down();
+        let mut agent = Agent::start(&Plan::impatient(upstream.url()));
+        let ids: Vec<String> = (0..4).map(|_| id_of(&agent.call(&record_now("s-1")))).collect();
+        if killed {
+            agent.kill9();
+        } else {
+            assert!(agent.stop().success());
+        }
+        change(&agent, &format!("UPDATE sync_failures SET head = {mark}"));
+        upstream.up();
+        agent.up();
+        ids.iter().for_each(|id| agent.wait_gone(id));
+        let mut order: Vec<String> = upstream.deliveries_of("s-1").iter().map(|sent| sent.id().to_owned()).collect();
+        order.dedup();
+        assert_eq!(order, ids, "killed: {killed}, mark: {mark}");
+        wait_alert(&agent, "database_foreign_write");
+    }
+}
+
+/// Its rows are lost, and nothing else: what needs it works again without a restart.
+#[test]
+fn a_table_that_is_dropped_under_a_running_agent_is_made_again() {
+    for table in ["idempotency_keys", "sync_attempts", "audit_log", "upstreams", "alerts", "series", "history_marks"] {
+        let mut upstream = Upstream::willing();
+        upstream.down();
+        let agent = Agent::start(&Plan::impatient(upstream.url()));
+        let first = id_of(&agent.call(&record("s-1", &json!({"idempotency_key": "app-1", "retry": "now"}))));
+        change(&agent, &format!("DROP TABLE {table}"));
+        wait_until("the table being there again", || {
+            let sql = format!("SELECT count(*) FROM sqlite_schema WHERE name = '{table}'");
+            let count = Connection::open(agent.database()).and_then(|file| file.query_row(&sql, [], |row| row.get(0)));
+            count.is_ok_and(|count: i64| count == 1)
+        });
+        wait_until("the salvage being over", || agent.log().contains("event=salvaged"));
+        upstream.up();
+        agent.wait_gone(&first);
+        let next = id_of(&agent.call(&record("s-2", &json!({"idempotency_key": "app-2", "retry": "now"}))));
+        agent.wait_gone(&next);
+        assert_eq!(upstream.deliveries_of("s-1").last().map(|sent| sent.key().to_owned()), Some("app-1".to_owned()));
+    }
+}

@@ -143,6 +143,9 @@ pub const MAX_QUESTIONS: usize = 64;
 
 /// How long a command waits for a reply that needs no long work; monitoring systems commonly give up after 10 s.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a command that records waits for an agent that is restarting behind a socket of the service manager: a stop
+/// may take [`STOP_TIMEOUT`], a start some seconds more.
+pub const RESTART_TIMEOUT: Duration = Duration::from_secs(16);
 /// How often the metrics file is written.
 pub const METRICS_EVERY: Duration = Duration::from_secs(15);
 /// How long the writer of the metrics file waits for the metrics.

@@ -1,7 +1,8 @@
 //! The client side of the protocol: one connection, request lines out, reply lines back.
 //!
 //! No command waits forever. A connection begins with `hello`, because systemd accepts connections for an agent that
-//! cannot start. A reply may take [`REPLY_TIMEOUT`]; a request that can take longer ([`Client::call_long`]) waits as
+//! cannot start. The reply to it may take [`RESTART_TIMEOUT`] where failures are recorded, because the agent may just be
+//! restarting. Other replies may take [`REPLY_TIMEOUT`]; a request that can take longer ([`Client::call_long`]) waits as
 //! long as the agent answers `hello` on a second connection.
 //!
 //! An agent that stops closes its connections, perhaps between `hello` and the request. A request that it has certainly not
@@ -9,7 +10,7 @@
 
 use super::{Failure, unreachable};
 use crate::io::clock::since_boot;
-use crate::limits::REPLY_TIMEOUT;
+use crate::limits::{REPLY_TIMEOUT, RESTART_TIMEOUT};
 use crate::text::connection as text;
 use crate::wire::request::Socket;
 use rustix::io::Errno;
@@ -85,26 +86,28 @@ impl Client {
         match stream(path) {
             Ok(stream) => {
                 let client = Self { path: path.to_owned(), socket, stream: BufReader::new(stream), ending: None };
-                client.limit(REPLY_TIMEOUT).map_err(|failure| NoAgent::NotRunning(failure.to_string()))?;
+                client.limit(greeting_timeout(socket)).map_err(|failure| NoAgent::NotRunning(failure.to_string()))?;
                 Ok(client)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 Err(NoAgent::Forbidden(unreachable::forbidden(path, socket)))
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => Err(NoAgent::Silent(unreachable::silent(path))),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                Err(NoAgent::Silent(unreachable::silent(path, CONNECT_TIMEOUT)))
+            }
             Err(error) => Err(NoAgent::NotRunning(unreachable::not_running(path, &error))),
         }
     }
 
     /// Checks that the listener is resyncd.
     fn greet(&mut self) -> Result<(), NoAgent> {
-        let path = self.path.clone();
-        let silent = |_| NoAgent::Silent(unreachable::silent(&path));
+        let (path, waited) = (self.path.clone(), greeting_timeout(self.socket));
+        let silent = |_| NoAgent::Silent(unreachable::silent(&path, waited));
         let line = self.send(HELLO).and_then(|()| self.receive()).map_err(silent)?;
         let reply: Value = serde_json::from_slice(&line).unwrap_or_default();
         // An agent without a free connection answers with an error instead of `hello`.
         if reply["name"] == "resyncd" || reply["error"]["code"].is_string() {
-            return Ok(());
+            return self.limit(REPLY_TIMEOUT).map_err(|failure| NoAgent::NotRunning(failure.to_string()));
         }
         Err(NoAgent::NotRunning(text::another_program(path.display())))
     }
@@ -215,6 +218,14 @@ impl Client {
 
     fn lost(&self, why: &str) -> Failure {
         Failure::Unreachable(text::did_not_answer(self.path.display(), why))
+    }
+}
+
+/// Time limit for the reply to `hello`.
+fn greeting_timeout(socket: Socket) -> Duration {
+    match socket {
+        Socket::App => RESTART_TIMEOUT,
+        Socket::Admin => REPLY_TIMEOUT,
     }
 }
 

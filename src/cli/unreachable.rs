@@ -5,12 +5,12 @@
 //! [`SYSTEMD_SECONDS`].
 
 use super::render::sanitize;
-use crate::limits::REPLY_TIMEOUT;
 use crate::text::connection as text;
 use crate::wire::request::Socket;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Time limit of `systemctl` and `journalctl` each, in seconds.
 const SYSTEMD_SECONDS: &str = "2";
@@ -28,10 +28,10 @@ pub(super) fn forbidden(path: &Path, door: Socket) -> String {
     }
 }
 
-/// Connections are accepted and not answered.
+/// Connections are accepted and were not answered within this time.
 #[must_use]
-pub(super) fn silent(path: &Path) -> String {
-    let (unit, path, seconds) = (Unit::of(path), path.display(), REPLY_TIMEOUT.as_secs());
+pub(super) fn silent(path: &Path, waited: Duration) -> String {
+    let (unit, path, seconds) = (Unit::of(path), path.display(), waited.as_secs());
     match unit {
         Some(unit) if !unit.is_running() => text::silent_without_service(path, seconds, &unit.with_messages()),
         Some(unit) => text::silent_service(path, seconds, &unit.with_messages()),

@@ -63,6 +63,8 @@ pub struct Listener {
 
 /// How long another agent that starts at the same path may take.
 const TURN: Duration = Duration::from_secs(2);
+/// The same while clients are served, who wait meanwhile.
+const TURN_BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
 
 impl Listener {
     /// Binds the path. A socket file without a listener is replaced.
@@ -97,7 +99,7 @@ impl Listener {
     /// Recreates it at its path after its file was deleted. Returns the old descriptor, which clients can no longer
     /// connect to.
     pub fn renew(&mut self) -> Result<OwnedFd, ListenError> {
-        let (fd, file) = bound(&self.path, self.socket, Duration::ZERO)?;
+        let (fd, file) = bound(&self.path, self.socket, TURN_BETWEEN_ROUNDS)?;
         self.file = Some(file);
         Ok(std::mem::replace(&mut self.fd, fd))
     }

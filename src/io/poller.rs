@@ -135,6 +135,13 @@ pub fn hung_up<'f>(sockets: impl Iterator<Item = BorrowedFd<'f>>) -> io::Result<
     Ok(asked.iter().enumerate().filter(|(_, asked)| gone(asked)).map(|(place, _)| place).collect())
 }
 
+/// Returns whether this descriptor can be read now: of a listener, whether a client is pending.
+pub fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    rustix::event::poll(&mut asked, Some(&timespec(Duration::ZERO)))?;
+    Ok(asked[0].revents().contains(PollFlags::IN))
+}
+
 fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
 }

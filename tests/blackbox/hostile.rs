@@ -104,25 +104,43 @@ fn a_newcomer_gets_the_place_of_one_that_has_just_closed() {
     assert_eq!(agent.cell("SELECT COUNT(*) FROM sync_failures"), 167);
 }
 
+/// The number that the agent's next descriptor gets: the lowest one that is free.
+fn next_descriptor(agent: &Agent) -> u64 {
+    let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("its descriptors");
+    let open: Vec<String> = open.map(|one| one.expect("one").file_name().to_string_lossy().into_owned()).collect();
+    (0..1 << 20).find(|number: &u64| !open.contains(&number.to_string())).expect("one is free")
+}
+
+fn allow_descriptors(agent: &Agent, most: u64) {
+    let pid = i32::try_from(agent.pid()).ok().and_then(Pid::from_raw).expect("a process");
+    let limit = Rlimit { current: Some(most), maximum: getrlimit(Resource::Nofile).maximum };
+    prlimit(Some(pid), Resource::Nofile, limit).expect("the limit of a child can be set");
+}
+
+/// A client gets the last descriptor. Nobody else is waiting, so none of the idle clients is closed.
+#[test]
+fn the_last_descriptor_costs_nobody_a_connection() {
+    let agent = Agent::start(&Plan::default());
+    wait_until("the look for damage being over", || agent.log().contains("event=checked"));
+    let mut idle: Vec<Client> = (0..5).map(|_| agent.app()).collect();
+    idle.iter_mut().for_each(|client| assert_eq!(hello(client)["ok"], true));
+    // Clients that were active within a second are never closed.
+    stays("they are connected", Duration::from_millis(1200), || idle.iter_mut().all(|client| !client.has_reply()));
+    allow_descriptors(&agent, next_descriptor(&agent) + 1);
+    let mut last = agent.app();
+    assert_eq!(hello(&mut last)["ok"], true);
+    idle.iter_mut().for_each(|client| assert_eq!(hello(client)["ok"], true));
+}
+
 /// At the system's limit of descriptors the agent lets nobody in for a while instead of trying without a pause; those
 /// who are connected are served, and who waits is let in when there is a descriptor again.
 #[test]
 fn at_the_limit_of_descriptors_newcomers_wait_and_the_agent_does_not_spin() {
     let agent = Agent::start(&Plan::default());
-    let pid = i32::try_from(agent.pid()).ok().and_then(Pid::from_raw).expect("a process");
-    // A new one gets the lowest number that is free.
-    let next = || {
-        let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("its descriptors");
-        let open: Vec<String> = open.map(|one| one.expect("one").file_name().to_string_lossy().into_owned()).collect();
-        (0..1 << 20).find(|number: &u64| !open.contains(&number.to_string())).expect("one is free")
-    };
+    let next = || next_descriptor(&agent);
     let mut clients: Vec<Client> = (0..10).map(|_| agent.app()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(hello(client)["ok"], true));
-    let allow = |most: u64| {
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        let limit = Rlimit { current: Some(most), maximum };
-        prlimit(Some(pid), Resource::Nofile, limit).expect("the limit of a child can be set");
-    };
+    let allow = |most: u64| allow_descriptors(&agent, most);
     allow(next());
     let mut waiting: Vec<Client> = (0..3).map(|_| agent.app()).collect();
     waiting.iter_mut().for_each(|client| client.line("{\"op\":\"hello\"}"));

@@ -4,14 +4,14 @@ use super::{Clients, busy, count_error};
 use crate::agent::ClientId;
 use crate::io::conn::Conn;
 use crate::io::listen::Listener;
-use crate::io::poller::{Interest, Poller, hung_up};
+use crate::io::poller::{Interest, Poller, hung_up, is_readable};
 use crate::io::system;
 use crate::limits::{
     ACCEPT_AGAIN, ACCEPTED_AT_ONCE, ACTIVE, ADMIN_CONNECTIONS, HESITATING, OWN_DESCRIPTORS, UNREAD_TIMEOUT,
 };
 use crate::moment::AgentTime;
 use crate::wire::request::Socket;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -48,6 +48,9 @@ impl Clients {
                 Ok(fd) => self.let_in(fd, socket, poller, now),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => return Ok(()),
+                // Without a free descriptor the kernel does not say whether a client is pending; none is closed for
+                // nobody.
+                Err(Errno::MFILE | Errno::NFILE) if !is_readable(listener.as_fd()).unwrap_or(true) => return Ok(()),
                 Err(Errno::MFILE | Errno::NFILE) if self.close_one(socket, poller, now) => {}
                 Err(error) => {
                     // The poller reports the same pending client again at once.

@@ -22,6 +22,7 @@ mod load;
 mod machine;
 mod nginx;
 mod plot;
+mod postgres;
 mod protocol;
 mod report;
 mod rounds;
@@ -77,12 +78,14 @@ fn run() -> Result<ExitCode, String> {
     let patience = env::var("BENCH_PATIENCE").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(30);
     let agent = PathBuf::from(env::var_os("BENCH_AGENT").unwrap_or_else(|| "target/release/resyncd".into()));
     let agent = agent.canonicalize().map_err(|error| format!("{}: {error}", agent.display()))?;
+    let postgres = env::var_os("BENCH_POSTGRES").unwrap_or_else(|| "/usr/lib/postgresql/15/bin".into()).into();
     raise_open_files()?;
     let work = Work::make()?;
     let shapes = env::var_os("BENCH_SHAPES").map(PathBuf::from);
     let packages = env::var("BENCH_PACKAGES").ok().and_then(|count| count.trim().parse().ok());
     let patience = Duration::from_secs(patience);
-    let mut bench = Bench { programs: Programs { agent, shapes }, dir: work.0.clone(), quick, patience, packages };
+    let mut bench =
+        Bench { programs: Programs { agent, postgres, shapes }, dir: work.0.clone(), quick, patience, packages };
     let mut rows = Vec::new();
     for (name, measure) in GROUPS {
         if wanted.is_empty() || wanted.iter().any(|group| group == name) {

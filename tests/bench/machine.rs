@@ -32,6 +32,17 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     TICK * u32::try_from(ticks(&stat(&read(&format!("/proc/{pid}/stat"))), 11..=12)).unwrap_or(u32::MAX)
 }
 
+/// A process and its children that live now.
+pub(crate) fn family(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let text = read(&format!("/proc/{pid}/stat"));
+        stat(&text).get(1).and_then(|of| of.parse().ok()) == Some(parent)
+    };
+    std::iter::once(parent).chain(pids.filter(is_child)).collect()
+}
+
 /// Bytes that a process made the kernel write: whole pages, once for each time that a page became
 /// dirty. A page that is changed twice before it is synced counts once; the file system's own
 /// journal, which the kernel writes, does not count.

@@ -82,6 +82,13 @@ impl Requests {
     }
 }
 
+/// The payload of every record, as JSON.
+pub(crate) fn payload() -> String {
+    let body = body_text(Body::OwnEntity);
+    let (_, payload) = body.split_once(r#""payload":"#).expect("a body has a payload");
+    payload[..payload.len() - 1].to_owned()
+}
+
 fn body_text(body: Body) -> String {
     let retry = match body {
         Body::OwnEntity => "",

@@ -11,6 +11,8 @@ pub(crate) enum Against {
     Redis(f64),
     /// beanstalkd in the same round, times this.
     Beanstalkd(f64),
+    /// PostgreSQL in the same round, times this.
+    Postgres(f64),
     /// This figure.
     Figure(f64),
 }
@@ -30,8 +32,8 @@ pub(crate) struct Row {
     /// Its name for people.
     pub(crate) title: String,
     pub(crate) unit: &'static str,
-    /// Figures of the agent, redis and beanstalkd, one per round; empty where there is none.
-    pub(crate) figures: [Vec<f64>; 3],
+    /// Figures of each server, one per round, in the order of `NAMES`; empty where there is none.
+    pub(crate) figures: [Vec<f64>; NAMES.len()],
     pub(crate) goals: Vec<Goal>,
     /// Why it must not be quoted, if so.
     pub(crate) spoiled: Option<String>,
@@ -86,6 +88,7 @@ impl Row {
         let (found, bound, what) = match against {
             Against::Redis(times) => (self.ratio(1), times, " × redis"),
             Against::Beanstalkd(times) => (self.ratio(2), times, " × beanstalkd"),
+            Against::Postgres(times) => (self.ratio(POSTGRES), times, " × PostgreSQL"),
             Against::Figure(figure) => (self.figure(0), figure, ""),
         };
         let sign = if at_least { "≥" } else { "≤" };
@@ -122,13 +125,17 @@ impl Row {
             .collect();
         json!({
             "key": self.key, "title": self.title, "unit": self.unit, "servers": servers,
-            "ratio_redis": self.ratio(1), "ratio_beanstalkd": self.ratio(2), "goals": goals,
+            "ratio_redis": self.ratio(1), "ratio_beanstalkd": self.ratio(2), "ratio_postgresql": self.ratio(POSTGRES),
+            "goals": goals,
             "quoted": self.spoiled.is_none(), "spoiled": self.spoiled,
         })
     }
 }
 
-const NAMES: [&str; 3] = ["resyncd", "redis", "beanstalkd"];
+/// The servers, in the order of the table.
+pub(crate) const NAMES: [&str; 4] = ["resyncd", "redis", "beanstalkd", "PostgreSQL"];
+/// The place of PostgreSQL in it.
+pub(crate) const POSTGRES: usize = 3;
 
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted: Vec<f64> = values.to_vec();
@@ -163,7 +170,8 @@ pub(crate) struct Head {
 pub(crate) fn table(head: &Head, rows: &[Row]) -> String {
     let mut out = format!("{}, {}. {}\n\n", head.date, head.machine, head.how);
     out.push_str(
-        "| | resyncd | redis | beanstalkd | × redis | × beanstalkd | goal | |\n|---|---|---|---|---|---|---|---|\n",
+        "| | resyncd | redis | beanstalkd | PostgreSQL | × redis | × beanstalkd | × PostgreSQL | goal | |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let figure = |server| row.figure(server).map_or(String::new(), |it| format!("{} {}", plain(it), row.unit));
@@ -177,21 +185,14 @@ pub(crate) fn table(head: &Head, rows: &[Row]) -> String {
         };
         // A spoiled figure is only in the JSON, for those who look for the reason; it must not be quoted.
         let cells = if row.spoiled.is_some() {
-            [const { String::new() }; 5]
+            Vec::new()
         } else {
-            [figure(0), figure(1), figure(2), ratio(1), ratio(2)]
+            (0..NAMES.len()).map(figure).chain((1..NAMES.len()).map(ratio)).collect()
         };
-        let [agent, redis, beanstalkd, to_redis, to_beanstalkd] = cells;
+        let mut cells: Vec<&str> = cells.iter().map(|cell| cell.trim()).collect();
+        cells.resize(2 * NAMES.len() - 1, "");
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {} | {to_redis} | {to_beanstalkd} | {} | {verdict} |",
-            row.title,
-            agent.trim(),
-            redis.trim(),
-            beanstalkd.trim(),
-            goals.join(", ")
-        );
+        let _ = writeln!(out, "| {} | {} | {} | {verdict} |", row.title, cells.join(" | "), goals.join(", "));
     }
     out
 }

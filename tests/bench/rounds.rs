@@ -4,7 +4,7 @@
 
 use crate::machine::Watch;
 use crate::protocol::Kind;
-use crate::report::{Row, plain};
+use crate::report::{NAMES, Row, plain};
 use crate::server::Programs;
 use std::fmt;
 use std::fs;
@@ -72,7 +72,8 @@ impl Bench {
     pub(crate) fn show(row: &Row) {
         let figure = |server| row.figure(server).map_or("-".to_owned(), plain);
         let spoiled = row.spoiled.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-        eprintln!("  {} | {} | {}{spoiled}", figure(0), figure(1), figure(2));
+        let figures: Vec<String> = (0..NAMES.len()).map(figure).collect();
+        eprintln!("  {}{spoiled}", figures.join(" | "));
     }
 
     /// Waits, within limits, until no other process uses the cores.
@@ -120,27 +121,26 @@ impl Bench {
         Ok((good, Some(Spoiled { cores: worst, quick: self.quick })))
     }
 
-    /// Measures all servers in turns; each round begins with another one.
-    pub(crate) fn in_turns<T: Clone>(
+    /// Measures as many servers, given by their places in `NAMES`, in turns; each round begins with another one.
+    pub(crate) fn in_turns<T>(
         &mut self,
         what: &str,
-        mut turn: impl FnMut(&mut Self, Kind) -> Result<(T, f64), String>,
-    ) -> Result<(Vec<[T; 3]>, Option<Spoiled>), String> {
+        servers: usize,
+        mut turn: impl FnMut(&mut Self, usize) -> Result<(T, f64), String>,
+    ) -> Result<(Vec<Vec<T>>, Option<Spoiled>), String> {
         let mut round = 0;
         self.undisturbed(what, self.rounds(), |bench| {
-            let mut found: [Option<T>; 3] = Default::default();
+            let mut found = Vec::with_capacity(servers);
             let mut others = 0.0_f64;
-            for place in 0..3 {
-                let server = (round + place) % 3;
-                let (measured, disturbed) = turn(bench, Kind::ALL[server])?;
-                found[server] = Some(measured);
+            for place in 0..servers {
+                let server = (round + place) % servers;
+                let (measured, disturbed) = turn(bench, server)?;
+                found.push((server, measured));
                 others = others.max(disturbed);
             }
             round += 1;
-            let [Some(agent), Some(redis), Some(beanstalkd)] = found else {
-                unreachable!("three places, three servers")
-            };
-            Ok(([agent, redis, beanstalkd], others))
+            found.sort_by_key(|(server, _)| *server);
+            Ok((found.into_iter().map(|(_, measured)| measured).collect(), others))
         })
     }
 }

@@ -1,31 +1,24 @@
 #!/usr/bin/env bash
-# The benchmark: the release agent beside redis and beanstalkd, in one run.
+# The benchmark: the release agent beside redis, beanstalkd and PostgreSQL, in one run.
 #
 #   tests/bench/run.sh [--quick] [GROUP…]     without a group: all of them
 #
 # --quick only shows that it works and that commits are shared; nothing of it is quoted.
 # packaging/doc/performance.md explains each cell. BENCH_OUT (target/bench) gets table.md, figures.json
 # and plot.svg; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
-# round waits for an otherwise idle machine; BENCH_AGENT is measured instead of a new build.
-# Works in a temporary directory and leaves nothing running.
+# round waits for an otherwise idle machine; BENCH_AGENT is measured, and BENCH_DRIVER measures, instead of
+# a new build. Works in a temporary directory and leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-need() { # need COMMAND PACKAGE: installs a Debian package when its command is missing
-    command -v "$1" >/dev/null 2>&1 && return 0
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        echo "missing: $1 (Debian package $2)" >&2
-        return 1
-    fi
-    [ -n "${APT_UPDATED:-}" ] || { timeout 300 apt-get -qq update; APT_UPDATED=1; }
-    DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends "$2" >/dev/null
-    # The package's own server would use the measured cores, and must not be left running.
-    if [ -d /run/systemd/system ]; then systemctl --quiet disable --now "${2%-light}" || true; fi
-}
-
+# shellcheck source=tests/bench/need.sh
+source tests/bench/need.sh
 need redis-server redis-server
 need beanstalkd beanstalkd
 need nginx nginx-light
+need '/usr/lib/postgresql/*/bin/pgbench' postgresql
+BENCH_POSTGRES=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/pgbench' | sort -V | tail -n 1)")
+export BENCH_POSTGRES
 
 TARGET=${CARGO_TARGET_DIR:-target}
 if [ -z "${BENCH_AGENT:-}" ]; then
@@ -41,7 +34,7 @@ case " $* " in
     *" --quick "*) ;;
     *) BENCH_SHAPES=$(built shapes) && export BENCH_SHAPES ;;
 esac
-BENCH=$(built bench)
+BENCH=${BENCH_DRIVER:-$(built bench)}
 BENCH_PACKAGES=$(cargo tree --locked --edges normal,build --prefix none | sed 's/ (\*)$//' | sort -u | wc -l)
 export BENCH_PACKAGES
 export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
@@ -54,6 +47,11 @@ set -m
 RUNNING=$!
 clean() {
     kill -TERM -- "-$RUNNING" 2>/dev/null || true
+    # PostgreSQL writes to the directory until its end.
+    for _ in $(seq 100); do
+        kill -0 -- "-$RUNNING" 2>/dev/null || break
+        sleep 0.1
+    done
     rm -rf "$BENCH_DIR/resyncd-bench.$RUNNING"
 }
 trap clean EXIT

@@ -20,6 +20,8 @@ const LIMITS: &str = "[limits]\nmax_failures = 100000000\nmax_database = \"64GiB
 pub(crate) struct Programs {
     /// The agent's release binary.
     pub(crate) agent: PathBuf,
+    /// The directory of PostgreSQL's programs.
+    pub(crate) postgres: PathBuf,
     /// The program that measures the store from inside.
     pub(crate) shapes: Option<PathBuf>,
 }

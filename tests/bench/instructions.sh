@@ -136,11 +136,11 @@ run() {
     done
     if [ "$what" = deliver ]; then
         ask '{"op":"pause"}' >/dev/null
-        timeout 120 "$DRIVER" drive "$WORK/socket" "$records" "$in_flight" now
+        timeout 120 "$DRIVER" drive "$WORK/socket" "$records" "$in_flight" now >/dev/null
         ask '{"op":"resume"}' >/dev/null
         until_reply '{"op":"unsent"}' '"unsent":0,'
     else
-        timeout 120 "$DRIVER" drive "$WORK/socket" "$records" "$in_flight"
+        timeout 120 "$DRIVER" drive "$WORK/socket" "$records" "$in_flight" >/dev/null
     fi
     kill -TERM "$PID"
     wait "$PID" || { cat "$WORK/agent.log" "$WORK/count" >&2; return 1; }

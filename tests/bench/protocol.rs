@@ -49,6 +49,8 @@ pub(crate) struct Requests {
     text: Vec<u8>,
     /// The position of the number.
     at: usize,
+    /// How many records in a row have the same number.
+    each: u64,
 }
 
 impl Requests {
@@ -62,14 +64,19 @@ impl Requests {
             Kind::Beanstalkd => format!("put 0 0 60 {}\r\n{body}\r\n", body.len()),
         };
         let at = text.find(&"#".repeat(DIGITS)).expect("a body has a place for its number");
-        Self { kind, text: text.into_bytes(), at }
+        Self { kind, text: text.into_bytes(), at, each: 1 }
+    }
+
+    /// As many records in a row belong to one entity.
+    pub(crate) fn each(self, each: u64) -> Self {
+        Self { each: each.max(1), ..self }
     }
 
     /// Appends the request of this number.
     pub(crate) fn put(&self, out: &mut Vec<u8>, number: u64) {
         let start = out.len() + self.at;
         out.extend_from_slice(&self.text);
-        let mut rest = number;
+        let mut rest = number / self.each;
         for place in (start..start + DIGITS).rev() {
             // A digit fits any type.
             out[place] = b'0' + u8::try_from(rest % 10).unwrap_or(0);

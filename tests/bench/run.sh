@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
-# The benchmark: the release agent beside redis, beanstalkd and PostgreSQL, in one run.
+# The benchmark: the release agent beside redis, beanstalkd and PostgreSQL, and of scripts, in one run.
 #
 #   tests/bench/run.sh [--quick] [GROUP…]     without a group: all of them
 #
 # --quick only shows that it works and that commits are shared; nothing of it is quoted.
-# packaging/doc/performance.md explains each cell. BENCH_OUT (target/bench) gets table.md, figures.json
+# packaging/doc/performance.md explains each cell. BENCH_OUT (target/bench) gets table.md, figures.json, whole_job.md
 # and plot.svg; BENCH_DIR (/var/tmp) holds the databases; BENCH_PATIENCE (30) is how many seconds a
 # round waits for an otherwise idle machine; BENCH_AGENT is measured, and BENCH_DRIVER measures, instead of
 # a new build. Works in a temporary directory and leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+
+WHOLE_JOB=
+CELLS=()
+QUICK=()
+for argument in "$@"; do
+    case $argument in
+        --quick) QUICK=(--quick) ;;
+        whole_job) WHOLE_JOB=1 ;;
+        *) CELLS+=("$argument") ;;
+    esac
+done
 
 # shellcheck source=tests/bench/need.sh
 source tests/bench/need.sh
@@ -31,7 +42,7 @@ built() { # built NAME: builds a program of the benchmark (and the agent with it
 }
 case " $* " in
     # Built together with the whole agent, it takes longer than a quick run may.
-    *" --quick "*) ;;
+    *" --quick "* | " whole_job ") ;;
     *) BENCH_SHAPES=$(built shapes) && export BENCH_SHAPES ;;
 esac
 BENCH=${BENCH_DRIVER:-$(built bench)}
@@ -41,11 +52,9 @@ export BENCH_OUT="${BENCH_OUT:-$TARGET/bench}"
 BENCH_AGENT=$(realpath "$BENCH_AGENT")
 export BENCH_DIR="${BENCH_DIR:-/var/tmp}"
 
-# In its own process group, so that the servers end with it when it is interrupted.
-set -m
-"$BENCH" "$@" &
-RUNNING=$!
+RUNNING=
 clean() {
+    [ -n "$RUNNING" ] || return 0
     kill -TERM -- "-$RUNNING" 2>/dev/null || true
     # PostgreSQL writes to the directory until its end.
     for _ in $(seq 100); do
@@ -56,4 +65,17 @@ clean() {
 }
 trap clean EXIT
 trap 'exit 130' INT TERM
-wait "$RUNNING"
+# Each in its own process group, so that the servers end with it when it is interrupted.
+set -m
+run() {
+    "$@" &
+    RUNNING=$!
+    wait "$RUNNING"
+    RUNNING=
+}
+if [ -z "$WHOLE_JOB" ] || [ ${#CELLS[@]} -gt 0 ]; then
+    run "$BENCH" ${QUICK[@]+"${QUICK[@]}"} ${CELLS[@]+"${CELLS[@]}"}
+fi
+if [ -n "$WHOLE_JOB" ] || [ ${#CELLS[@]} -eq 0 ]; then
+    BENCH_DRIVER=$BENCH run tests/bench/whole_job.sh "$BENCH_AGENT" ${QUICK[@]+"${QUICK[@]}"}
+fi

@@ -21,7 +21,11 @@ PRISMA=6.19.0
 source tests/bench/need.sh
 need nginx nginx-light
 need python3 python3
-python3 -c 'import requests' 2>/dev/null || need /usr/lib/python3/dist-packages/requests python3-requests
+PYTHON=python3
+"$PYTHON" -c 'import requests' 2>/dev/null || {
+    need /usr/lib/python3/dist-packages/requests python3-requests
+    PYTHON=/usr/bin/python3
+}
 need node nodejs
 need npm npm
 
@@ -63,6 +67,6 @@ trap clean EXIT
 trap 'exit 130' INT TERM
 # In its own process group, so that its servers end with it when it is interrupted.
 set -m
-python3 "$HERE/measure.py" ${QUICK[@]+"${QUICK[@]}"} "$AGENT" "$BENCH_DRIVER" "$NODE" "$WORK" "$OUT" &
+"$PYTHON" "$HERE/measure.py" ${QUICK[@]+"${QUICK[@]}"} "$AGENT" "$BENCH_DRIVER" "$NODE" "$WORK" "$OUT" &
 RUNNING=$!
 wait "$RUNNING"

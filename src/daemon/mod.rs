@@ -14,7 +14,7 @@ use crate::agent::Agent;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::io::clock::{Clock, since_boot, wall};
-use crate::io::listen::{ListenError, Listener};
+use crate::io::listen::{self, ListenError, Listener};
 use crate::io::log_queue::LogThread;
 use crate::io::owner::AsOwner;
 use crate::io::sender::MAX_PREFETCH_PER_SLOT;
@@ -69,7 +69,7 @@ pub fn run(config: &Config, read_again: ReadConfig) -> Result<(), DaemonError> {
         stop: system::stop_signals().map_err(system("registering signals"))?,
         reload: system::reload_signal().map_err(system("registering signals"))?,
     };
-    let store = open_store(config)?;
+    let store = open_store(config, passed.is_empty())?;
     let clock = Clock::starting_at(store.ledger().resumed(wall()));
     let mut bind = |path, socket| match passed.take(socket, path) {
         Some(listener) => Ok(listener),
@@ -114,23 +114,37 @@ fn shut(door: &Door, patience: Duration) -> Option<Shut<'_>> {
     }
 }
 
-fn open_store(config: &Config) -> Result<Store, DaemonError> {
+/// Opens the store. An agent that is stopping, or a command that records, releases the lock within seconds; one that
+/// answers its clients does not, and this one exits. `own_sockets`: the service manager has passed none, so whoever
+/// answers at their paths is another process.
+fn open_store(config: &Config, own_sockets: bool) -> Result<Store, DaemonError> {
+    /// An agent that answers after this time is not one that was just told to stop.
+    const STOP_IS_SEEN: Duration = Duration::from_secs(1);
     // In another user's directory root acts only with that user's rights. Threads start later and inherit this.
     let dir = &config.agent.state_dir;
     AsOwner::of(dir).map_err(|why| DaemonError::System("acting as the state directory's owner", why))?.keep();
     let mut settings = StoreSettings::of(config);
     (settings.disk.at_length, settings.disk.aside) = (sd_notify::at_length, sd_notify::aside);
-    let begun = since_boot();
+    let is_served = || own_sockets && listen::is_served(&config.agent.admin_socket);
+    let (begun, mut wait) = (since_boot(), None);
     loop {
         let mut opened = None;
         sd_notify::at_length(&mut || opened = Some(Store::open_at_once(settings.clone(), wall())));
-        match opened {
-            Some(Err(OpenError::Held { .. })) if since_boot().saturating_sub(begun) < LOCK_TIMEOUT => {
-                thread::sleep(LOCK_RETRY_INTERVAL);
-            }
+        let held = match opened {
+            Some(Err(held @ OpenError::Held { .. })) => held,
             Some(other) => return other.map_err(DaemonError::Open),
-            None => {}
+            None => continue,
+        };
+        let waited = since_boot().saturating_sub(begun);
+        let wait = *wait.get_or_insert_with(|| {
+            let wait = if is_served() { STOP_IS_SEEN } else { LOCK_TIMEOUT };
+            log::warn!("event=lock_held wait_s={} message={:?}", wait.as_secs(), held.to_string());
+            wait
+        });
+        if waited >= LOCK_TIMEOUT || (waited >= wait && is_served()) {
+            return Err(DaemonError::Open(held));
         }
+        thread::sleep(LOCK_RETRY_INTERVAL);
     }
 }
 

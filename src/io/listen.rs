@@ -10,10 +10,12 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
 };
+use serde_json::Value;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -174,6 +176,24 @@ fn take_turn(dir: &Path, patience: Duration) -> Option<fs::File> {
 
 fn open() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)
+}
+
+/// Returns whether an agent answers at this path, within a short time.
+#[must_use]
+pub fn is_served(path: &Path) -> bool {
+    const REPLY: Duration = Duration::from_secs(2);
+    let ask = || -> io::Result<bool> {
+        let fd = open()?;
+        connect(&fd, &SocketAddrUnix::new(path)?)?;
+        let mut stream = UnixStream::from(fd);
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(REPLY))?;
+        stream.write_all(b"{\"op\":\"hello\"}\n")?;
+        let mut line = Vec::new();
+        BufReader::new(stream.take(1 << 16)).read_until(b'\n', &mut line)?;
+        Ok(serde_json::from_slice::<Value>(&line).is_ok_and(|reply| reply["name"] == "resyncd"))
+    };
+    ask().unwrap_or(false)
 }
 
 /// Removes a socket file that a crash left behind.

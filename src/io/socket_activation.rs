@@ -42,6 +42,12 @@ impl Passed {
         passed
     }
 
+    /// Returns whether none was passed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
     fn has(&self, name: &str) -> bool {
         self.sockets.iter().any(|(known, _)| known == name)
     }

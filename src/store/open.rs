@@ -145,8 +145,15 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held { dir, pid: Some(pid) } => write!(f, "another resyncd (pid {pid}) holds {}", dir.display()),
-            Self::Held { dir, pid: None } => write!(f, "another resyncd holds {}", dir.display()),
+            Self::Held { dir, pid: Some(pid) } => write!(
+                f,
+                "another resyncd (pid {pid}) holds {}; a directory has one agent. To stop that one: systemctl stop \
+                 resyncd, or: kill {pid}",
+                dir.display()
+            ),
+            Self::Held { dir, pid: None } => {
+                write!(f, "another resyncd holds {}; a directory has one agent", dir.display())
+            }
             Self::Newer { file, found, known } => write!(
                 f,
                 "{} was written by a newer resyncd (schema {found}, this one knows {known}); it is left untouched. \

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 fn mode(path: &Path) -> u32 {
@@ -186,6 +187,27 @@ fn a_second_agent_on_the_same_directory_is_refused() {
     assert!(said.contains(&format!("another resyncd (pid {}) holds", first.pid())), "{said}");
     assert!(said.contains(&state_dir), "{said}");
     assert!(first.failure(&id).is_some(), "the first one goes on");
+}
+
+/// Started beside a running agent by mistake, with the same configuration: it says at once who is there, and exits
+/// without waiting for a lock that is not released.
+#[test]
+fn a_second_agent_of_the_same_configuration_exits_and_names_the_first() {
+    let first = Agent::start(&Plan::default());
+    let config = first.state_dir().with_file_name("resyncd.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resyncd"));
+    command.env_remove("RESYNCD_STATE_DIR").env_remove("NOTIFY_SOCKET");
+    let output = command.arg("run").arg("--config").arg(config).output().expect("the binary runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(output.status.code(), Some(1), "{told:?}");
+    for line in [told.first(), told.last()] {
+        let line = line.expect("two lines");
+        assert!(line.contains(&format!("pid {}", first.pid())) && line.contains("systemctl stop resyncd"), "{told:?}");
+    }
+    // For an agent that does not answer, because it is stopping, it would wait longer.
+    assert!(told[0].contains("event=lock_held wait_s=1 "), "{told:?}");
+    assert_eq!(first.call(&json!({"op": "hello"}))["ok"], true);
 }
 
 /// All files of the database with their contents.

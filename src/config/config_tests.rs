@@ -171,3 +171,117 @@ fn a_question_with_a_body_needs_a_method_that_has_one() {
     let config = load(&text("method = \"POST\"\n")).expect("a right file");
     assert!(config.routes[0].verify.as_ref().is_some_and(|verify| verify.template.is_some()));
 }
+
+/// A mistake of an integrator: what the file holds, where the message points, and what it says.
+type Mistake = (&'static str, &'static str, &'static str);
+
+const HQ: &str = "[upstream.hq]\nurl = \"https://hq.example/sync\"\n";
+
+/// Mistakes in a file of their own.
+const MISTAKES: [Mistake; 38] = [
+    ("[retries]\nbatch = 1\n", "f:1:2", "unknown table [retries]; did you mean [retry]?"),
+    ("[upstreams.hq]\nurl = \"https://hq/\"\n", "f:1:2", "did you mean [upstream.NAME]?"),
+    ("[upstream]\nurl = \"https://hq/\"\n", "f:2:1", "write [upstream.hq] above url"),
+    ("timeout = \"5s\"\n", "f:1:1", "it belongs in [upstream.hq]"),
+    ("[agent]\nmax_retries = 5\n", "f:2:1", "unknown key max_retries in [agent]; it belongs in [retry]"),
+    ("[retry]\nmaxRetries = 5\n", "f:2:1", "did you mean max_retries?"),
+    ("[retry]\nmax-retries = 5\n", "f:2:1", "did you mean max_retries?"),
+    ("[retry]\nmax_retries = \"3\"\n", "f:2:15", "write max_retries = 3"),
+    ("[retry]\nmax_retries = -1\n", "f:2:15", "from 1 to 1000000, found the number -1"),
+    ("[retry]\njitter = 0,2\n", "f:2:11", "decimals have a point"),
+    ("[retry]\nbackoff = \"5m\"\n", "f:2:11", "write it in brackets"),
+    ("[retry]\nbackoff = [300]\n", "f:2:12", "did you mean \"300s\"?"),
+    ("[retry]\nbackoff = []\n", "f:2:11", "1 to 20 steps, found 0"),
+    ("[retry]\nbatch =\n", "f:2:8", "a value is missing"),
+    ("[retry]\nbatch: 1\n", "f:2:", "write batch = …"),
+    ("retry:\n", "f:1:", "write [retry]"),
+    ("; a comment\n", "f:1:", "a comment begins with #"),
+    ("{\"retry\": {}}", "f:1:1", "seems to be JSON"),
+    ("[retry\n", "f:1:7", "the bracket that closes the name of the table is missing"),
+    ("[retry]\rbatch = 1\r", "f:1:", "save it with Unix line ends"),
+    ("\u{feff}[retry]\r\nbach = 1\r\n", "f:2:1", "did you mean batch?"),
+    ("[retry]\n\tbach = 1\n", "f:2:2", "  2 | \tbach = 1\n    | \t^^^^"),
+    ("[limits]\nmax_line = \"1MB\"\n", "f:2:12", "did you mean \"1MiB\"?"),
+    ("[limits]\nmax_payload = \"64MiB\"\n", "f:2:15", "expected \"0B\" to \"8MiB\", found \"64MiB\""),
+    ("[heartbeat]\nevery = \"2d\"\n", "f:2:9", "expected \"1s\" to \"1d\", found \"2d\""),
+    ("[alerts]\ncommand = \"/bin/page\"\n", "f:2:11", "write command = [\"/bin/page\"]"),
+    ("[alerts]\nmany_failures = 20\n", "f:2:17", "as in many_failures = { count = 10, window = \"1h\" }"),
+    ("[agent]\nterminal_id = 7\n", "f:2:15", "write terminal_id = \"7\""),
+    ("[agent]\nstore_id = 0042\n", "f:2:12", "write a text in quotes: \"0042\""),
+    ("[agent]\nlog = \"verbose\"\n", "f:2:7", "\"info\", \"debug\" or \"trace\""),
+    ("[agent]\nlanguage = \"de\"\n", "f:2:12", "\"auto\", \"en\", \"es\""),
+    ("[agent]\nsocket = \"/tmp/a\"\nadmin_socket = \"/tmp/a\"\n", "f:3:16", "the same path as socket, /tmp/a"),
+    ("[upstream.hq]\nurl = https://hq.example/\n", "f:2:7", "in quotation marks: \"https://hq.example/\""),
+    ("[upstream.hq]\nurl = \u{201c}https://hq/\u{201d}\n", "f:2:7", "straight quotation marks: \"https://hq/\""),
+    ("[upstream.hq]\nurl = \"https://hq/\n", "f:2:19", "the closing quotation mark is missing"),
+    ("[upstream.hq]\nurl = \"https://a/\"\n[upstream.hq]\n", "f:3:11", "[upstream.hq] is already there at f:1"),
+    (
+        "[upstream.hq]\nurl = \"https://a/\"\n[upstream.sap]\nurl = \"https://b/\"\n",
+        "f:4:7",
+        "add [[route]] tables, each with upstream = \"hq\" or another",
+    ),
+    ("[[route]]\nupstream = \"hq\"\n", "f:2:12", "define it: [upstream.hq] with a url"),
+];
+
+/// Mistakes in the tables of an upstream and its routes, below [`HQ`].
+const BELOW_HQ: [Mistake; 21] = [
+    ("timeout = 30\n", "f:3:11", "did you mean \"30s\"?"),
+    ("timeout = \"2h\"\n", "f:3:11", "expected \"100ms\" to \"10m\", found \"2h\""),
+    ("insecure = \"true\"\n", "f:3:12", "write insecure = true"),
+    ("insecure = yes\n", "f:3:12", "write true"),
+    ("ordering = \"Strict\"\n", "f:3:12", "did you mean \"strict\"?"),
+    ("max_rate = 10\n", "f:3:12", "did you mean \"10/s\"?"),
+    ("no_proxy = \"localhost\"\n", "f:3:12", "write no_proxy = [\"localhost\"]"),
+    ("proxy = \"proxy:3128\"\n", "f:3:9", "such as \"http://proxy:3128\""),
+    ("headers = [\"X-A: b\"]\n", "f:3:11", "as in headers = { X-Tenant = \"acme\" }"),
+    ("client_cert = \"/x\"\n", "f:3:15", "go together: set both"),
+    ("proxy_auth_file = \"/x\"\n", "f:3:19", "proxy_auth_file needs proxy"),
+    ("token_file = \"/x\"\nbasic_file = \"/y\"\n", "f:4:14", "exclude each other"),
+    ("[upstream.hq.login]\nurl = \"https://hq/login\"\n", "f:3:1", "a login needs url, body_file"),
+    ("[[upstream.hq.answer]]\nstatus = [200]\n", "f:3:1", "needs is = one of: delivered"),
+    ("[route]\npath = \"/x\"\n", "f:3:1", "[[route]], in double brackets"),
+    ("[[route]]\nmethod = \"post\"\n", "f:4:10", "did you mean \"POST\"?"),
+    ("[[route]]\naccept_statuses = 409\n", "f:4:19", "write accept_statuses = [409]"),
+    ("[[route]]\non_unsure = \"verify\"\n", "f:4:13", "needs verify = "),
+    ("[[route]]\ntemplate = \"x\"\n", "f:4:12", "template goes with body"),
+    ("[[route]]\nverify = { path = \"/x\" }\n", "f:4:10", "verify needs path and found"),
+    ("[[route]]\nupstream = \"hp\"\n", "f:4:12", "there is no upstream \"hp\"; did you mean \"hq\"?"),
+];
+
+/// Each mistake is told once, with file, line and column, the key, what is wrong, and what to write instead.
+#[test]
+fn a_mistake_is_told_with_its_place_and_what_to_write() {
+    let below = BELOW_HQ.map(|(text, place, said)| (HQ.to_owned() + text, place, said));
+    for (text, place, said) in
+        MISTAKES.map(|(text, place, said)| (text.to_owned(), place, said)).into_iter().chain(below)
+    {
+        let told = Config::load(Some(("f", &text)), &Overrides::default(), &around()).expect_err(&text);
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert!(told[0].starts_with(place) && told[0].contains(said), "{text}\n{}", told.join("\n"));
+        let line = told[0].split(':').nth(1);
+        let consequences: Vec<_> = told[1..].iter().filter(|other| other.split(':').nth(1) == line).collect();
+        assert!(consequences.is_empty(), "{text}\n{consequences:?}");
+    }
+}
+
+/// Every message has the line that it is about, whatever the order in which the tables are read.
+#[test]
+fn messages_are_in_the_order_of_the_lines() {
+    let told = problems("[upstreams.hq]\nurl = 5\n[[route]]\nupstream = \"hq\"\n[agent]\nlog = 5\n");
+    let lines: Vec<&str> = told.iter().filter_map(|told| told.split(':').nth(1)).collect();
+    assert_eq!(lines, ["1", "4", "6"], "{told:#?}");
+}
+
+#[test]
+fn a_socket_of_a_flag_is_told_by_its_name() {
+    let long = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
+    let overrides = Overrides { socket: Some((long.clone(), "RESYNCD_SOCKET")), ..Overrides::default() };
+    let told = Config::load(Some(("f", "")), &overrides, &around()).expect_err("too long");
+    assert!(told[0].to_string().starts_with("RESYNCD_SOCKET: socket: /tmp/xxx"), "{}", told[0]);
+    let overrides = Overrides { log: Some(("loud".into(), "--log")), ..Overrides::default() };
+    let told = Config::load(Some(("f", "")), &overrides, &around()).expect_err("no level");
+    assert!(told[0].to_string().starts_with("--log: expected \"error\""), "{}", told[0]);
+    let state = format!("[agent]\nstate_dir = \"{}\"\n", long.display());
+    let told = problems(&state);
+    assert!(told.iter().all(|told| told.contains(":2:13: ")), "{told:#?}");
+}

@@ -6,8 +6,9 @@
 //! precedence.
 
 use super::problem::{Excerpt, Place, Problem};
+use super::syntax;
 use super::table::Document;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -43,6 +44,7 @@ impl<'t> Document<'t> {
     /// Parses the files, each given by a name for messages and its text; syntax errors are reported.
     pub(super) fn parse(files: &[(&'t str, &'t str)]) -> Self {
         let mut document = Self::default();
+        let mut lines = BTreeSet::new();
         for &(name, text) in files {
             let base = document.sources.last().map_or(0, |last| last.base + last.text.len() + 1);
             document.sources.push(Source { name, text, base });
@@ -51,22 +53,36 @@ impl<'t> Document<'t> {
             for error in errors {
                 let span = error.span().unwrap_or(0..0);
                 let key = text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
-                let span = moved(span, base);
-                let message = document.said(&root, key, span.start, error.message());
-                document.report(Place::Span(span), message);
+                let message = match key {
+                    _ if error.message().starts_with("duplicate key") => document.twice(&root, key, span.start + base),
+                    found => syntax::explain(error.message(), found, text, span.start),
+                };
+                let line = document.place(span.start + base);
+                // What follows in a line that could not be read is a consequence.
+                if lines.insert(line) {
+                    document.report(Place::Span(moved(span, base)), message);
+                }
             }
             let mut all = std::mem::take(&mut document.root);
             document.join(&mut all, root);
             document.root = all;
         }
+        document.unreadable = lines;
         document
     }
 
-    /// The parser's message; for a duplicate key it includes the location of the first one.
-    fn said(&self, root: &DeTable, key: &str, at: usize, message: &str) -> String {
-        match last_before(root, key, at).filter(|_| message.starts_with("duplicate key")) {
-            Some(first) => format!("{key} is already set at {}", self.place(first)),
-            None => message.to_owned(),
+    /// The message about a key that stands twice in a file.
+    fn twice(&self, root: &DeTable, key: &str, at: usize) -> String {
+        if let Some(first) = last_before(root, key, at) {
+            return format!("{key} is already set at {}", self.place(first));
+        }
+        // A table is known by its last header only: look for the same line before.
+        let Some(source) = self.source_of(at) else { return format!("{key} is already set") };
+        let header = Excerpt::of(source.text, at - source.base..at - source.base);
+        let mut lines = source.text.lines().map(str::trim).zip(1..);
+        match lines.find(|(line, number)| *line == header.text.trim() && *number < header.line) {
+            Some((line, number)) => format!("{line} is already there at {}:{number}; keep one of them", source.name),
+            None => format!("{key} is already set"),
         }
     }
 
@@ -138,28 +154,48 @@ impl<'t> Document<'t> {
         self.problems.push(problem);
     }
 
-    /// The origins of all values.
-    pub(super) fn origins(&self) -> Origins {
-        let mut origins = Origins::default();
-        self.note(&self.root, "", &mut origins);
-        origins
+    /// The origins of all values; their locations are noted for later messages.
+    pub(super) fn origins(&mut self) -> Origins {
+        let mut spans = BTreeMap::new();
+        note(&self.root, "", &mut spans);
+        let origins = spans.iter().map(|(key, span)| (key.clone(), self.place(span.start))).collect();
+        self.spans = spans;
+        Origins(origins)
     }
 
-    fn note(&self, table: &DeTable, path: &str, origins: &mut Origins) {
-        for (key, value) in table {
-            let key = bare(key.get_ref());
-            let key = if path.is_empty() { key } else { format!("{path}.{key}") };
-            match value.get_ref() {
-                DeValue::Table(inner) => self.note(inner, &key, origins),
-                DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
-                    for (n, item) in items.iter().enumerate() {
-                        if let DeValue::Table(inner) = item.get_ref() {
-                            self.note(inner, &format!("{key}[{n}]"), origins);
-                        }
+    /// The errors in the order of the files and lines.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems;
+        let mut seen = BTreeSet::new();
+        // Of a line that could not be read only the first message is of use.
+        problems.retain(|problem| {
+            let line = problem.place.rsplit_once(':').map_or("", |(line, _)| line).to_owned();
+            !self.unreadable.contains(&line) || seen.insert(line)
+        });
+        let order = |problem: &Problem| self.sources.iter().position(|source| problem.is_in(source.name));
+        problems.sort_by_key(|problem| {
+            let excerpt = problem.excerpt.as_ref();
+            (order(problem).is_none(), order(problem), excerpt.map(|at| (at.line, at.columns.start)))
+        });
+        problems
+    }
+}
+
+/// Notes the locations of the values in a table.
+fn note(table: &DeTable, path: &str, spans: &mut BTreeMap<String, Range<usize>>) {
+    for (key, value) in table {
+        let key = bare(key.get_ref());
+        let key = if path.is_empty() { key } else { format!("{path}.{key}") };
+        match value.get_ref() {
+            DeValue::Table(inner) => note(inner, &key, spans),
+            DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                for (n, item) in items.iter().enumerate() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        note(inner, &format!("{key}[{n}]"), spans);
                     }
                 }
-                _ => _ = origins.0.insert(key, self.place(value.span().start)),
             }
+            _ => _ = spans.insert(key, value.span()),
         }
     }
 }

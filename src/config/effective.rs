@@ -338,7 +338,7 @@ fn decimal(number: f64) -> String {
 }
 
 /// Formats a duration in the largest unit that is exact.
-fn time(time: Duration) -> String {
+pub(super) fn time(time: Duration) -> String {
     let ms = time.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     let unit = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
@@ -349,7 +349,7 @@ fn time(time: Duration) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()
         .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));

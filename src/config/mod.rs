@@ -15,6 +15,7 @@ pub mod problem;
 mod read;
 pub mod route;
 pub mod sections;
+mod syntax;
 mod table;
 pub mod template;
 pub mod upstream;
@@ -172,8 +173,8 @@ impl Config {
         let origins = document.origins();
         let mut config = document.config(around);
         apply(&mut config, overrides, &mut document);
-        check_sockets(&config.agent, &mut document);
-        (config, origins, document.problems)
+        check_sockets(&config.agent, overrides, &mut document);
+        (config, origins, document.into_problems())
     }
 }
 
@@ -218,7 +219,10 @@ fn apply(config: &mut Config, overrides: &Overrides, document: &mut Document) {
     if let Some((socket, _)) = &overrides.admin_socket {
         config.agent.admin_socket.clone_from(socket);
     }
-    if let Some((log, _)) = &overrides.log {
+    if let Some((log, given)) = &overrides.log {
+        if let Err(wrong) = value::log_filter(log) {
+            document.report(Place::Given(given), wrong);
+        }
         config.agent.log.clone_from(log);
     }
     if let Some((url, given)) = &overrides.upstream {
@@ -233,16 +237,27 @@ fn apply(config: &mut Config, overrides: &Overrides, document: &mut Document) {
     }
 }
 
-fn check_sockets(agent: &Agent, document: &mut Document) {
-    for (name, path) in [("socket", &agent.socket), ("admin_socket", &agent.admin_socket)] {
+fn check_sockets(agent: &Agent, overrides: &Overrides, document: &mut Document) {
+    let given = |path: &Option<(PathBuf, &'static str)>| path.as_ref().map(|(_, name)| Place::Given(name));
+    // Where nothing sets a socket it is beside the database, or in a directory of the system.
+    let place = |key: &str, given: Option<Place>, document: &Document| {
+        given.or_else(|| document.spans.get(key).cloned().map(Place::Span))
+    };
+    let dir = place("agent.state_dir", given(&overrides.state_dir), document);
+    let socket = place("agent.socket", given(&overrides.socket), document);
+    let admin = place("agent.admin_socket", given(&overrides.admin_socket), document);
+    let of_both = admin.clone().or_else(|| socket.clone());
+    for (name, path, place) in [("socket", &agent.socket, socket), ("admin_socket", &agent.admin_socket, admin)] {
         let bytes = path.as_os_str().len();
         if bytes > MAX_SOCKET_PATH {
-            let message = format!("{} has {bytes} bytes; a socket's path may have {MAX_SOCKET_PATH}", path.display());
-            document.report(Place::Key(name), message);
+            let path = path.display();
+            let message = format!("{name}: {path} has {bytes} bytes; a socket's path may have {MAX_SOCKET_PATH}");
+            document.report(place.or_else(|| dir.clone()).unwrap_or(Place::Given(name)), message);
         }
     }
     if agent.socket == agent.admin_socket {
-        document.report(Place::Key("admin_socket"), format!("is the same path as socket: {}", agent.socket.display()));
+        let message = format!("admin_socket: the same path as socket, {}", agent.socket.display());
+        document.report(of_both.unwrap_or(Place::Given("admin_socket")), message);
     }
 }
 

@@ -9,16 +9,14 @@ use std::ops::Range;
 pub enum Place {
     /// A range of bytes of the file.
     Span(Range<usize>),
-    /// A flag or an environment variable.
+    /// A flag, an environment variable, or a default.
     Given(&'static str),
-    /// An effective value, from any source.
-    Key(&'static str),
 }
 
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// `resyncd.toml:3:1`, `--upstream`, `socket`.
+    /// `resyncd.toml:3:1`, `--upstream`.
     pub place: String,
     /// What is wrong, what was expected, and a suggestion.
     pub message: String,
@@ -40,13 +38,20 @@ pub struct Excerpt {
 impl Problem {
     pub(super) fn new(file: &str, text: &str, place: Place, message: String) -> Self {
         match place {
-            Place::Given(name) | Place::Key(name) => Self { place: name.to_owned(), message, excerpt: None },
+            Place::Given(name) => Self { place: name.to_owned(), message, excerpt: None },
             Place::Span(span) => {
                 let excerpt = Excerpt::of(text, span);
                 let place = format!("{file}:{}:{}", excerpt.line, excerpt.columns.start + 1);
                 Self { place, message, excerpt: Some(excerpt) }
             }
         }
+    }
+}
+
+impl Problem {
+    /// Returns whether it is about this file.
+    pub(super) fn is_in(&self, file: &str) -> bool {
+        self.excerpt.is_some() && self.place.strip_prefix(file).is_some_and(|rest| rest.starts_with(':'))
     }
 }
 
@@ -62,7 +67,7 @@ impl Excerpt {
         let width = chars(start..end.min(line_end)).max(1);
         Self {
             line: text[..line_start].matches('\n').count() + 1,
-            text: text[line_start..line_end].trim_end().to_owned(),
+            text: text[line_start..line_end].trim_end().replace(|c: char| c.is_control() && c != '\t', "\u{fffd}"),
             columns: first..first + width,
         }
     }
@@ -73,7 +78,10 @@ impl fmt::Display for Problem {
         write!(f, "{}: {}", self.place, self.message)?;
         if let Some(excerpt) = &self.excerpt {
             let number = excerpt.line.to_string();
-            let (gap, before) = (" ".repeat(number.len()), " ".repeat(excerpt.columns.start));
+            let gap = " ".repeat(number.len());
+            // A tab is as wide in both lines.
+            let before = excerpt.text.chars().chain(std::iter::repeat(' ')).take(excerpt.columns.start);
+            let before: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
             write!(f, "\n  {number} | {}\n  {gap} | {before}{}", excerpt.text, "^".repeat(excerpt.columns.len()))?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Reads the sections of the file; upstreams and routes have files of their own.
 
 use super::table::{Document, Table};
-use super::{AUTO, Agent, Config, Environment, Retry};
+use super::{AUTO, Agent, Config, Environment, Retry, value};
 use crate::limits::{CardNumbers, Limits};
 use crate::text::Language;
 use std::iter;
@@ -43,7 +43,7 @@ impl Document<'_> {
             agent.terminal_id = id;
         }
         agent.store_id = section.name_text("store_id", self);
-        if let Some((log, _)) = section.text("log", self) {
+        if let Some((log, _)) = section.read("log", self, value::log_filter) {
             agent.log = log;
         }
         if let Some(socket) = section.path("socket", self) {

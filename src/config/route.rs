@@ -1,9 +1,11 @@
 //! `[[route]]`: the upstream of a failure, and the form of its request. The first match wins.
 
+use super::document::bare;
 use super::problem::Place;
-use super::table::{Document, Table};
+use super::table::{Document, Table, nearest};
 use super::template::{Place as TemplatePlace, Template};
 use super::upstream::{Upstream, pointer};
+use crate::limits::quote;
 use std::ops::Range;
 
 /// One route.
@@ -130,9 +132,16 @@ impl Document<'_> {
     /// All routes, in the order of the file.
     pub(super) fn routes(&mut self, sections: Vec<Table>, upstreams: &[Upstream]) -> Vec<Route> {
         let routes: Vec<Route> = sections.into_iter().map(|section| self.route(section, upstreams)).collect();
-        if routes.is_empty() && upstreams.len() > 1 {
-            let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-            self.report(Place::Key("upstream"), format!("{} need routes that choose between them", names.join(", ")));
+        if let (true, [first, second, ..]) = (routes.is_empty(), upstreams) {
+            let (first, second) = (&first.name, bare(&second.name));
+            let message = format!(
+                "with more than one upstream, routes choose between them: add [[route]] tables, each with upstream = \
+                 {first:?} or another, and entity_type where it is not for all"
+            );
+            let prefix = format!("upstream.{second}.");
+            let keys = self.spans.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, span)| span.clone());
+            let place = keys.min_by_key(|span| span.start).unwrap_or_default();
+            self.report(Place::Span(place), message);
         }
         routes
     }
@@ -162,7 +171,7 @@ impl Document<'_> {
         };
         if route.on_unsure == OnUnsure::Verify && route.verify.is_none() {
             self.report(
-                Place::Key("on_unsure"),
+                section.at("on_unsure"),
                 "on_unsure = \"verify\" needs verify = { path = …, found = … }".to_owned(),
             );
         }
@@ -172,16 +181,29 @@ impl Document<'_> {
 
     /// The upstream that a route names, or the only one.
     fn named_upstream(&mut self, section: &mut Table, upstreams: &[Upstream]) -> Option<String> {
-        let names = || upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || upstreams.iter().map(|upstream| upstream.name.as_str());
+        let listed = || names().collect::<Vec<_>>().join(", ");
         match (section.text("upstream", self), upstreams) {
-            (Some((name, span)), _) if !upstreams.iter().any(|upstream| upstream.name == name) => {
-                self.report(Place::Span(span), format!("there is no upstream {name:?}; there are: {}", names()));
+            (Some((name, span)), _) if !names().any(|known| known == name) => {
+                let hint = match nearest(names(), &name) {
+                    _ if upstreams.is_empty() => format!("; define it: [upstream.{}] with a url", bare(&name)),
+                    Some(near) => format!("; did you mean {near:?}?"),
+                    None => format!("; there are: {}", listed()),
+                };
+                self.report(Place::Span(span), format!("upstream: there is no upstream {:?}{hint}", quote(&name)));
                 None
             }
             (Some((name, _)), _) => Some(name),
             (None, [only]) => Some(only.name.clone()),
+            (None, []) => {
+                let message = "a route needs an upstream: define one, [upstream.hq] with a url".to_owned();
+                self.report(section.at("upstream"), message);
+                None
+            }
+            // A wrong value was reported.
+            (None, _) if section.has("upstream") => None,
             (None, _) => {
-                self.report(Place::Key("route"), format!("a route needs upstream = one of: {}", names()));
+                self.report(section.at("upstream"), format!("a route needs upstream = one of: {}", listed()));
                 None
             }
         }
@@ -191,7 +213,7 @@ impl Document<'_> {
         let template = section.read("template", self, |text| template(text, content_type));
         match section.text("body", self) {
             None if template.is_some() => {
-                self.report(Place::Key("template"), "template goes with body = \"template\"".to_owned());
+                self.report(section.at("template"), "template goes with body = \"template\"".to_owned());
                 Body::Envelope
             }
             None => Body::Envelope,
@@ -216,8 +238,9 @@ impl Document<'_> {
     fn verify(&mut self, mut section: Table, content_type: &str) -> Option<Verify> {
         let path = section.read("path", self, Template::path);
         let found = section.read("found", self, pointer);
-        if path.is_none() || found.is_none() {
-            self.report(Place::Key("verify"), "verify needs path and found".to_owned());
+        if !section.has("path") || !section.has("found") {
+            let absent = if section.has("path") { "found" } else { "path" };
+            self.report(section.at(absent), "verify needs path and found".to_owned());
         }
         let method = section.choice("method", &Method::ALL, self).unwrap_or(Method::Get);
         let template = section.read("template", self, |text| template(text, content_type));

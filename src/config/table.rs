@@ -3,9 +3,13 @@
 //! Reading continues after an error, so that all of them are reported at once; an invalid value keeps its default
 //! until `Config::load` rejects the whole.
 
+use super::EXAMPLE;
 use super::document::Source;
+use super::effective;
 use super::problem::{Place, Problem};
 use super::value::{base_url, duration, size, url};
+use crate::limits::quote;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +22,16 @@ pub(super) struct Document<'t> {
     pub(super) sources: Vec<Source<'t>>,
     pub(super) root: DeTable<'t>,
     pub(super) problems: Vec<Problem>,
+    /// The lines that could not be read: `resyncd.toml:3`. What is missing may stand there.
+    pub(super) unreadable: BTreeSet<String>,
+    /// The location of each value, by its whole name: `agent.socket`, `route[0].path`.
+    pub(super) spans: BTreeMap<String, Range<usize>>,
 }
 
 impl<'t> Document<'t> {
     /// The merged files as a table.
     pub(super) fn root(&mut self) -> Table<'t> {
-        Table { name: String::new(), entries: std::mem::take(&mut self.root), known: Vec::new() }
+        Table::new(String::new(), 0..0, std::mem::take(&mut self.root))
     }
 }
 
@@ -31,20 +39,33 @@ impl<'t> Document<'t> {
 pub(super) struct Table<'t> {
     /// The name as written: `upstream.hq`; empty for the root.
     name: String,
+    /// Its header, or all of it if it is written in braces.
+    span: Range<usize>,
     entries: DeTable<'t>,
-    /// The keys that were requested.
-    known: Vec<String>,
+    /// The keys that were requested, with the locations of the values of those that are present.
+    known: Vec<(String, Option<Range<usize>>)>,
 }
 
 impl<'t> Table<'t> {
-    pub(super) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
-        self.known.push(key.to_owned());
-        self.entries.remove(key)
+    fn new(name: String, span: Range<usize>, entries: DeTable<'t>) -> Self {
+        Self { name, span, entries, known: Vec::new() }
     }
 
-    /// Returns whether the key was present, with any value.
-    pub(super) fn known_here(&self, key: &str) -> bool {
-        self.known.iter().any(|known| known == &format!("{key}!"))
+    pub(super) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
+        let value = self.entries.remove(key);
+        self.known.push((key.to_owned(), value.as_ref().map(Spanned::span)));
+        value
+    }
+
+    /// Returns whether a requested key was present, with any value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.known.iter().any(|(known, at)| known == key && at.is_some())
+    }
+
+    /// Where to report a mistake about a requested key: its value, or the table if it is absent.
+    pub(super) fn at(&self, key: &str) -> Place {
+        let found = self.known.iter().filter(|(known, _)| known == key).find_map(|(_, at)| at.clone());
+        Place::Span(found.unwrap_or_else(|| self.span.clone()))
     }
 
     /// The remaining keys with their locations, in the order of the file.
@@ -54,14 +75,22 @@ impl<'t> Table<'t> {
         names
     }
 
+    /// The first entry that is no table.
+    pub(super) fn stray(&self) -> Option<(String, Range<usize>)> {
+        let is_table = |key: &String| self.entries.get(key.as_str()).is_some_and(|value| value.get_ref().is_table());
+        self.names().into_iter().find(|(key, _)| !is_table(key))
+    }
+
     pub(super) fn table(&mut self, key: &str, document: &mut Document) -> Option<Table<'t>> {
         let value = self.take(key)?;
         let span = value.span();
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         match value.into_inner() {
-            DeValue::Table(entries) => Some(Table { name, entries, known: Vec::new() }),
+            DeValue::Table(entries) => Some(Table::new(name, span, entries)),
             other => {
-                document.report(Place::Span(span), format!("expected a table [{name}], found {}", kind(&other)));
+                let example = example_of(key).map(|example| format!("; write it as in {example}")).unwrap_or_default();
+                let message = format!("expected a table [{name}], found {}{example}", found(&other));
+                document.report(Place::Span(span), message);
                 None
             }
         }
@@ -70,12 +99,13 @@ impl<'t> Table<'t> {
     /// A text and its location.
     pub(super) fn text(&mut self, key: &str, document: &mut Document) -> Option<(String, Range<usize>)> {
         let value = self.take(key)?;
-        self.known.push(format!("{key}!"));
         let span = value.span();
         match value.into_inner() {
             DeValue::String(text) => Some((text.into_owned(), span)),
             other => {
-                document.report(Place::Span(span), format!("{key}: expected a text in quotes, found {}", kind(&other)));
+                let quoted = unquoted(&other).map(|text| format!("; write {key} = {text:?}")).unwrap_or_default();
+                let message = format!("{key}: expected a text in quotes, found {}{quoted}", found(&other));
+                document.report(Place::Span(span), message);
                 None
             }
         }
@@ -120,8 +150,9 @@ impl<'t> Table<'t> {
         document: &mut Document,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<(T, Range<usize>)> {
-        let (text, span) = self.text(key, document)?;
-        match read(&text) {
+        let value = self.take(key)?;
+        let span = value.span();
+        match in_quotes(value.get_ref(), read) {
             Ok(value) => Some((value, span)),
             Err(wrong) => {
                 document.report(Place::Span(span), format!("{key}: {wrong}"));
@@ -171,7 +202,12 @@ impl<'t> Table<'t> {
         }
         document.report(
             Place::Span(span),
-            format!("{key}: expected {} to {} bytes, found {value}", bounds.start(), bounds.end()),
+            format!(
+                "{key}: expected {} to {}, found {}",
+                effective::size(*bounds.start()),
+                effective::size(*bounds.end()),
+                effective::size(value)
+            ),
         );
         None
     }
@@ -186,7 +222,8 @@ impl<'t> Table<'t> {
         let value = self.take(key)?;
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
-            document.report(Place::Span(span), format!("{key}: expected a list such as [\"5m\", \"15m\", \"30m\"]"));
+            let message = format!("{key}: expected a list such as [\"5m\", \"15m\", \"30m\"]; write it in brackets");
+            document.report(Place::Span(span), message);
             return None;
         };
         if !count.contains(&items.len()) {
@@ -199,11 +236,7 @@ impl<'t> Table<'t> {
         let mut steps = Vec::new();
         for item in items {
             let span = item.span();
-            let read = item
-                .get_ref()
-                .as_str()
-                .ok_or_else(|| format!("expected a duration in quotes, found {}", kind(item.get_ref())));
-            match read.and_then(duration) {
+            match in_quotes(item.get_ref(), duration) {
                 Ok(step) => steps.push(within(key, step, bounds, span, document)?),
                 Err(wrong) => document.report(Place::Span(span), format!("{key}: {wrong}")),
             }
@@ -218,7 +251,9 @@ impl<'t> Table<'t> {
         match number {
             Some(number) if bounds.contains(&number) => Some(number),
             _ => {
-                let expected = format!("{key}: expected a whole number from {} to {}", bounds.start(), bounds.end());
+                let (start, end, found) = (bounds.start(), bounds.end(), found(value.get_ref()));
+                let hint = without_quotes(key, value.get_ref(), |text| text.parse().is_ok_and(|n| bounds.contains(&n)));
+                let expected = format!("{key}: expected a whole number from {start} to {end}, found {found}{hint}");
                 document.report(Place::Span(value.span()), expected);
                 None
             }
@@ -241,7 +276,9 @@ impl<'t> Table<'t> {
         match number {
             Some(number) if bounds.contains(&number) => Some(number),
             _ => {
-                let expected = format!("{key}: expected a number from {} to {}", bounds.start(), bounds.end());
+                let (start, end, found) = (bounds.start(), bounds.end(), found(value.get_ref()));
+                let hint = without_quotes(key, value.get_ref(), |text| text.parse().is_ok_and(|n| bounds.contains(&n)));
+                let expected = format!("{key}: expected a number from {start} to {end}, found {found}{hint}");
                 document.report(Place::Span(value.span()), expected);
                 None
             }
@@ -252,10 +289,9 @@ impl<'t> Table<'t> {
         let value = self.take(key)?;
         let truth = value.get_ref().as_bool();
         if truth.is_none() {
-            document.report(
-                Place::Span(value.span()),
-                format!("{key}: expected true or false, found {}", kind(value.get_ref())),
-            );
+            let hint = without_quotes(key, value.get_ref(), |text| text.parse::<bool>().is_ok());
+            let message = format!("{key}: expected true or false, found {}{hint}", found(value.get_ref()));
+            document.report(Place::Span(value.span()), message);
         }
         truth
     }
@@ -266,16 +302,17 @@ impl<'t> Table<'t> {
         let span = value.span();
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         let DeValue::Array(items) = value.into_inner() else {
-            document.report(Place::Span(span), format!("expected tables [[{name}]]"));
+            let message = format!("expected a list of tables: write its header as [[{name}]], in double brackets");
+            document.report(Place::Span(span), message);
             return Vec::new();
         };
         let mut tables = Vec::new();
         for item in items {
             let span = item.span();
             match item.into_inner() {
-                DeValue::Table(entries) => tables.push(Table { name: name.clone(), entries, known: Vec::new() }),
+                DeValue::Table(entries) => tables.push(Table::new(name.clone(), span, entries)),
                 other => {
-                    document.report(Place::Span(span), format!("expected a table [[{name}]], found {}", kind(&other)));
+                    document.report(Place::Span(span), format!("expected a table [[{name}]], found {}", found(&other)));
                 }
             }
         }
@@ -288,7 +325,10 @@ impl<'t> Table<'t> {
         let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
         if chosen.is_none() {
             let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-            document.report(Place::Span(span), format!("{key}: expected one of {}, found {word:?}", names.join(", ")));
+            let near = nearest(choices.iter().map(|(name, _)| *name), &word);
+            let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+            let message = format!("{key}: expected one of {}, found {:?}{hint}", names.join(", "), quote(&word));
+            document.report(Place::Span(span), message);
         }
         chosen
     }
@@ -305,7 +345,9 @@ impl<'t> Table<'t> {
             items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         });
         if texts.is_none() {
-            document.report(Place::Span(value.span()), format!("{key}: expected a list of texts in quotes"));
+            let hint = value.get_ref().as_str().map(|text| format!("; write {key} = [{text:?}]")).unwrap_or_default();
+            let message = format!("{key}: expected a list of texts in quotes, found {}{hint}", found(value.get_ref()));
+            document.report(Place::Span(value.span()), message);
         }
         texts.map(|texts| (texts, value.span()))
     }
@@ -319,10 +361,9 @@ impl<'t> Table<'t> {
         };
         let statuses = value.get_ref().as_array().and_then(|items| items.iter().map(read).collect::<Option<Vec<_>>>());
         statuses.unwrap_or_else(|| {
-            document.report(
-                Place::Span(value.span()),
-                format!("{key}: expected a list of HTTP statuses such as [200, 409]"),
-            );
+            let hint = unquoted(value.get_ref()).map(|text| format!("; write {key} = [{text}]")).unwrap_or_default();
+            let message = format!("{key}: expected a list of HTTP statuses such as [200, 409]{hint}");
+            document.report(Place::Span(value.span()), message);
             Vec::new()
         })
     }
@@ -346,26 +387,86 @@ impl<'t> Table<'t> {
 
     /// Reports remaining entries as unknown.
     pub(super) fn finish(self, document: &mut Document) {
-        let known: Vec<&String> = self.known.iter().filter(|key| !key.ends_with('!')).collect();
+        let known = || self.known.iter().map(|(key, _)| key.as_str());
         for (key, span) in self.names() {
-            let near = known.iter().map(|known| (strsim::damerau_levenshtein(&key, known), known)).min();
             // `token` for `token_file`.
-            let longer: Vec<&str> =
-                known.iter().map(|known| known.as_str()).filter(|known| begins(known, &key)).collect();
-            let hint = match near {
+            let longer: Vec<&str> = known().filter(|known| begins(known, &key)).collect();
+            let elsewhere = tables_with(&key);
+            let is_table = self.entries.get(key.as_str()).is_some_and(|value| value.get_ref().is_table());
+            let hint = match nearest(known(), &key) {
                 _ if !longer.is_empty() => format!("; did you mean {}?", longer.join(" or ")),
-                Some((distance, known)) if distance <= 2 => format!("; did you mean {known}?"),
-                _ => format!("; known here: {}", known.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")),
+                Some(near) if self.name.is_empty() => format!("; did you mean {}?", header(near)),
+                _ if !elsewhere.is_empty() => format!("; it belongs in {}", elsewhere.join(" or ")),
+                Some(near) => format!("; did you mean {near}?"),
+                None if self.name.is_empty() => {
+                    format!("; the tables are {}", known().map(header).collect::<Vec<_>>().join(", "))
+                }
+                None => format!("; known here: {}", known().collect::<Vec<_>>().join(", ")),
             };
-            let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
-            document.report(Place::Span(span), format!("unknown key {key}{place}{hint}"));
+            let key = quote(&key);
+            let unknown = match (self.name.as_str(), is_table) {
+                ("", true) => format!("unknown table [{key}]"),
+                ("", false) => format!("unknown key {key}"),
+                (name, _) => format!("unknown key {key} in [{name}]"),
+            };
+            document.report(Place::Span(span), unknown + &hint);
         }
     }
+}
+
+/// How a table of the root is written.
+fn header(name: &str) -> String {
+    match name {
+        "upstream" => "[upstream.NAME]".to_owned(),
+        "route" => "[[route]]".to_owned(),
+        name => format!("[{name}]"),
+    }
+}
+
+/// The known word that was probably meant, whatever its case is.
+pub(super) fn nearest<'w>(known: impl Iterator<Item = &'w str>, word: &str) -> Option<&'w str> {
+    /// A longer word is no misspelt key, and comparing it takes long.
+    const MAX_LENGTH: usize = 64;
+    /// Words that begin with the same letters are the same word with another ending: `retries`.
+    const STEM: usize = 4;
+    if word.len() > MAX_LENGTH {
+        return None;
+    }
+    let plain = |word: &str| word.to_ascii_lowercase().replace('-', "_");
+    let word = plain(word);
+    let far = |known: &str| {
+        let known = plain(known);
+        let stem = known.chars().zip(word.chars()).take_while(|(one, other)| one == other).count();
+        (strsim::damerau_levenshtein(&known, &word) - usize::from(stem >= STEM && known != word), usize::MAX - stem)
+    };
+    // Half of a short word is another word.
+    let near = known.min_by_key(|known| far(known));
+    near.filter(|near| far(near).0 <= 2.min(near.len() / 2))
 }
 
 /// Is the key the first word or words of a known one?
 fn begins(known: &str, key: &str) -> bool {
     known.strip_prefix(key).is_some_and(|rest| rest.starts_with('_'))
+}
+
+/// A setting of this key as the packaged file shows it.
+fn example_of(key: &str) -> Option<&'static str> {
+    let shown = |line: &'static str| line.strip_prefix('#').filter(|line| line.starts_with(&format!("{key} = ")));
+    EXAMPLE.lines().find_map(shown)
+}
+
+/// The tables that have a key of this name, as the packaged file shows them.
+fn tables_with(key: &str) -> Vec<&'static str> {
+    let (mut table, mut found) = ("", Vec::new());
+    for line in EXAMPLE.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if line.starts_with('[') {
+            table = line;
+        } else if line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = ")) && !found.contains(&table) {
+            found.push(table);
+        }
+    }
+    found
 }
 
 fn within(
@@ -378,21 +479,52 @@ fn within(
     if bounds.contains(&value) {
         return Some(value);
     }
-    document.report(
-        Place::Span(span),
-        format!("{key}: expected {:?} to {:?}, found {value:?}", bounds.start(), bounds.end()),
-    );
+    let [start, end, found] = [*bounds.start(), *bounds.end(), value].map(effective::time);
+    document.report(Place::Span(span), format!("{key}: expected {start} to {end}, found {found}"));
     None
 }
 
-fn kind(value: &DeValue) -> &'static str {
+/// Reads a text. A number without quotes is an error, and read too, in case its reader knows what was meant: `"30s"`.
+fn in_quotes<T>(value: &DeValue, read: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
+    match (value, unquoted(value)) {
+        (DeValue::String(text), _) => read(text),
+        (other, Some(text)) => Err(match read(&text) {
+            Ok(_) => format!("expected a text in quotes; write {:?}", quote(&text)),
+            Err(wrong) if wrong.contains("did you mean") => wrong,
+            Err(_) => format!("expected a text in quotes, found {}", found(other)),
+        }),
+        (other, None) => Err(format!("expected a text in quotes, found {}", found(other))),
+    }
+}
+
+/// What a text holds that stands in quotes and should not.
+fn without_quotes(key: &str, value: &DeValue, expected: impl Fn(&str) -> bool) -> String {
+    let meant = value.as_str().map(str::trim).filter(|text| expected(text));
+    meant.map(|text| format!("; write {key} = {text}")).unwrap_or_default()
+}
+
+/// What was found instead of what was expected.
+fn found(value: &DeValue) -> String {
     match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+        DeValue::String(text) => format!("the text {:?}", quote(text)),
+        DeValue::Integer(_) | DeValue::Float(_) => {
+            format!("the number {}", quote(&unquoted(value).unwrap_or_default()))
+        }
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A number, truth value or date as it is written.
+fn unquoted(value: &DeValue) -> Option<String> {
+    match value {
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Datetime(date) => Some(date.to_string()),
+        DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::filling::Filling;
 use super::problem::Place;
 use super::table::{Document, Table};
 use super::value;
-use crate::limits::MAX_NAME;
+use crate::limits::{MAX_NAME, quote};
 use crate::record::Class;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -328,6 +328,11 @@ impl Document<'_> {
     pub(super) fn upstreams(&mut self, section: Option<Table>) -> Vec<Upstream> {
         let Some(mut all) = section else { return Vec::new() };
         let mut found = Vec::new();
+        if let Some((key, span)) = all.stray() {
+            let message = format!("an upstream has a name: write [upstream.hq] above {key}, instead of [upstream]");
+            self.report(Place::Span(span), message);
+            return found;
+        }
         for (name, span) in all.names() {
             // The name is used for a thread, in the table, in logs and in replies.
             if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
@@ -348,7 +353,7 @@ impl Document<'_> {
         let insecure = upstream.connection.insecure;
         match section.base_url("url", insecure, self) {
             Some(url) => upstream.url = url,
-            None if !section.known_here("url") => {
+            None if !section.has("url") && self.unreadable.is_empty() => {
                 let message = format!("upstream {name} needs a url, such as url = \"https://hq.example/sync\"");
                 self.report(Place::Span(span.clone()), message);
             }
@@ -367,12 +372,18 @@ impl Document<'_> {
     fn connection(&mut self, section: &mut Table) -> Connection {
         let cert = section.secret_file("client_cert", self);
         let key = section.secret_file("client_key", self);
-        if cert.is_some() != key.is_some() {
-            self.report(Place::Key("client_cert"), "client_cert and client_key go together".to_owned());
+        if section.has("client_cert") != section.has("client_key") {
+            let there = if section.has("client_cert") { "client_cert" } else { "client_key" };
+            self.report(section.at(there), "client_cert and client_key go together: set both".to_owned());
         }
-        let (proxy, auth) = (section.url("proxy", true, self), section.secret_file("proxy_auth_file", self));
-        if auth.is_some() && !section.known_here("proxy") {
-            self.report(Place::Key("proxy_auth_file"), "proxy_auth_file needs proxy".to_owned());
+        let proxy = section.read("proxy", self, |text| match text.contains("://") {
+            false => Err(format!("expected a URL such as \"http://proxy:3128\", found {:?}", quote(text))),
+            true => value::url(text, true).map(|()| text.to_owned()),
+        });
+        let (proxy, auth) = (proxy.map(|(url, _)| url), section.secret_file("proxy_auth_file", self));
+        if auth.is_some() && !section.has("proxy") {
+            let message = "proxy_auth_file needs proxy, such as proxy = \"http://proxy:3128\"".to_owned();
+            self.report(section.at("proxy_auth_file"), message);
         }
         Connection {
             insecure: section.truth("insecure", self).unwrap_or(false),
@@ -457,7 +468,7 @@ impl Document<'_> {
         let token = section.secret_file("token_file", self);
         let basic = section.secret_file("basic_file", self);
         if token.is_some() && basic.is_some() {
-            self.report(Place::Key("token_file"), "token_file and basic_file exclude each other".to_owned());
+            self.report(section.at("basic_file"), "token_file and basic_file exclude each other".to_owned());
         }
         let authorization = match (token, basic) {
             (Some(file), _) => Authorization::Token(file),
@@ -482,7 +493,10 @@ impl Document<'_> {
             if text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
                 headers.push((name, text));
             } else {
-                self.report(Place::Span(span), format!("{name}: expected visible ASCII"));
+                self.report(
+                    Place::Span(span),
+                    format!("{name}: expected visible ASCII, because a header carries nothing else"),
+                );
             }
         }
         headers
@@ -541,8 +555,9 @@ impl Document<'_> {
             header: header.map(|(header, _)| header),
             max_age: section.read("max_age", self, max_age).map_or(MaxAge::Unknown, |(age, _)| age),
         };
-        if url.is_none() || body_file.is_none() || (login.cookies.is_empty() && login.header.is_none()) {
-            self.report(Place::Key("login"), "a login needs url, body_file, and cookies or a header".to_owned());
+        let proof = section.has("cookies") || section.has("header");
+        if !(section.has("url") && section.has("body_file") && proof) {
+            self.report(section.at(""), "a login needs url, body_file, and cookies or a header".to_owned());
         }
         section.finish(self);
         (url.is_some() && body_file.is_some()).then_some(login)
@@ -554,8 +569,9 @@ impl Document<'_> {
         let (present, nonempty, message) =
             (pointer_of("present", self), pointer_of("nonempty", self), pointer_of("message", self));
         let is = section.choice("is", &Meaning::all(), self);
-        if is.is_none() && !section.known_here("is") {
-            self.report(Place::Key("answer"), "an answer rule needs is = one of the classes, or \"login\"".to_owned());
+        if is.is_none() && !section.has("is") {
+            let words: Vec<&str> = Meaning::all().into_iter().map(|(word, _)| word).collect();
+            self.report(section.at("is"), format!("an answer rule needs is = one of: {}", words.join(", ")));
         }
         let rule = AnswerRule {
             status: section.statuses("status", self),
@@ -623,7 +639,19 @@ pub(super) fn pointer(text: &str) -> Result<String, String> {
 
 /// `"10/s"`, `"30/m"`
 fn rate(text: &str) -> Result<Rate, String> {
-    let expected = || format!("expected a rate such as \"10/s\" or \"30/m\", found {text:?}");
+    let expected = || {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = (&text[..digits], text[digits..].trim().trim_start_matches('/').trim_start());
+        let unit = match unit.to_ascii_lowercase().as_str() {
+            "" | "s" | "sec" | "second" => Some("s"),
+            "m" | "min" | "minute" => Some("m"),
+            "h" | "hour" => Some("h"),
+            _ => None,
+        };
+        let meant = unit.filter(|_| number.parse::<u32>().is_ok_and(|number| number > 0));
+        let meant = meant.map(|unit| format!("; did you mean \"{number}/{unit}\"?")).unwrap_or_default();
+        format!("expected a rate such as \"10/s\" or \"30/m\", found {:?}{meant}", quote(text))
+    };
     let (number, unit) = text.split_once('/').ok_or_else(expected)?;
     let number: u32 = number.parse().map_err(|_| expected())?;
     let time = match unit {

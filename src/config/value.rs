@@ -1,13 +1,16 @@
 //! Parses durations, sizes and URLs of the configuration. Errors state what was expected.
 
+use crate::limits::quote;
 use std::net::IpAddr;
 use std::time::Duration;
 use ureq::http::Uri;
 
 /// `"250ms" "30s" "5m" "12h" "7d"`
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected =
-        || format!("expected a duration such as \"250ms\", \"30s\", \"5m\", \"12h\" or \"7d\", found {text:?}");
+    let expected = || {
+        let found = format!("{:?}{}", quote(text), meant(text, "s", &DURATIONS));
+        format!("expected a duration such as \"250ms\", \"30s\", \"5m\", \"12h\" or \"7d\", found {found}")
+    };
     let (number, unit) = split(text).ok_or_else(expected)?;
     let ms: u64 = match unit {
         "ms" => 1,
@@ -22,7 +25,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// `"64KiB" "256MiB"`
 pub fn size(text: &str) -> Result<u64, String> {
-    let expected = || format!("expected a size such as \"64KiB\", \"256MiB\" or \"1GiB\", found {text:?}");
+    let expected = || {
+        let found = format!("{:?}{}", quote(text), meant(text, "B", &SIZES));
+        format!("expected a size such as \"64KiB\", \"256MiB\" or \"1GiB\", found {found}")
+    };
     let (number, unit) = split(text).ok_or_else(expected)?;
     let shift = match unit {
         "B" => 0,
@@ -34,9 +40,51 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(expected)
 }
 
+/// Other spellings of units, in lower case.
+type Spellings = [(&'static str, &'static [&'static str])];
+const DURATIONS: [(&str, &[&str]); 5] = [
+    ("ms", &["ms", "msec", "msecs", "millis", "milliseconds"]),
+    ("s", &["s", "sec", "secs", "second", "seconds"]),
+    ("m", &["m", "min", "mins", "minute", "minutes"]),
+    ("h", &["h", "hr", "hrs", "hour", "hours"]),
+    ("d", &["d", "day", "days"]),
+];
+const SIZES: [(&str, &[&str]); 4] = [
+    ("B", &["b", "byte", "bytes"]),
+    ("KiB", &["kib", "kb", "k", "ki"]),
+    ("MiB", &["mib", "mb", "m", "mi"]),
+    ("GiB", &["gib", "gb", "g", "gi"]),
+];
+
+/// What was probably meant by a number with another spelling of a unit, or with none: then the `plain` one.
+fn meant(text: &str, plain: &str, units: &Spellings) -> String {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (&text[..digits], text[digits..].trim().to_ascii_lowercase());
+    let known = units.iter().find(|(_, spellings)| spellings.contains(&unit.as_str())).map(|(unit, _)| *unit);
+    let unit = if unit.is_empty() { Some(plain) } else { known };
+    match unit {
+        Some(unit) if (1..=18).contains(&number.len()) => format!("; did you mean \"{number}{unit}\"?"),
+        _ => String::new(),
+    }
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+/// A level of the log, or a filter such as `"warn,resyncd::io=debug"`.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    let is_level = |word: &str| word.parse::<log::LevelFilter>().is_ok();
+    let right = if text.contains(['=', ',']) {
+        text.split(',').all(|part| part.split_once('=').is_none_or(|(_, level)| is_level(level.trim())))
+    } else {
+        is_level(text)
+    };
+    let expected =
+        || format!("expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\", found {:?}", quote(text));
+    if right { Ok(text.to_owned()) } else { Err(expected()) }
 }
 
 /// A URL that paths are appended to: it has no query, because that would swallow them.
@@ -62,8 +110,22 @@ pub fn same_server(one: &str, other: &str) -> bool {
 
 /// A URL: https, or http to this machine, or http if `insecure` is set.
 pub fn url(text: &str, insecure: bool) -> Result<(), String> {
-    if !text.contains("://") {
-        return Err(format!("a URL begins with https://, as in \"https://hq.example/sync\"; found {text:?}"));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(format!("a URL begins with https://, as in \"https://hq.example/sync\"; found {:?}", quote(text)));
+    };
+    if !["http", "https"].contains(&scheme) {
+        return Err(format!("a URL begins with https:// or http://, found {:?}", quote(scheme)));
+    }
+    if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic()) {
+        let instead = match wrong {
+            ' ' => "a blank is written %20",
+            _ => "other letters are written as %XX, and in a host's name in its xn-- form",
+        };
+        return Err(format!("a URL does not contain {wrong:?}: {instead}"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if !authority.contains(['[', '@']) && authority.matches(':').count() > 1 {
+        return Err(format!("an IPv6 address stands in brackets, as in \"{scheme}://[fd00::1]:8443/sync\""));
     }
     let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     if text.contains('#') {
@@ -120,6 +182,48 @@ mod tests {
     }
 
     #[test]
+    fn another_spelling_of_a_unit_is_understood() {
+        for (wrong, right) in
+            [("5min", "5m"), ("30", "30s"), ("30 s", "30s"), ("2 hours", "2h"), ("500 Millis", "500ms"), ("1D", "1d")]
+        {
+            let told = duration(wrong).expect_err(wrong);
+            assert!(told.ends_with(&format!("did you mean {right:?}?")), "{told}");
+        }
+        for (wrong, right) in [("64KB", "64KiB"), ("1M", "1MiB"), ("2 gb", "2GiB"), ("512", "512B")] {
+            let told = size(wrong).expect_err(wrong);
+            assert!(told.ends_with(&format!("did you mean {right:?}?")), "{told}");
+        }
+        for wrong in ["", "m", "1.5h", "5 weeks", "-5m"] {
+            let told = duration(wrong).expect_err(wrong);
+            assert!(!told.contains("did you mean"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_log_filter_has_levels_that_are_known() {
+        for right in ["info", "DEBUG", "off", "warn,resyncd::io=debug", "resyncd=trace"] {
+            assert!(log_filter(right).is_ok(), "{right}");
+        }
+        for wrong in ["verbose", "", "resyncd=loud", "warn,resyncd=2"] {
+            assert!(log_filter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_says_what_to_write() {
+        for (wrong, part) in [
+            ("https://fd00::1/sync", "\"https://[fd00::1]:8443/sync\""),
+            ("https://fd00::1:8443/", "in brackets"),
+            ("https://hq.example/a b", "%20"),
+            ("https://h\u{fc}.example/", "xn--"),
+            ("htps://hq.example/", "https:// or http://"),
+        ] {
+            let told = url(wrong, true).expect_err(wrong);
+            assert!(told.contains(part), "{wrong}: {told}");
+        }
+    }
+
+    #[test]
     fn urls() {
         for right in ["https://hq.example/sync", "http://localhost:9001/x", "http://127.0.0.1:1/", "http://[::1]:80/"] {
             assert_eq!(url(right, false), Ok(()), "{right}");
@@ -140,6 +244,9 @@ mod tests {
             "https://hq.example/#x",
             "https://hq.example\\@evil/",
             "https://hq.example:80:80/",
+            "https://fd00::1/sync",
+            "https://hq.example/a b",
+            "https://hü.example/",
             "https://hq.example:+80/",
         ] {
             assert!(url(wrong, false).is_err(), "{wrong}");

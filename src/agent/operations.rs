@@ -276,11 +276,10 @@ impl Agent {
             };
             let Some(failure) = failure else { continue };
             job.tally.matched += 1;
-            if job.dry_run {
-                continue;
-            }
             let done = match self.refusal_reason(job.bulk_action, &failure) {
                 Some(_) => Done::Skipped,
+                // What would change is what is not skipped.
+                None if job.dry_run => Done::Unchanged,
                 None => self.act(now, job, &failure)?,
             };
             match done {

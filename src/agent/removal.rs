@@ -300,6 +300,7 @@ impl Agent {
             if job.dry_run {
                 let read = self.store.light_by_seq(seq).map_err(|error| self.unread(now, &error))?;
                 discarding.told.matched += u64::from(read.is_some());
+                discarding.told.skipped += u64::from(read.is_some() && self.in_flight.contains_key(&seq));
                 continue;
             }
             let read = self.store.by_seq(seq).map_err(|error| self.unread(now, &error))?;

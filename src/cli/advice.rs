@@ -34,14 +34,17 @@ const CAUSES: [&str; 14] = [
 pub(super) fn needs_a_person(upstream: &Upstream, now: WallTime) -> bool {
     /// An outage that is shorter is commonly over before anybody has looked.
     const LASTS: Duration = Duration::from_secs(15 * 60);
+    let lasts = || upstream.since.is_some_and(|since| now.since(since) >= LASTS);
+    takes_nothing(upstream) || (upstream.state == "offline" && lasts())
+}
+
+/// Does it reject or fail on everything, or is the cause one that only a person removes? No failure reaches it then, so
+/// that this comes before what is wrong with a single one.
+pub(super) fn takes_nothing(upstream: &Upstream) -> bool {
     let reason = upstream.reason.as_deref().unwrap_or_default().to_lowercase();
     match upstream.state.as_str() {
         "failing" | "blocked" => true,
-        "offline" => {
-            upstream.since.is_some_and(|since| now.since(since) >= LASTS)
-                || CAUSES.iter().any(|cause| reason.contains(cause))
-        }
-        "online" => false,
+        "online" | "paused" => false,
         _ => CAUSES.iter().any(|cause| reason.contains(cause)),
     }
 }

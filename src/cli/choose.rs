@@ -8,15 +8,15 @@ use super::session::{Session, claimed};
 use super::times::{Edge, instant};
 use super::words::state_name;
 use crate::limits::{MAX_IDS, cut};
-use crate::text::choose as words;
+use crate::text::{Count, choose as words};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Number of matching failures that are shown before the confirmation.
-const SHOWN: u64 = 5;
+const SHOWN: usize = 5;
 
-/// Failures of a long list of names whose upstream is looked up.
+/// Failures of a long selection that are looked at.
 const MAX_LOOKED_AT: usize = 20;
 
 /// The failures of an operation.
@@ -59,14 +59,44 @@ impl Choice {
         }
     }
 
-    /// The only selected failure as an operator knows it: `RETURN r-17 CREATE, no. 26`. `None` if there may be more
-    /// than one.
-    pub fn object(&self, session: &Session) -> Option<String> {
+    /// The only selected failure, as it is now. `None` if there may be more than one.
+    pub fn only(&self, session: &Session) -> Option<Value> {
         let Self::Named(ids) = self else { return None };
         let [id] = &ids[..] else { return None };
-        let failure = session.quietly(&json!({"op": "get", "id": id})).ok()?.value["failure"].take();
-        let [kind, entity, action] = ["entity_type", "entity_id", "action"].map(|name| text(&failure, name));
-        Some(words::object(&kind, &entity, &action, &failure["seq"]))
+        get(session, id)
+    }
+
+    /// Those that are named and wait for another failure, each with that one. Of a long list of names the first.
+    pub fn behind_others(&self, session: &Session) -> Vec<(Value, Value)> {
+        let Self::Named(ids) = self else { return Vec::new() };
+        let mut heads: Vec<Value> = Vec::new();
+        let mut found = Vec::new();
+        for failure in ids.iter().take(MAX_LOOKED_AT).filter_map(|id| get(session, id)) {
+            let Some(blocked_by) = failure["blocked_by"].as_str() else { continue };
+            let known = heads.iter().find(|head| head["id"] == blocked_by).cloned();
+            let Some(head) = known.or_else(|| get(session, blocked_by)) else { continue };
+            heads.push(head.clone());
+            found.push((failure, head));
+        }
+        found
+    }
+
+    /// The failures themselves, of a long selection the first.
+    pub fn some(&self, session: &Session) -> Result<Vec<Value>, Failure> {
+        match self {
+            Self::Named(ids) => {
+                let read =
+                    |id| session.ask(&json!({"op": "get", "id": id})).map(|reply| reply.value["failure"].clone());
+                ids.iter().take(MAX_LOOKED_AT).map(read).collect()
+            }
+            Self::Matching(filter) => {
+                let mut request = filter.clone();
+                request.insert("op".into(), json!("list"));
+                request.insert("limit".into(), json!(MAX_LOOKED_AT));
+                let mut reply = session.ask(&Value::Object(request))?.value;
+                Ok(reply["failures"].as_array_mut().map(std::mem::take).unwrap_or_default())
+            }
+        }
     }
 
     /// The upstreams of those that are named; `None` where a filter names them.
@@ -80,26 +110,15 @@ impl Choice {
         Some(ids.iter().take(MAX_LOOKED_AT).filter_map(upstream).collect())
     }
 
-    /// The number of selected failures, and a text with that number and some of them.
-    pub fn shown(&self, session: &Session) -> Result<(u64, String), Failure> {
-        let (total, some) = match self {
-            Self::Named(ids) => {
-                let looked = ids
-                    .iter()
-                    .take(usize::try_from(SHOWN).unwrap_or(usize::MAX))
-                    .map(|id| session.ask(&json!({"op": "get", "id": id})).map(|reply| reply.value["failure"].clone()));
-                (ids.len() as u64, looked.collect::<Result<Vec<_>, _>>()?)
-            }
-            Self::Matching(filter) => {
-                let mut request = filter.clone();
-                request.insert("op".into(), json!("list"));
-                request.insert("limit".into(), json!(SHOWN));
-                let mut reply = session.ask(&Value::Object(request))?.value;
-                let some = reply["failures"].as_array_mut().map(std::mem::take).unwrap_or_default();
-                (reply["total"].as_u64().unwrap_or_default(), some)
-            }
-        };
-        let mut shown = words::matches(total) + "\n";
+    /// How many failures an operation would change, and some of them. `would` is the reply to a dry run.
+    pub fn shown(&self, session: &Session, op: &str, would: &Value) -> Result<String, Failure> {
+        let tally = |name: &str| would[name].as_u64().unwrap_or_default();
+        let (matched, skipped) = (tally("matched"), tally("skipped"));
+        let mut shown =
+            if skipped == 0 { words::matches(matched) } else { words::matches_but(matched, Count(skipped)) };
+        shown.push('\n');
+        let some = self.some(session)?;
+        let some: Vec<&Value> = some.iter().filter(|failure| applies(op, failure)).take(SHOWN).collect();
         for failure in &some {
             let [kind, entity, action, state, error] =
                 ["entity_type", "entity_id", "action", "state", "error"].map(|name| text(failure, name));
@@ -108,11 +127,33 @@ impl Choice {
             shown.push_str(&session.screen.fit(&line));
             shown.push('\n');
         }
-        if total > some.len() as u64 {
-            shown = shown + "  " + &words::and_more(total - some.len() as u64) + "\n";
+        let others = (matched - skipped).saturating_sub(some.len() as u64);
+        if others > 0 {
+            shown = shown + "  " + &words::and_more(others) + "\n";
         }
-        Ok((total, shown))
+        Ok(shown)
     }
+}
+
+/// Does an operation change failures in this state? The agent decides; this is for those that are shown.
+fn applies(op: &str, failure: &Value) -> bool {
+    match (op, failure["status"].as_str()) {
+        _ if failure["state"] == "in_flight" => false,
+        ("hold", status) => status == Some("pending"),
+        ("release", status) => status != Some("pending"),
+        ("retry", status) => status != Some("held"),
+        _ => true,
+    }
+}
+
+fn get(session: &Session, id: &str) -> Option<Value> {
+    Some(session.quietly(&json!({"op": "get", "id": id})).ok()?.value["failure"].take())
+}
+
+/// A failure as an operator knows it: `RETURN r-17 CREATE, no. 26`.
+pub fn object(failure: &Value) -> String {
+    let [kind, entity, action] = ["entity_type", "entity_id", "action"].map(|name| text(failure, name));
+    words::object(&kind, &entity, &action, &failure["seq"])
 }
 
 /// A failure as one line.

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::args::{BulkArgs, Global, UpstreamArgs};
-use super::choose::{Choice, confirm, sign};
+use super::choose::{Choice, confirm, object, sign};
 use super::render::{clock, sanitize};
 use super::session::Session;
 use super::status::upstreams_that_stop;
@@ -87,33 +87,76 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     if args.dry_run {
         request.insert("dry_run".into(), json!(true));
         let matched = in_parts(&session, &request, &choice)?;
-        let (_, shown) = choice.shown(&session)?;
+        let shown = choice.shown(&session, what.op(), &matched)?;
         return answer(&session, &matched, &(shown + choose::nothing_changed()));
     }
-    let object = choice.object(&session);
+    let one = choice.only(&session);
     // Named failures were chosen deliberately; only discarding them needs confirmation, because it is final.
     let asks = match &choice {
         Choice::Matching(_) => true,
         Choice::Named(_) => matches!(what, Many::Discard { .. }) && io::stdin().is_terminal(),
     };
     if asks && !args.yes {
-        match (choice.shown(&session)?, &object) {
-            ((0, _), _) => {}
-            (_, Some(object)) => confirm(false, &words::discard_it(object))?,
-            ((_, shown), None) => confirm(false, &words::question(what.op(), &shown))?,
+        let mut dry = request.clone();
+        dry.insert("dry_run".into(), json!(true));
+        let would = in_parts(&session, &dry, &choice)?;
+        let (matched, skipped) = (would["matched"].as_u64(), would["skipped"].as_u64());
+        if matched == Some(0) {
+            return answer(&session, &would, words::none_matches());
         }
+        if matched == skipped {
+            return answer(&session, &would, &words::none_applies(what.op(), matched.unwrap_or_default()));
+        }
+        confirm(false, &asked(&session, what, &choice, one.as_ref(), &would)?)?;
     }
     let reply = in_parts(&session, &request, &choice).map_err(|failure| instead(&session, what, &choice, failure))?;
     if reply["matched"] == 0 {
         return answer(&session, &reply, words::none_matches());
     }
     let followers = super::discard::followers(&session, &reply);
-    let mut said = what.said(object.as_deref(), &reply) + &followers;
+    let mut said = what.said(one.as_ref().map(object).as_deref(), &reply) + &followers;
     if matches!(what, Many::Retry { .. } | Many::Release) && !session.json && !session.quiet {
+        said.push_str(&still_in_the_way(&session, what, &choice, one.as_ref()));
         let upstreams = choice.upstreams(&session);
         stopped(&session, &mut said, &|name| upstreams.as_ref().is_none_or(|all| all.iter().any(|one| one == name)));
     }
     answer(&session, &reply, &said)
+}
+
+/// What a person is asked to confirm. `would` is the reply to a dry run.
+fn asked(
+    session: &Session,
+    what: Many,
+    choice: &Choice,
+    one: Option<&Value>,
+    would: &Value,
+) -> Result<String, Failure> {
+    let behind = match what {
+        Many::Discard { let_followers } => super::discard::left_behind(session, choice, let_followers),
+        _ => String::new(),
+    };
+    Ok(match one {
+        Some(failure) => behind + &words::discard_it(&object(failure)),
+        None => words::question(what.op(), &(choice.shown(session, what.op(), would)? + &behind)),
+    })
+}
+
+/// What still stands in the way of failures that were released or queued: an earlier one that goes first and is not sent,
+/// or the answer that a failure got before.
+fn still_in_the_way(session: &Session, what: Many, choice: &Choice, one: Option<&Value>) -> String {
+    let mut said = String::new();
+    for (waiting, head) in choice.behind_others(session) {
+        let status = head["status"].as_str().unwrap_or_default();
+        if matches!(status, "held" | "critical") {
+            said = said + "\n" + &words::goes_after(status, &waiting["seq"], &head["seq"]);
+        }
+    }
+    let refused = one.filter(|one| one["status"] == "critical" && one["error_class"] == "refused");
+    if let (Many::Retry { .. } | Many::Release, Some(failure)) = (what, refused) {
+        let error = failure["error"].as_str().map(sanitize).unwrap_or_default();
+        said = said + "\n" + &words::refused_before(&error, &failure["seq"]);
+    }
+    said
 }
 
 /// Adds why nothing is sent to these upstreams now, and what to do.
@@ -142,9 +185,10 @@ fn instead(session: &Session, what: Many, choice: &Choice, failure: Failure) -> 
 /// Runs the operation on one failure, by its id; returns the result in words.
 pub(super) fn one(session: &Session, what: Many, id: &str, reason: Option<&str>) -> Result<String, Failure> {
     let choice = Choice::Named(vec![id.to_owned()]);
-    let object = choice.object(session);
+    let failure = choice.only(session);
     let reply = in_parts(session, &what.request(reason, None), &choice)?;
-    Ok(what.said(object.as_deref(), &reply) + &super::discard::followers(session, &reply))
+    let said = what.said(failure.as_ref().map(object).as_deref(), &reply);
+    Ok(said + &super::discard::followers(session, &reply) + &still_in_the_way(session, what, &choice, failure.as_ref()))
 }
 
 /// Sends as many failures at once as a request may name; returns the sum of the replies.

@@ -79,7 +79,8 @@ pub(super) fn page(session: &Session, out: &mut impl Write, id: &str) -> Result<
 fn live(session: &Session, out: &mut impl Write, failure: &Value) -> Result<(), Failure> {
     tell(session, out, failure)?;
     behind(session, out, failure)?;
-    attempts(session, out, &field(failure, "id"), failure["retry_count"].as_u64().unwrap_or_default())
+    let under_way = failure["state"] == "in_flight";
+    attempts(session, out, &field(failure, "id"), failure["retry_count"].as_u64().unwrap_or_default(), under_way)
 }
 
 /// The query for a failure's newest history entries; `named` contains the fields that identify it.
@@ -229,8 +230,8 @@ fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<()
     Ok(line(out, text::label("blocks"), &told)?)
 }
 
-/// The newest entries of the history; `retries`: how many of its retries are used.
-fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64) -> Result<(), Failure> {
+/// The newest entries of the history; `retries`: how many of its retries are used; `under_way`: it is being sent.
+fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64, under_way: bool) -> Result<(), Failure> {
     let mut page = match session.quietly(&history(json!({"id": id}), LAST_ENTRIES)) {
         Ok(page) => page.value,
         Err(Failure::NotFound(_)) => Value::Null,
@@ -242,6 +243,7 @@ fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64) -> 
     let cut_off = |entry: &Value| entry["operation"] == "hold" && entry["actor_uid"].is_null();
     if !entries.iter().any(|entry| entry["kind"] == "attempt") {
         let told = match (entries.iter().any(cut_off), retries) {
+            _ if under_way => text::first_attempt_under_way(),
             (true, _) => text::cut_off(),
             (false, 0) => text::not_attempted(),
             (false, _) => text::attempted_elsewhere(),
@@ -301,5 +303,5 @@ fn gone(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure
         let count = archived["attempt"].as_u64().unwrap_or_default();
         return Ok(writeln!(out, "\n{}", text::attempts_forgotten(count))?);
     }
-    attempts(session, out, id, 0)
+    attempts(session, out, id, 0, false)
 }

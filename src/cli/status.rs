@@ -8,6 +8,7 @@ use super::{Failure, advice, deeds, offline, words};
 use crate::figures::snapshot::{Part, Snapshot, Upstream};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::policy::alert::Kind;
 use crate::text::Count;
 use crate::text::numbers::size;
 use crate::text::status as text;
@@ -188,6 +189,13 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     if !snapshot.running {
         return text::next_start().to_owned();
     }
+    // What keeps everything back comes before a single failure: correcting that one would not get it through.
+    let stuck = health.upstreams.iter().find(|one| advice::takes_nothing(one));
+    match stuck.map(|one| (one.state.as_str(), sanitize(&one.name))) {
+        Some(("blocked", name)) => return text::next_unblock(&name),
+        Some((_, name)) => return text::next_doctor(&name),
+        None => {}
+    }
     if let Some(failure) = snapshot.critical.failures.first() {
         let class = failure.error_class.as_ref().map_or_else(String::new, |class| format!(", {}", sanitize(class)));
         let error = sanitize(&failure.error);
@@ -203,8 +211,6 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
         text::next_critical().to_owned()
     } else if let Some(name) = first("paused") {
         text::next_resume(&name)
-    } else if let Some(name) = first("blocked") {
-        text::next_unblock(&name)
     } else if let ("critical", Some(why)) = (health.state.as_str(), health.reasons.first()) {
         text::next_alerts(&sanitize(why))
     } else if health.upstreams.is_empty() {
@@ -213,10 +219,31 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
         text::next_doctor(&sanitize(&upstream.name))
     } else if health.clock_skew_ms.is_some_and(|ms| ms.unsigned_abs() > WRONG_CLOCK_MS) {
         text::next_set_clock(&skew(health.clock_skew_ms))
+    } else if let Some(reason) = health.reasons.iter().find(|reason| asks_for_something(reason)) {
+        if reason.contains(CONFIG_CHECK) {
+            text::next_config_check().to_owned()
+        } else {
+            text::next_alerts(&sanitize(reason))
+        }
     } else if health.live.held > 0 {
         text::next_release().to_owned()
     } else {
         text::nothing_to_do().to_owned()
+    }
+}
+
+/// The command that the reason names after a reload of an invalid configuration.
+const CONFIG_CHECK: &str = "resyncd config check";
+
+/// Does a reason of health ask somebody to do something that nothing else on the screen says?
+fn asks_for_something(reason: &str) -> bool {
+    match reason.split_once(": ").and_then(|(kind, _)| Kind::parse(kind)) {
+        // They end with the outage or with the failures that cause them.
+        Some(Kind::ManyFailures | Kind::EntityFailing | Kind::HighRetries | Kind::CriticalFailures) => false,
+        // The upstream's own line says it.
+        Some(Kind::UpstreamOffline | Kind::UpstreamBlocked | Kind::UpstreamFailing | Kind::UpstreamPaused) => false,
+        Some(_) => true,
+        None => reason.contains(CONFIG_CHECK),
     }
 }
 

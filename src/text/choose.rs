@@ -1,6 +1,6 @@
 //! The selection of failures for an operation, and its confirmation.
 
-use super::Language;
+use super::{Count, Language};
 use std::fmt::Display;
 
 crate::texts! {
@@ -23,6 +23,13 @@ crate::texts! {
     pub(crate) fn matches(count: u64) {
         en: "1 failure matches." | "{count} failures match.",
         es: "1 incidencia coincide." | "{count} incidencias coinciden.",
+    }
+    /// The same, where the operation leaves some alone.
+    pub(crate) fn matches_but(count: u64, skipped: Count) {
+        en: "1 failure matches." | "{count} failures match; {skipped} of them stay as they are, being in flight or in \
+             another state.",
+        es: "1 incidencia coincide." | "{count} incidencias coinciden; {skipped} de ellas quedan como están, porque se \
+             están enviando o su estado es otro.",
     }
     /// Those of a list that are not shown.
     pub(crate) fn and_more(count: u64) { en: "and 1 more" | "and {count} more", es: "y 1 más" | "y {count} más" }

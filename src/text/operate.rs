@@ -56,6 +56,27 @@ crate::texts! {
         en: "{object}: discard it for good? A copy stays in the archive.",
         es: "{object}: ¿descartarla definitivamente? Queda una copia en el archivo.",
     }
+    /// The filters match failures, and the operation applies to none of them.
+    pub(crate) fn none_applies(op: &str, matched: u64) {
+        "retry" => {
+            en: "{matched} matched: all of them are held or in flight, or cannot be sent as they are. Nothing was changed. \
+                 Held ones: resyncd release",
+            es: "Coincidencias: {matched}. Todas están retenidas, se están enviando o no se pueden enviar como están. No \
+                 se cambió nada. Las retenidas: resyncd release",
+        }
+        "hold" => {
+            en: "{matched} matched: none of them waits to be sent. Nothing was changed.",
+            es: "Coincidencias: {matched}. Ninguna espera ser enviada. No se cambió nada.",
+        }
+        "release" => {
+            en: "{matched} matched: none of them is held. Nothing was changed.",
+            es: "Coincidencias: {matched}. Ninguna está retenida. No se cambió nada.",
+        }
+        _ => {
+            en: "{matched} matched: all of them are in flight. Nothing was changed; try again in a moment.",
+            es: "Coincidencias: {matched}. Todas se están enviando. No se cambió nada; inténtelo de nuevo en un momento.",
+        }
+    }
     /// The filters match nothing.
     pub(crate) fn none_matches() {
         en: "No failure matches; nothing was changed.",
@@ -76,6 +97,35 @@ crate::texts! {
              descartarla también: resyncd discard {numbers}"
           | "Retenidas, porque van detrás: {count} ({shown}). Para enviarlas igualmente: resyncd release {numbers}; para \
              descartarlas también: resyncd discard {numbers}",
+    }
+    /// Failures behind those that are to be discarded, by what happens to them. `numbers` begins their list.
+    pub(crate) fn left_behind(fate: &str, numbers: &str) {
+        "held" => {
+            en: "Behind it, put on hold then: no. {numbers}.",
+            es: "Detrás, quedarán retenidas: n.º {numbers}.",
+        }
+        _ => {
+            en: "Behind it, sent without it: no. {numbers}.",
+            es: "Detrás, se enviarán sin ella: n.º {numbers}.",
+        }
+    }
+    /// A failure that was released or queued waits for an earlier one that is not sent, by the status of that.
+    pub(crate) fn goes_after(status: &str, seq: impl Display, head: impl Display) {
+        "held" => {
+            en: "No. {seq} goes after no. {head}, which is on hold: resyncd release {head}",
+            es: "La n.º {seq} va después de la n.º {head}, que está retenida: resyncd release {head}",
+        }
+        _ => {
+            en: "No. {seq} goes after no. {head}, which needs a person: resyncd show {head}",
+            es: "La n.º {seq} va después de la n.º {head}, que requiere intervención: resyncd show {head}",
+        }
+    }
+    /// A failure that is sent again as it was when it was refused.
+    pub(crate) fn refused_before(error: &str, seq: impl Display) {
+        en: "It was refused before: {error}. If nothing was corrected at the head office, it is refused again; to \
+             correct it here: resyncd edit {seq} --reason …",
+        es: "Ya fue rechazada: {error}. Si en la central no se corrigió nada, se rechazará de nuevo; para corregirla \
+             aquí: resyncd edit {seq} --reason …",
     }
     /// What the refused failure waits behind, by the status of that one. `told` is the agent's reason.
     pub(crate) fn behind(status: &str, told: &str, seq: impl Display) {

@@ -65,6 +65,11 @@ crate::texts! {
     }
     /// It has no attempt.
     pub(crate) fn not_attempted() { en: "It has not been attempted yet.", es: "Todavía no se ha intentado enviarla." }
+    /// It is being sent, and no attempt has ended.
+    pub(crate) fn first_attempt_under_way() {
+        en: "Its first attempt is under way; the result is shown here when it has ended.",
+        es: "Su primer intento está en curso; el resultado aparecerá aquí cuando termine.",
+    }
     /// The archive has its delivery, and its history was deleted.
     pub(crate) fn attempts_forgotten(count: u64) {
         en: "Its attempt is no longer in the history." | "Its {count} attempts are no longer in the history.",

@@ -99,6 +99,11 @@ crate::texts! {
         en: "Next: resyncd alerts   {why}",
         es: "Siguiente paso: resyncd alerts   {why}",
     }
+    /// A reload found the configuration invalid.
+    pub(crate) fn next_config_check() {
+        en: "Next: resyncd config check   (the changed configuration is not in force); then: resyncd reload",
+        es: "Siguiente paso: resyncd config check   (la configuración cambiada no está en vigor); después: resyncd reload",
+    }
     /// No upstream is configured.
     pub(crate) fn next_configure() {
         en: "Next: set url in [upstream.hq] in /etc/resyncd/resyncd.toml, then: sudo resyncd reload",

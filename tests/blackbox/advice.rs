@@ -2,7 +2,7 @@
 //! delivered. And "Nothing to do." is printed only where that is so.
 
 use crate::command_line::{out, resyncd, resyncd_with, told};
-use crate::support::{Agent, Answer, Plan, Upstream, record, record_now, wait_until};
+use crate::support::{Agent, Answer, Gate, Plan, Upstream, id_of, record, record_now, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -299,7 +299,7 @@ fn the_oldest_case_is_named_first_and_its_advice_helps() {
     let cured = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&cured);
     let upstream = Upstream::start(move |request| {
-        if request.text().contains("bad") && !seen.load(Ordering::SeqCst) {
+        if request.text().contains("\"bad\"") && !seen.load(Ordering::SeqCst) {
             return Answer::json(422, r#"{"message":"unknown SKU"}"#);
         }
         Answer::status(200)
@@ -372,4 +372,204 @@ fn what_was_delivered_is_found_in_the_history() {
     let sales = says(&agent, &["history", "--type", "SALE"]);
     assert!(sales.contains("s-1") && !sales.contains("r-1"), "{sales}");
     assert!(says(&agent, &["list", "--status", "discarded"]).contains("resyncd history --removed"));
+}
+
+/// An upstream that refuses whatever has the word `bad` in its payload, and everything with 401 while it is closed.
+fn picky(closed: &Arc<AtomicBool>) -> Upstream {
+    let closed = Arc::clone(closed);
+    Upstream::start(move |request| match request.text().contains("\"bad\"") {
+        _ if closed.load(Ordering::SeqCst) => Answer::json(401, r#"{"message":"token expired"}"#),
+        true => Answer::json(422, r#"{"message":"unknown SKU"}"#),
+        false => Answer::status(200),
+    })
+}
+
+/// While nothing gets through, the cause comes before a single failure, which could not be delivered either.
+#[test]
+fn what_keeps_everything_back_comes_before_a_single_failure() {
+    let closed = Arc::new(AtomicBool::new(false));
+    let upstream = picky(&closed);
+    let token = tempfile::NamedTempFile::new().expect("a file of mode 0600");
+    fs::write(token.path(), "old\n").expect("a token");
+    let settings = format!("max_pause = \"1h\"\ntoken_file = {:?}", token.path().display().to_string());
+    let agent = Agent::start(&Plan::of(format!("[upstream.hq]\nurl = {:?}\n{settings}\n", upstream.url())));
+    agent.call(&record("s-0", &json!({"retry": "now", "payload": {"sku": "bad"}})));
+    wait_until("it needs a person", || agent.ask(&json!({"op": "health"}))["critical"] == 1);
+    assert_eq!(printed(&says(&agent, &[]), "show"), ["show", "1"]);
+    closed.store(true, Ordering::SeqCst);
+    (1..12).for_each(|n| drop(agent.call(&record_now(&format!("s-{n}")))));
+    wait_until("the upstream accepts nothing", || {
+        let health = agent.ask(&json!({"op": "health"}));
+        matches!(health["upstreams"][0]["state"].as_str(), Some("blocked" | "failing"))
+    });
+    let brief = says(&agent, &[]);
+    assert!(brief.starts_with("1 NEEDS A PERSON") && !brief.contains("resyncd show"), "{brief}");
+    let told = obey_failing(&agent, &brief, "doctor");
+    let line = told.lines().find(|line| line.starts_with("FIX delivery")).unwrap_or_else(|| panic!("{told}"));
+    closed.store(false, Ordering::SeqCst);
+    obey(&agent, line, "resume");
+    wait_until("the others are sent", || agent.ask(&json!({"op": "unsent"}))["unsent"] == 1);
+    assert_eq!(printed(&says(&agent, &[]), "show"), ["show", "1"], "now it is the failure's turn");
+}
+
+/// Does what the text recommends, where the command ends with 1 because it has found something.
+#[track_caller]
+fn obey_failing(agent: &Agent, text: &str, command: &str) -> String {
+    let words = printed(text, command);
+    let args: Vec<&str> = words.iter().map(String::as_str).collect();
+    let output = resyncd(agent, &args);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {}{}", out(&output), told(&output));
+    out(&output) + &told(&output)
+}
+
+#[test]
+fn a_failure_in_its_first_attempt_is_not_called_unattempted() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| {
+        held.pass();
+        Answer::status(200)
+    });
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    let id = id_of(&agent.call(&record_now("s-1")));
+    agent.wait_for_failure(&id, "it is being sent", |failure| failure["state"] == "in_flight");
+    let shown = says(&agent, &["show", "1"]);
+    assert!(shown.contains("being sent right now") && shown.contains("first attempt is under way"), "{shown}");
+    assert!(!shown.contains("not been attempted"), "{shown}");
+    gate.open();
+    all_is_sent(&agent);
+}
+
+/// A retry of a failure that was refused says so, and its other advice, to correct it, brings it through.
+#[test]
+fn a_retry_of_a_refused_failure_names_the_refusal_and_the_way_out() {
+    let upstream = picky(&Arc::default());
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.call(&record("s-1", &json!({"retry": "now", "payload": {"sku": "bad"}})));
+    wait_until("it needs a person", || agent.ask(&json!({"op": "health"}))["critical"] == 1);
+    let said = says(&agent, &["retry", "1"]);
+    assert!(said.contains("was refused before: HTTP 422: unknown SKU"), "{said}");
+    wait_until("it needs a person again", || agent.ask(&json!({"op": "health"}))["critical"] == 1);
+    let mut words = printed(&said, "edit");
+    assert_eq!(words, ["edit", "1", "--reason", "…"]);
+    words.push("--yes".to_owned());
+    let args: Vec<&str> = words.iter().map(String::as_str).collect();
+    let edited = resyncd_with(&agent, &args, "", &[("EDITOR", "sed -i s/bad/good/")]);
+    assert_eq!(edited.status.code(), Some(0), "{}{}", out(&edited), told(&edited));
+    all_is_sent(&agent);
+    // One that was not refused has no such line.
+    agent.ask(&json!({"op": "pause"}));
+    agent.call(&record_now("s-2"));
+    let said = says(&agent, &["retry", "2"]);
+    assert!(!said.contains("refused before"), "{said}");
+}
+
+/// Released, and still behind an earlier one that is on hold or needs a person: the reply names it.
+#[test]
+fn a_released_failure_that_stays_behind_another_says_which() {
+    let upstream = picky(&Arc::default());
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    agent.call(&record_now("s-1"));
+    agent.call(&record("s-1", &json!({"action": "UPDATE", "retry": "now"})));
+    agent.ask(&json!({"op": "hold", "ids": [1, 2]}));
+    agent.ask(&json!({"op": "resume"}));
+    let said = says(&agent, &["release", "2"]);
+    assert!(said.contains("No. 2 goes after no. 1, which is on hold"), "{said}");
+    let released = said.split_once("goes after").expect("the line").1;
+    obey(&agent, released, "release");
+    all_is_sent(&agent);
+    agent.call(&record("s-3", &json!({"retry": "now", "payload": {"sku": "bad"}})));
+    wait_until("it needs a person", || agent.ask(&json!({"op": "health"}))["critical"] == 1);
+    agent.call(&record("s-3", &json!({"action": "UPDATE", "retry": "now"})));
+    let said = says(&agent, &["retry", "4"]);
+    assert_eq!(printed(&said, "show"), ["show", "3"], "{said}");
+}
+
+/// What a bulk command asks to confirm counts what it changes, and it asks nothing where it changes nothing.
+#[test]
+fn a_bulk_command_counts_what_it_will_change() {
+    let upstream = picky(&Arc::default());
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.call(&record("s-0", &json!({"retry": "now", "payload": {"sku": "bad"}})));
+    wait_until("it needs a person", || agent.ask(&json!({"op": "health"}))["critical"] == 1);
+    agent.ask(&json!({"op": "pause"}));
+    for n in 1..5 {
+        agent.call(&record_now(&format!("s-{n}")));
+    }
+    agent.ask(&json!({"op": "hold", "ids": [2]}));
+    for (args, total, left, listed) in [
+        (&["hold", "--all"][..], 5, 2, &["  3  ", "  4  ", "  5  "][..]),
+        (&["release", "--all"], 5, 3, &["  1  ", "  2  "]),
+        (&["retry", "--all"], 5, 1, &["  1  ", "  3  ", "  4  ", "  5  "]),
+    ] {
+        let output = resyncd(&agent, args);
+        let text = told(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(&format!("{total} failures match; {left} of them stay as they are")), "{args:?}: {text}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+        assert_eq!(rows.len(), listed.len(), "{args:?}: {text}");
+        assert!(listed.iter().zip(&rows).all(|(start, row)| row.starts_with(start)), "{args:?}: {text}");
+        let dry = out(&resyncd(&agent, &[args, &["--dry-run"]].concat()));
+        assert!(dry.contains(&format!("{left} of them stay as they are")), "{dry}");
+    }
+    for (args, said) in [
+        (&["hold", "--status", "critical"][..], "none of them waits to be sent"),
+        (&["release", "--entity", "s-3", "--type", "SALE"], "none of them is held"),
+        (&["retry", "--status", "held"], "resyncd release"),
+    ] {
+        let output = resyncd(&agent, args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", told(&output));
+        assert!(out(&output).contains(said), "{args:?}: {}", out(&output));
+    }
+}
+
+/// What becomes of the failures behind a discarded one is said before it is confirmed.
+#[test]
+fn the_question_of_discard_says_what_becomes_of_those_behind() {
+    let upstream = picky(&Arc::default());
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.ask(&json!({"op": "pause"}));
+    for action in ["CREATE", "UPDATE", "CLOSE"] {
+        agent.call(&record("s-1", &json!({"action": action, "retry": "now"})));
+    }
+    agent.call(&record_now("s-2"));
+    let asked = |args: &[&str]| {
+        let output =
+            resyncd(&agent, &[&["discard", "--reason", "test", "--entity", "s-1", "--type", "SALE"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        told(&output)
+    };
+    let text = asked(&["--action", "CREATE"]);
+    assert!(text.contains("put on hold then: no. 2, 3."), "{text}");
+    let text = asked(&["--action", "CREATE", "--let-followers"]);
+    assert!(text.contains("sent without it: no. 2, 3."), "{text}");
+    let text = asked(&["--action", "UPDATE"]);
+    assert!(text.contains("sent without it: no. 3.") && !text.contains("put on hold"), "{text}");
+    let text = asked(&[]);
+    assert!(!text.contains("Behind it"), "all of them leave: {text}");
+    // What is announced is what happens.
+    let args = ["discard", "--reason", "test", "--entity", "s-1", "--type", "SALE", "--action", "UPDATE", "--yes"];
+    assert_eq!(resyncd(&agent, &args).status.code(), Some(0));
+    let state = |seq: i64| agent.ask(&json!({"op": "get", "id": seq}))["failure"]["status"].clone();
+    assert_eq!((state(1), state(3)), (json!("pending"), json!("pending")));
+    assert_eq!(resyncd(&agent, &["discard", "1", "--reason", "test", "--yes"]).status.code(), Some(0));
+    assert_eq!((state(3), state(4)), (json!("held"), json!("pending")));
+}
+
+/// A reload that was refused: the screen does not say that nothing is to do, and what it says helps.
+#[test]
+fn a_refused_reload_is_something_to_do() {
+    let upstream = Upstream::willing();
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    agent.configure(&Plan { retry: "max_retries = 0", ..Plan::impatient(upstream.url()) });
+    assert_eq!(resyncd(&agent, &["reload"]).status.code(), Some(2));
+    let brief = says(&agent, &[]);
+    assert!(!brief.contains("Nothing to do"), "{brief}");
+    let checked = resyncd(&agent, &["config", "check"]);
+    assert_eq!(printed(&brief, "config"), ["config", "check"]);
+    assert!(told(&checked).contains("max_retries"), "{}", told(&checked));
+    agent.configure(&Plan::impatient(upstream.url()));
+    obey(&agent, &brief, "reload");
+    assert!(says(&agent, &[]).contains("Nothing to do."), "{}", says(&agent, &[]));
 }

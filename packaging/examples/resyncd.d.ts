@@ -310,6 +310,7 @@ export interface Answers {
     database_bytes: number;
     disk_free_bytes: number | null;
     clock_skew_ms: number | null;
+    refusing?: string;
     lost?: number;
     removed?: { count: number; first_at: Time; last_at: Time };
   };

@@ -359,6 +359,7 @@ fn health(reader: &Reader, facts: &Facts, now: Option<WallTime>) -> Result<Healt
     let grave = !reasons.is_empty();
     reasons.extend(alerts(false).map(words));
     let lost = |alert: &&Alert| matches!(alert.kind, Kind::DatabaseCorrupt | Kind::DatabaseReplaced);
+    let full = |alert: &&Alert| alert.kind == Kind::DatabaseFull;
     if held > 0 {
         reasons.push(text::held(held));
     }
@@ -383,6 +384,7 @@ fn health(reader: &Reader, facts: &Facts, now: Option<WallTime>) -> Result<Healt
         database_bytes: reader.database_bytes()?,
         disk_free_bytes: facts.disk_free,
         clock_skew_ms: facts.clock_skew_ms,
+        refusing: facts.refusing.clone().or_else(|| alerts(true).find(full).map(|alert| alert.message.clone())),
         lost: Some(alerts(true).filter(lost).map(|alert| alert.amount).sum()).filter(|lost| *lost > 0),
         removed: match now {
             Some(now) => reader.removed(now.before(REMOVED_TOLD))?.map(|removed| RemovedView {

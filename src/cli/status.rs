@@ -4,7 +4,7 @@ use super::args::Global;
 use super::client::{Client, NoAgent};
 use super::render::{Tone, ago, clock, count, sanitize, span};
 use super::session::Session;
-use super::{Failure, advice, deeds, offline, words};
+use super::{Failure, advice, deeds, offline, unreachable, words};
 use crate::figures::snapshot::{Part, Snapshot, Upstream};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
@@ -76,6 +76,8 @@ fn ask(session: &Session) -> Result<(Value, Snapshot), Failure> {
         }
         Ok((mut client, Socket::App)) => (read(client.call(&health)?)?, None),
         Err(no) if offline::exists(&session.config) => {
+            let silent = matches!(no, NoAgent::Silent(_));
+            snapshot.absence = unreachable::absence(&session.config, silent);
             if let NoAgent::Silent(told) = no {
                 // Standard error may be closed; there is nowhere left to say so.
                 let _ = writeln!(io::stderr(), "resyncd: {told}");
@@ -101,6 +103,14 @@ fn ask(session: &Session) -> Result<(Value, Snapshot), Failure> {
 
 /// The first line: the verdict.
 pub(super) fn verdict(snapshot: &Snapshot, now: WallTime) -> (Tone, String) {
+    let (tone, line) = state_of_queue(snapshot, now);
+    match &snapshot.health.refusing {
+        Some(why) => (Tone::Bad, text::not_recording(&sanitize(why)) + " " + &line),
+        None => (tone, line),
+    }
+}
+
+fn state_of_queue(snapshot: &Snapshot, now: WallTime) -> (Tone, String) {
     let health = &snapshot.health;
     let oldest = health.oldest_created_at.map(|at| text::oldest(&span(now.since(at)))).unwrap_or_default();
     let held = if health.live.held > 0 { text::held(health.live.held) } else { String::new() };
@@ -128,7 +138,8 @@ pub(super) fn verdict(snapshot: &Snapshot, now: WallTime) -> (Tone, String) {
 pub(super) fn upstreams(snapshot: &Snapshot, now: WallTime) -> Vec<String> {
     let health = &snapshot.health;
     if !snapshot.running {
-        return vec![words::not_running().to_owned()];
+        let absence = snapshot.absence.as_ref().map(|absence| absence.what.clone());
+        return vec![absence.unwrap_or_else(|| words::not_running().to_owned())];
     }
     if health.upstreams.is_empty() {
         return vec![words::no_upstream().to_owned()];
@@ -187,7 +198,15 @@ pub(super) fn upstreams_that_stop(session: &Session, among: &dyn Fn(&str) -> boo
 pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     let health = &snapshot.health;
     if !snapshot.running {
-        return text::next_start().to_owned();
+        let absence = snapshot.absence.as_ref().map(|absence| absence.next.clone());
+        return absence.unwrap_or_else(|| text::next_start().to_owned());
+    }
+    // Every record is refused: no other fault costs more.
+    if health.refusing.is_some() {
+        return text::next_record_again().to_owned();
+    }
+    if let Some((_, unit)) = health.reasons.iter().find_map(|reason| reason.rsplit_once(RESTART)) {
+        return text::next_command(&format!("{}{unit}", RESTART.trim_start()));
     }
     // What keeps everything back comes before a single failure: correcting that one would not get it through.
     let stuck = health.upstreams.iter().find(|one| advice::takes_nothing(one));
@@ -212,7 +231,7 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     } else if let Some(name) = first("paused") {
         text::next_resume(&name)
     } else if let ("critical", Some(why)) = (health.state.as_str(), health.reasons.first()) {
-        text::next_alerts(&sanitize(why))
+        text::next_doctor_because(&sanitize(why))
     } else if health.upstreams.is_empty() {
         text::next_configure().to_owned()
     } else if let Some(upstream) = health.upstreams.iter().find(|one| advice::needs_a_person(one, now)) {
@@ -220,10 +239,9 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     } else if health.clock_skew_ms.is_some_and(|ms| ms.unsigned_abs() > WRONG_CLOCK_MS) {
         text::next_set_clock(&skew(health.clock_skew_ms))
     } else if let Some(reason) = health.reasons.iter().find(|reason| asks_for_something(reason)) {
-        if reason.contains(CONFIG_CHECK) {
-            text::next_config_check().to_owned()
-        } else {
-            text::next_alerts(&sanitize(reason))
+        match reason.contains(CONFIG_CHECK) {
+            true => text::next_config_check().to_owned(),
+            false => text::next_doctor_because(&sanitize(reason)),
         }
     } else if health.live.held > 0 {
         text::next_release().to_owned()
@@ -232,11 +250,13 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     }
 }
 
+/// The command in the reason that names a socket which systemd has to make again.
+const RESTART: &str = " systemctl restart ";
 /// The command that the reason names after a reload of an invalid configuration.
 const CONFIG_CHECK: &str = "resyncd config check";
 
 /// Does a reason of health ask somebody to do something that nothing else on the screen says?
-fn asks_for_something(reason: &str) -> bool {
+pub(super) fn asks_for_something(reason: &str) -> bool {
     match reason.split_once(": ").and_then(|(kind, _)| Kind::parse(kind)) {
         // They end with the outage or with the failures that cause them.
         Some(Kind::ManyFailures | Kind::EntityFailing | Kind::HighRetries | Kind::CriticalFailures) => false,
@@ -299,6 +319,27 @@ mod tests {
     fn upstream(state: &str, since: &str, reason: &str) -> Value {
         json!({"name": "hq", "state": state, "since": since, "next_try_at": null, "conditions": [state],
             "reason": reason, "latency_ms": null})
+    }
+
+    #[test]
+    fn a_reason_of_health_that_asks_for_something_is_not_passed_over() {
+        for (reason, told) in [
+            ("wal_large: the database's WAL has grown to 1 GiB", "Next: sudo resyncd doctor   (wal_large: "),
+            ("the old one in force; see: resyncd config check", "Next: resyncd config check "),
+            ("nobody can connect: systemctl restart resyncd.socket", "Next: systemctl restart resyncd.socket"),
+            ("many_failures: more than 10", "Nothing to do."),
+            ("hq offline", "Nothing to do."),
+        ] {
+            let mut snapshot = Snapshot { running: true, ..Snapshot::default() };
+            snapshot.health.upstreams.push(Upstream { state: "online".into(), ..Upstream::default() });
+            snapshot.health.reasons.push(reason.to_owned());
+            assert!(next(&snapshot, wall()).starts_with(told), "{reason}: {}", next(&snapshot, wall()));
+        }
+        let mut snapshot = Snapshot { running: true, ..Snapshot::default() };
+        snapshot.health.upstreams.push(Upstream { state: "online".into(), ..Upstream::default() });
+        snapshot.health.clock_skew_ms = Some(-31_536_000_000);
+        assert!(next(&snapshot, wall()).starts_with("Next: sudo timedatectl set-ntp true   (the clock is 365 d ahead"));
+        assert!(asks_for_something("database_full: x") && !asks_for_something("entity_failing: x"));
     }
 
     #[test]

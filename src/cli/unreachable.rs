@@ -5,8 +5,11 @@
 //! [`SYSTEMD_SECONDS`].
 
 use super::render::sanitize;
+use crate::config::Config;
+use crate::figures::snapshot::Absence;
 use crate::text::connection as text;
 use crate::wire::request::Socket;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,6 +42,12 @@ pub(super) fn silent(path: &Path, waited: Duration) -> String {
     }
 }
 
+/// Returns whether this is a socket of the packaged service, and that is running.
+#[must_use]
+pub(super) fn service_runs(path: &Path) -> bool {
+    Unit::of(path).is_some_and(|unit| unit.is_running())
+}
+
 /// No process listens at the socket.
 #[must_use]
 pub(super) fn not_running(path: &Path, error: &io::Error) -> String {
@@ -47,6 +56,39 @@ pub(super) fn not_running(path: &Path, error: &io::Error) -> String {
         Some(unit) if unit.is_failed() => text::service_failed(path.display(), error, &unit.with_messages()),
         _ => text::not_running(path.display(), error),
     }
+}
+
+/// What is known of an agent that does not reply, whose store is read in its place. `silent`: its socket accepts
+/// connections. `None`: nothing runs.
+#[must_use]
+pub(super) fn absence(config: &Config, silent: bool) -> Option<Absence> {
+    let said = |what: String, next: &str| Some(Absence { what, next: next.to_owned() });
+    match Unit::of(&config.agent.admin_socket) {
+        Some(unit) if unit.is_running() && silent => {
+            return said(text::service_hangs(&unit.with_messages()), text::next_restart_service());
+        }
+        Some(unit) if unit.is_running() => {
+            return said(text::sockets_removed().to_owned(), text::next_restart_sockets());
+        }
+        Some(unit) if unit.is_failed() || silent => {
+            return said(text::service_does_not_start(&unit.with_messages()), text::next_check_and_start());
+        }
+        _ => {}
+    }
+    let pid = lock_holder(&config.agent.state_dir)?;
+    Some(Absence { what: text::process_does_not_answer(pid), next: text::next_restart_process(pid) })
+}
+
+/// The process that holds a state directory: its lock names it, and the kernel says that it holds a lock.
+fn lock_holder(dir: &Path) -> Option<u32> {
+    let pid: u32 = fs::read_to_string(dir.join("lock")).ok()?.trim().parse().ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let held = |line: &str| {
+        // 1: FLOCK  ADVISORY  WRITE 17900 08:01:12345 0 EOF
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        fields.get(1) == Some(&"FLOCK") && fields.get(4).and_then(|field| field.parse().ok()) == Some(pid)
+    };
+    locks.lines().any(held).then_some(pid)
 }
 
 /// The state of the packaged service in systemd.

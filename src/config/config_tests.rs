@@ -218,7 +218,7 @@ const MISTAKES: [Mistake; 38] = [
     (
         "[upstream.hq]\nurl = \"https://a/\"\n[upstream.sap]\nurl = \"https://b/\"\n",
         "f:4:7",
-        "add [[route]] tables, each with upstream = \"hq\" or another",
+        "add [[route]] tables, each with upstream = \"hq\" or \"sap\"",
     ),
     ("[[route]]\nupstream = \"hq\"\n", "f:2:12", "define it: [upstream.hq] with a url"),
 ];

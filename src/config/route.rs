@@ -133,11 +133,12 @@ impl Document<'_> {
     pub(super) fn routes(&mut self, sections: Vec<Table>, upstreams: &[Upstream]) -> Vec<Route> {
         let routes: Vec<Route> = sections.into_iter().map(|section| self.route(section, upstreams)).collect();
         if let (true, [first, second, ..]) = (routes.is_empty(), upstreams) {
-            let (first, second) = (&first.name, bare(&second.name));
             let message = format!(
-                "with more than one upstream, routes choose between them: add [[route]] tables, each with upstream = \
-                 {first:?} or another, and entity_type where it is not for all"
+                "with more than one upstream, routes choose between them: add [[route]] tables, each with upstream = {:?} \
+                 or {:?}, and with entity_type where it is not for all",
+                first.name, second.name
             );
+            let second = bare(&second.name);
             let prefix = format!("upstream.{second}.");
             let keys = self.spans.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, span)| span.clone());
             let place = keys.min_by_key(|span| span.start).unwrap_or_default();

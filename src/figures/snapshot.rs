@@ -72,6 +72,8 @@ impl Part {
 pub struct Snapshot {
     /// True if a running agent replied; false if the store was read.
     pub running: bool,
+    /// Why none replied, where more is known than that none runs.
+    pub absence: Option<Absence>,
     /// The `health` reply.
     pub health: Health,
     /// The oldest failures that need an operator.
@@ -111,6 +113,15 @@ impl Snapshot {
     }
 }
 
+/// An agent that does not reply, although its process or its service is there.
+#[derive(Clone, Debug)]
+pub struct Absence {
+    /// What is known of it.
+    pub what: String,
+    /// What to run.
+    pub next: String,
+}
+
 /// The `health` reply.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Health {
@@ -127,6 +138,8 @@ pub struct Health {
     pub database_bytes: u64,
     pub disk_free_bytes: Option<u64>,
     pub clock_skew_ms: Option<i64>,
+    #[serde(default)]
+    pub refusing: Option<String>,
     #[serde(default)]
     pub lost: u64,
     #[serde(default)]

@@ -343,7 +343,7 @@ fn not_in_time(error: &Error, course: Course) -> Ending {
             Ending::NotSent(ConnectError::Lookup, format!("name lookup fails: {words}"))
         }
         Error::Other(other) if other.is::<LookupFailed>() => {
-            Ending::NotSent(ConnectError::Lookup, format!("name lookup fails: {words}"))
+            Ending::NotSent(ConnectError::Lookup, format!("name lookup fails: {other}"))
         }
         Error::ConnectProxyFailed(said) => by_the_proxy(said),
         // Caused by a header from the configuration, a file or a login, or by a URL from the configuration: parts

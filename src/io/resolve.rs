@@ -174,7 +174,8 @@ pub struct LookupFailed(String);
 
 impl std::fmt::Display for LookupFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        // The beginning says nothing that the one who shows it does not say.
+        f.write_str(self.0.trim_start_matches("failed to lookup address information: "))
     }
 }
 

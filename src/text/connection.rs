@@ -76,6 +76,49 @@ crate::texts! {
         en: "no agent answers at {path} ({error}). Start it: systemctl start resyncd, or: resyncd run",
         es: "ningún agente responde en {path} ({error}). Para iniciarlo: systemctl start resyncd, o bien: resyncd run",
     }
+    // `status`, where the database is read in the agent's place.
+
+    /// The service runs, and does not reply.
+    pub(crate) fn service_hangs(unit: &str) {
+        en: "The agent does not reply; resyncd.service is {unit}",
+        es: "El agente no responde; resyncd.service está {unit}",
+    }
+    /// The same: what to do.
+    pub(crate) fn next_restart_service() {
+        en: "Next: journalctl -u resyncd; if it stays silent: systemctl restart resyncd",
+        es: "Siguiente paso: journalctl -u resyncd; si sigue sin responder: systemctl restart resyncd",
+    }
+    /// The service runs, and its sockets are gone.
+    pub(crate) fn sockets_removed() {
+        en: "The agent runs, but nobody can connect to it: its sockets were removed.",
+        es: "El agente está en marcha, pero nadie puede conectarse: se eliminaron sus sockets.",
+    }
+    /// The same: what to do.
+    pub(crate) fn next_restart_sockets() {
+        en: "Next: systemctl restart resyncd.socket resyncd-admin.socket",
+        es: "Siguiente paso: systemctl restart resyncd.socket resyncd-admin.socket",
+    }
+    /// The service is down and was not stopped.
+    pub(crate) fn service_does_not_start(unit: &str) {
+        en: "The agent does not start: failures are kept, nothing is sent. resyncd.service is {unit}",
+        es: "El agente no arranca: las incidencias se conservan, pero no se envía nada. resyncd.service está {unit}",
+    }
+    /// The same: what to do.
+    pub(crate) fn next_check_and_start() {
+        en: "Next: resyncd config check; then: systemctl restart resyncd",
+        es: "Siguiente paso: resyncd config check; después: systemctl restart resyncd",
+    }
+    /// A process has the database, and does not reply at the configured sockets.
+    pub(crate) fn process_does_not_answer(pid: u32) {
+        en: "The agent runs as process {pid}, but does not reply: it is starting, hangs, or has other sockets.",
+        es: "El agente está en marcha como proceso {pid}, pero no responde: está arrancando, se ha quedado bloqueado o \
+             usa otros sockets.",
+    }
+    /// The same: what to do.
+    pub(crate) fn next_restart_process(pid: u32) {
+        en: "Next: read its log; if it hangs: kill -9 {pid}, then start it again",
+        es: "Siguiente paso: lea su log; si está bloqueado: kill -9 {pid}, y vuelva a iniciarlo",
+    }
     /// A unit's state and its last messages, one a line.
     pub(crate) fn unit_and_messages(state: &str, messages: &str) {
         en: "{state}; its last messages:\n  {messages}",

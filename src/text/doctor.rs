@@ -17,11 +17,12 @@ pub(crate) enum Check {
     Clock,
     Credentials,
     OnHold,
+    Alert,
 }
 
 #[cfg(test)]
 impl Check {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::State,
         Self::Disk,
         Self::AppSocket,
@@ -36,6 +37,7 @@ impl Check {
         Self::Clock,
         Self::Credentials,
         Self::OnHold,
+        Self::Alert,
     ];
 }
 
@@ -56,6 +58,7 @@ crate::texts! {
         Check::Clock => { en: "clock", es: "reloj" }
         Check::Credentials => { en: "credentials", es: "credenciales" }
         Check::OnHold => { en: "on hold", es: "retenidas" }
+        Check::Alert => { en: "alert", es: "alerta" }
     }
     /// Before a finding that is well, as wide as [`ill`].
     pub(crate) fn well() { en: "ok  ", es: "ok      " }
@@ -65,6 +68,30 @@ crate::texts! {
     pub(crate) fn failed(ill: u64, all: u64) {
         en: "1 of {all} checks failed" | "{ill} of {all} checks failed",
         es: "1 de {all} comprobaciones ha fallado" | "{ill} de {all} comprobaciones han fallado",
+    }
+    /// What to do about an alert, by its kind. `dir` is the state directory.
+    pub(crate) fn alert_remedy(kind: &str, dir: &str) {
+        "database_full" => {
+            en: "Have what waits delivered or discarded (resyncd list), or raise the limit in [limits] and restart the \
+                 agent",
+            es: "Haga que se entregue o se descarte lo pendiente (resyncd list), o aumente el límite en [limits] y \
+                 reinicie el agente",
+        }
+        "database_corrupt" | "database_replaced" => {
+            en: "Compare with the tills' own records; what was saved of the old one, if anything, is in {dir}/quarantine. This alert ends by \
+                 itself after a day",
+            es: "Compare con los registros de las cajas; lo que se conservó de la anterior, si lo hay, está en {dir}/quarantine. Esta alerta termina \
+                 por sí sola al cabo de un día",
+        }
+        "database_foreign_write" | "wal_large" => {
+            en: "Which program it is: sudo fuser -v {dir}/sync_failures.db",
+            es: "Para saber qué programa es: sudo fuser -v {dir}/sync_failures.db",
+        }
+        "history_shortened" => {
+            en: "Raise max_database in [limits] and restart the agent, if the history is needed",
+            es: "Aumente max_database en [limits] y reinicie el agente, si necesita el historial",
+        }
+        _ => { en: "More: resyncd alerts", es: "Más: resyncd alerts" }
     }
     /// Failures on hold, and the oldest of them.
     pub(crate) fn on_hold(count: u64, seq: &str, entity: &str) {
@@ -95,10 +122,11 @@ crate::texts! {
     }
     /// A socket is not there although the agent runs.
     pub(crate) fn socket_missing_beside_agent(path: &str, pid: u32) {
-        en: "{path} is not there, or this user cannot see it, but the agent runs as process {pid}. It uses another \
-             path: resyncd config show",
-        es: "{path} no existe o este usuario no puede verlo, pero el agente está en marcha como proceso {pid}. Usa \
-             otra ruta: resyncd config show",
+        en: "{path} is not there, or this user cannot see it, but the agent runs as process {pid}: it is starting, hangs, \
+             or uses another path (resyncd config show). If it hangs: kill -9 {pid}, then start it again",
+        es: "{path} no existe o este usuario no puede verlo, pero el agente está en marcha como proceso {pid}: está \
+             arrancando, se ha quedado bloqueado o usa otra ruta (resyncd config show). Si está bloqueado: kill -9 \
+             {pid}, y vuelva a iniciarlo",
     }
     /// Something else is at the path of a socket.
     pub(crate) fn no_socket(path: &str) {
@@ -452,20 +480,16 @@ crate::texts! {
     // The clock and the credentials.
 
     /// Our clock is fast.
-    pub(crate) fn clock_ahead(seconds: u64, name: &str) {
-        en: "this terminal's is 1 s ahead of that of {name}. timedatectl set-ntp true, or set it by hand"
-            | "this terminal's is {seconds} s ahead of that of {name}. timedatectl set-ntp true, or set it by hand",
-        es: "el de este terminal va 1 s adelantado respecto al de {name}. timedatectl set-ntp true, o ajústelo a mano"
-            | "el de este terminal va {seconds} s adelantado respecto al de {name}. timedatectl set-ntp true, o \
-               ajústelo a mano",
+    pub(crate) fn clock_ahead(difference: &str, name: &str) {
+        en: "this terminal's is {difference} ahead of that of {name}. timedatectl set-ntp true, or set it by hand",
+        es: "el de este terminal va {difference} adelantado respecto al de {name}. timedatectl set-ntp true, o \
+             ajústelo a mano",
     }
     /// Our clock is slow.
-    pub(crate) fn clock_behind(seconds: u64, name: &str) {
-        en: "this terminal's is 1 s behind that of {name}. timedatectl set-ntp true, or set it by hand"
-            | "this terminal's is {seconds} s behind that of {name}. timedatectl set-ntp true, or set it by hand",
-        es: "el de este terminal va 1 s atrasado respecto al de {name}. timedatectl set-ntp true, o ajústelo a mano"
-            | "el de este terminal va {seconds} s atrasado respecto al de {name}. timedatectl set-ntp true, o ajústelo \
-               a mano",
+    pub(crate) fn clock_behind(difference: &str, name: &str) {
+        en: "this terminal's is {difference} behind that of {name}. timedatectl set-ntp true, or set it by hand",
+        es: "el de este terminal va {difference} atrasado respecto al de {name}. timedatectl set-ntp true, o ajústelo \
+             a mano",
     }
     /// Our clock is right.
     pub(crate) fn clock_right(seconds: u64, name: &str) {

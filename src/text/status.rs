@@ -38,6 +38,8 @@ crate::texts! {
     pub(crate) fn nothing_was_sent() { en: "Nothing was sent yet.", es: "Aún no se ha enviado nada." }
     /// The verdict of a new installation.
     pub(crate) fn nothing_to_send() { en: "Nothing to send yet.", es: "Aún no hay nada que enviar." }
+    /// Every record is refused; the state of the queue follows.
+    pub(crate) fn not_recording(why: &str) { en: "NOT RECORDING: {why}.", es: "NO SE REGISTRA NADA: {why}." }
     /// The verdict without an upstream.
     pub(crate) fn not_sending() {
         en: "NOT SENDING: no upstream is configured.",
@@ -79,8 +81,8 @@ crate::texts! {
     }
     /// Failures were lost with a database.
     pub(crate) fn next_compare() {
-        en: "Next: compare with the tills' own records; the log names the quarantine (event=quarantined)",
-        es: "Siguiente paso: compare con los registros de las cajas; el log indica la cuarentena (event=quarantined)",
+        en: "Next: compare with the tills' own records. What happened: sudo resyncd doctor",
+        es: "Siguiente paso: compare con los registros de las cajas. Qué ha pasado: sudo resyncd doctor",
     }
     /// Some need a person, and this user may not list them.
     pub(crate) fn next_critical() { en: "Next: sudo resyncd critical", es: "Siguiente paso: sudo resyncd critical" }
@@ -94,11 +96,18 @@ crate::texts! {
         en: "Next: sudo resyncd doctor   (why {name} rejects all requests); then: resyncd resume {name}",
         es: "Siguiente paso: sudo resyncd doctor   (por qué {name} lo rechaza todo); después: resyncd resume {name}",
     }
-    /// A grave alert.
-    pub(crate) fn next_alerts(why: &str) {
-        en: "Next: resyncd alerts   {why}",
-        es: "Siguiente paso: resyncd alerts   {why}",
+    /// A grave alert, or another that asks for something.
+    pub(crate) fn next_doctor_because(why: &str) {
+        en: "Next: sudo resyncd doctor   ({why})",
+        es: "Siguiente paso: sudo resyncd doctor   ({why})",
     }
+    /// Every record is refused.
+    pub(crate) fn next_record_again() {
+        en: "Next: sudo resyncd doctor   (what to do so that failures are recorded again)",
+        es: "Siguiente paso: sudo resyncd doctor   (qué hacer para que se vuelvan a registrar incidencias)",
+    }
+    /// A command that removes the cause.
+    pub(crate) fn next_command(command: &str) { en: "Next: {command}", es: "Siguiente paso: {command}" }
     /// A reload found the configuration invalid.
     pub(crate) fn next_config_check() {
         en: "Next: resyncd config check   (the changed configuration is not in force); then: resyncd reload",
@@ -116,8 +125,8 @@ crate::texts! {
     }
     /// The terminal's clock is wrong.
     pub(crate) fn next_set_clock(skew: &str) {
-        en: "Next: set the clock, it is {skew}",
-        es: "Siguiente paso: ponga en hora el reloj, está {skew}",
+        en: "Next: sudo timedatectl set-ntp true   (the clock is {skew})",
+        es: "Siguiente paso: sudo timedatectl set-ntp true   (el reloj está {skew})",
     }
     /// Some are on hold.
     pub(crate) fn next_release() {

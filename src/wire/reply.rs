@@ -258,6 +258,9 @@ pub struct Health {
     pub database_bytes: u64,
     pub disk_free_bytes: Option<u64>,
     pub clock_skew_ms: Option<i64>,
+    /// Why every record is refused at present; left out while records are accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusing: Option<String>,
     /// Failures lost in quarantines of the last day; left out if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,

@@ -573,3 +573,36 @@ fn a_refused_reload_is_something_to_do() {
     obey(&agent, &brief, "reload");
     assert!(says(&agent, &[]).contains("Nothing to do."), "{}", says(&agent, &[]));
 }
+
+/// A terminal that refuses every record says that first, and `doctor` says what to do.
+#[test]
+fn that_nothing_is_recorded_is_the_first_sentence() {
+    let upstream = Upstream::willing();
+    let plan = Plan::impatient(upstream.url());
+    let mut agent = Agent::start(&Plan { limits: "min_free_disk = \"8192GiB\"", ..plan });
+    wait_until("records are refused", || agent.call(&record_now("s-1"))["ok"] == false);
+    let brief = says(&agent, &[]);
+    assert!(brief.starts_with("NOT RECORDING: ") && !brief.contains("Nothing to do"), "{brief}");
+    let told = obey_failing(&agent, &brief, "doctor");
+    assert!(told.contains("FIX disk"), "{told}");
+    agent.configure(&Plan::impatient(upstream.url()));
+    assert!(agent.stop().success());
+    agent.up();
+    assert_eq!(agent.call(&record_now("s-1"))["ok"], true);
+    all_is_sent(&agent);
+    assert!(says(&agent, &[]).starts_with("ALL SENT."), "{}", says(&agent, &[]));
+}
+
+/// What was lost with a database is named by `status`, and explained by `doctor`, to which it leads.
+#[test]
+fn what_was_lost_is_explained_by_doctor() {
+    let mut agent = Agent::start(&Plan::default());
+    (0..3).for_each(|n| drop(agent.call(&record_now(&format!("s-{n}")))));
+    assert!(agent.stop().success());
+    fs::remove_file(agent.database()).expect("it was there");
+    agent.up();
+    let brief = says(&agent, &[]);
+    assert!(brief.contains("3 LOST"), "{brief}");
+    let told = obey_failing(&agent, &brief, "doctor");
+    assert!(told.contains("FIX alert") && told.contains("Compare with the tills' own records"), "{told}");
+}

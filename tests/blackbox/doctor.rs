@@ -92,7 +92,8 @@ fn an_upstream_that_cannot_be_reached_is_found_with_the_reason() {
     let told = ill(&agent, &["upstream"]);
     assert!(told.contains("refused") && told.contains("Is the cable in?"), "{told}");
     agent.configure(&Plan::to("https://no-such-host.invalid/sync".into()));
-    assert!(ill(&agent, &["upstream"]).contains("name lookup fails"));
+    let lookup = ill(&agent, &["upstream"]);
+    assert!(lookup.contains("name lookup fails: ") && !lookup.contains("failed to lookup"), "{lookup}");
     agent.configure(&Plan::default());
     assert!(ill(&agent, &["upstream"]).contains("none is configured"));
 }

@@ -4,11 +4,13 @@
 use super::command_line::{out, resyncd, told};
 use crate::support::{Agent, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
 use std::thread;
 
 /// An agent that has recorded one failure and was killed, and sockets that no process serves.
@@ -158,4 +160,76 @@ fn a_request_on_a_connection_that_is_closed_is_repeated_if_that_is_safe() {
             assert!(lines.iter().all(|line| *line == lines[0]), "{lines:?}");
         });
     }
+}
+
+/// A process that hangs, and whose sockets are gone, is not called stopped: it holds the database, and starting another
+/// one would not help. What is printed does.
+#[test]
+fn a_process_that_does_not_reply_is_told_from_none() {
+    let mut agent = Agent::start(&Plan::default());
+    agent.signal(Signal::STOP);
+    for path in [agent.app_path(), agent.admin_path()] {
+        std::fs::remove_file(path).expect("it was there");
+    }
+    let brief = out(&resyncd(&agent, &[]));
+    let pid = agent.pid();
+    assert!(brief.contains(&format!("runs as process {pid}, but does not reply")), "{brief}");
+    assert!(!brief.contains("not running") && brief.contains(&format!("kill -9 {pid}")), "{brief}");
+    let doctor = out(&resyncd(&agent, &["doctor"]));
+    assert_eq!(doctor.matches(&format!("kill -9 {pid}")).count(), 2, "{doctor}");
+    agent.restart_after_kill();
+    assert!(out(&resyncd(&agent, &[])).contains("no upstream is configured"));
+    agent.kill9();
+    assert!(out(&resyncd(&agent, &[])).contains("The agent is not running"));
+}
+
+/// The packaged sockets, with systemd's tools that say what a file says. Needs its own `/run`, and so root.
+#[test]
+fn what_systemd_knows_of_the_service_is_told_with_the_command_that_helps() {
+    const SCRIPT: &str = r#"
+        set -e
+        mount -t tmpfs tmpfs /run
+        mkdir -p /run/systemd/system /run/resyncd
+        printf '[agent]\nstate_dir = "%s/state"\n' "$DIR" > "$DIR/c.toml"
+        for tool in systemctl journalctl; do
+            printf '#!/bin/sh\ncat "%s/%s.says"\n' "$DIR" $tool > "$DIR/$tool"
+            chmod 755 "$DIR/$tool"
+        done
+        echo 'unknown key timout' > "$DIR/journalctl.says"
+        "$BIN" run 2> "$DIR/log" &
+        pid=$!
+        trap 'kill -9 $pid' EXIT
+        until "$BIN" list > /dev/null 2>&1; do sleep 0.05; done
+        kill -STOP $pid
+        echo "--- silent and failed"
+        printf 'ActiveState=failed\nSubState=failed\nResult=exit-code\n' > "$DIR/systemctl.says"
+        "$BIN"
+        echo "--- removed and active"
+        rm /run/resyncd/*.sock
+        printf 'ActiveState=active\nSubState=running\nResult=success\n' > "$DIR/systemctl.says"
+        "$BIN"
+        "$BIN" doctor || true
+    "#;
+    let dir = tempfile::tempdir().expect("a directory");
+    if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no mount namespace without root");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    for name in ["STATE_DIR", "SOCKET", "ADMIN_SOCKET", "UPSTREAM", "LOG", "LANG"] {
+        command.env_remove(format!("RESYNCD_{name}"));
+    }
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").expect("a path"));
+    command.env("PATH", path).env("DIR", dir.path()).env("BIN", env!("CARGO_BIN_EXE_resyncd"));
+    command.env("RESYNCD_CONFIG", dir.path().join("c.toml")).env("LC_ALL", "C.UTF-8").env_remove("NOTIFY_SOCKET");
+    let output = command.args(["-m", "sh", "-c", SCRIPT]).stdin(Stdio::null()).output().expect("unshare runs");
+    let text = out(&output);
+    let (failed, removed) = text.split_once("--- removed").unwrap_or_else(|| panic!("{text}{}", told(&output)));
+    assert!(failed.contains("does not start") && failed.contains("failed (failed, exit-code)"), "{failed}");
+    assert!(failed.contains("unknown key timout"), "the unit's last message: {failed}");
+    assert!(failed.contains("Next: resyncd config check; then: systemctl restart resyncd\n"), "{failed}");
+    assert!(removed.contains("The agent runs, but nobody can connect to it"), "{removed}");
+    let restart = "Next: systemctl restart resyncd.socket resyncd-admin.socket";
+    assert_eq!(removed.matches(restart).count(), 3, "status, and doctor for each of the sockets: {removed}");
+    assert!(!text.contains("The agent is not running"), "{text}");
 }

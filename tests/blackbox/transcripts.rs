@@ -230,13 +230,18 @@ fn without_ids(text: &str) -> String {
         masked.push_str(if length == 36 { "…" } else { &rest[..length] });
         rest = &rest[length..];
     }
-    match masked.split_once(" are free on the disk") {
-        Some((before, behind)) => {
-            let from = before.rfind('"').expect("a message begins");
-            format!("{}\"… are free on the disk{behind}", &before[..from])
-        }
-        None => masked,
+    const ROOM: &str = " are free on the disk";
+    // What stands before it is a number and its unit.
+    let number = |before: &str| {
+        let number = before.rsplit_once(' ').map_or(before, |(number, _)| number);
+        format!("{}…", number.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
+    };
+    let mut parts = masked.split(ROOM).peekable();
+    let mut shown = String::new();
+    while let Some(part) = parts.next() {
+        shown += &if parts.peek().is_some() { number(part) + ROOM } else { part.to_owned() };
     }
+    shown
 }
 
 #[test]

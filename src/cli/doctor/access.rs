@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::cli::client::{Client, NoAgent};
+use crate::cli::unreachable;
 use crate::config::Config;
 use crate::io::system::user_name;
 use crate::text::doctor as text;
@@ -60,12 +61,17 @@ pub(super) fn sockets(config: &Config, seen: &AgentSeen) -> Vec<Finding> {
 
 fn socket(check: Check, path: &Path, which: Socket, closed_to: u32, seen: &AgentSeen) -> Finding {
     let shown = path.display().to_string();
-    let Ok(meta) = fs::metadata(path) else {
-        let message = match seen.pid {
-            None => text::socket_missing(&shown),
-            Some(pid) => text::socket_missing_beside_agent(&shown, pid),
-        };
-        return Finding::ill(check, message);
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(missing) => {
+            let message = match seen.pid {
+                None => text::socket_missing(&shown),
+                // systemd holds the packaged sockets, and has to make them again.
+                Some(_) if unreachable::service_runs(path) => unreachable::not_running(path, &missing),
+                Some(pid) => text::socket_missing_beside_agent(&shown, pid),
+            };
+            return Finding::ill(check, message);
+        }
     };
     if !meta.file_type().is_socket() {
         return Finding::ill(check, text::no_socket(&shown));

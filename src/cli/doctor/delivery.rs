@@ -1,6 +1,7 @@
 //! Checks the upstreams: name, connection, certificate, response, credentials, and clock.
 
 use super::Finding;
+use crate::cli::render::span;
 use crate::cli::session::Session;
 use crate::cli::{advice, deeds};
 use crate::config::Upstream;
@@ -154,13 +155,13 @@ fn clock(name: &str, answer: &Answer, now: WallTime) -> Option<Finding> {
     let theirs = answer.date?;
     let (ahead, behind) = (now.since(theirs), theirs.since(now));
     let off = ahead.max(behind);
-    let seconds = off.as_secs();
+    let difference = &span(off);
     Some(if off <= WRONG {
-        Finding::well(Check::Clock, text::clock_right(seconds + 1, name))
+        Finding::well(Check::Clock, text::clock_right(off.as_secs() + 1, name))
     } else if ahead > behind {
-        Finding::ill(Check::Clock, text::clock_ahead(seconds, name))
+        Finding::ill(Check::Clock, text::clock_ahead(difference, name))
     } else {
-        Finding::ill(Check::Clock, text::clock_behind(seconds, name))
+        Finding::ill(Check::Clock, text::clock_behind(difference, name))
     })
 }
 
@@ -213,7 +214,7 @@ mod tests {
         };
         assert!(found(now).ok && found(now.before(Duration::from_secs(299))).ok);
         let (late, early) = (found(now.after(Duration::from_secs(900))), found(now.before(Duration::from_secs(900))));
-        assert!(!late.ok && late.message.contains("900 s behind that of hq"), "{}", late.message);
+        assert!(!late.ok && late.message.contains("15 min behind that of hq"), "{}", late.message);
         assert!(!early.ok && early.message.contains("ahead of"), "{}", early.message);
         assert!(clock("hq", &Answer::default(), now).is_none());
     }

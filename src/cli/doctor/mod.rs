@@ -12,10 +12,12 @@ mod machine;
 use super::args::Global;
 use super::render::{self, Tone, sanitize};
 use super::session::Session;
+use super::status::asks_for_something;
 use super::{Failure, deeds};
+use crate::policy::alert::Kind;
 use crate::text::doctor as text;
 use crate::text::doctor::Check;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Write};
 
 /// The result of one check.
@@ -43,7 +45,7 @@ impl Finding {
 pub fn run(global: &Global) -> Result<(), Failure> {
     let session = Session::new(global)?;
     let agent = access::agent(&session.config);
-    let looks: [&dyn Fn() -> Vec<Finding>; 7] = [
+    let looks: [&dyn Fn() -> Vec<Finding>; 8] = [
         &|| machine::state(&session.config, &agent),
         &|| access::sockets(&session.config, &agent),
         &|| access::group(&session.config),
@@ -51,6 +53,7 @@ pub fn run(global: &Global) -> Result<(), Failure> {
         &|| files::named(&session.config, &agent),
         &|| delivery::upstreams(&session),
         &|| held(&session),
+        &|| alerts(&session),
     ];
     let (mut ill, mut all) = (0_u64, 0_u64);
     let mut out = io::stdout().lock();
@@ -65,6 +68,28 @@ pub fn run(global: &Global) -> Result<(), Failure> {
         0 => Ok(()),
         ill => Err(Failure::Failed(text::failed(ill, all))),
     }
+}
+
+/// What the agent itself has found, where no other check looks at it.
+fn alerts(session: &Session) -> Vec<Finding> {
+    let Ok(reply) = session.quietly(&json!({"op": "health"})) else { return Vec::new() };
+    let reasons = reply.value["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let dir = session.config.agent.state_dir.display().to_string();
+    let finding = |reason: &str| {
+        let kind = reason.split_once(": ").and_then(|(kind, _)| Kind::parse(kind));
+        match kind {
+            // The disk and the clock have checks of their own.
+            Some(Kind::DiskLow | Kind::ClockWrong) => None,
+            // Its message says what to do.
+            Some(Kind::UploadTimeout) => Some(Finding::ill(Check::Alert, reason)),
+            Some(kind) => {
+                Some(Finding::ill(Check::Alert, format!("{reason}. {}", text::alert_remedy(kind.as_str(), &dir))))
+            }
+            // The configuration that was not taken over.
+            None => Some(Finding::ill(Check::Settings, reason)),
+        }
+    };
+    reasons.iter().filter_map(Value::as_str).filter(|reason| asks_for_something(reason)).filter_map(finding).collect()
 }
 
 /// Failures that an operator has put on hold. A hold is not a fault, but it may have been forgotten.

@@ -6,16 +6,19 @@ use super::load_config;
 use super::named_files::{Reader, examine};
 use super::render::sanitize;
 use crate::config::effective::{Setting, settings};
+use crate::config::route::hidden;
 use crate::config::{Config, EXAMPLE, Origins, Overrides};
 use crate::io::system::is_in_memory;
 use crate::limits::Limits;
 use crate::text::config as text;
+use crate::text::files;
 use crate::text::numbers::size;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// `config`
 #[derive(Debug, Subcommand)]
@@ -46,13 +49,18 @@ pub fn run(global: &Global, command: &ConfigCommand) -> Result<(), Failure> {
 }
 
 fn check(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
-    let (config, _) = load_config::config_and_origins(global, &RunArgs::default())?;
+    let (config, origins) = load_config::config_and_origins(global, &RunArgs::default())?;
     let mut notes = load_config::ignored(global);
+    for (n, earlier) in hidden(&config.routes) {
+        let [place, earlier] = [n, earlier].map(|n| origins.beginning(&format!("route[{n}].")).unwrap_or("[[route]]"));
+        notes.push(text::hidden_route(place, earlier));
+    }
     if !args.syntax {
         let found = examine(&config, Reader::of(&config).as_ref())?;
         let mut faults: Vec<String> =
             found.faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
         faults.extend(contradictions(&config));
+        let faults: Vec<String> = faults.iter().map(|fault| placed(fault, &origins)).collect();
         if !faults.is_empty() {
             notes.extend(faults);
             return Err(Failure::Failed(notes.join("\n")));
@@ -75,6 +83,20 @@ fn check(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A fault that begins with its key, `[limits] max_line: …`, with the file and line that set it.
+fn placed(fault: &str, origins: &Origins) -> String {
+    let place = || {
+        let (table, rest) = fault.strip_prefix('[')?.split_once(']')?;
+        let key = rest.split_once(':')?.0.trim();
+        match key {
+            // It is about several keys of the table.
+            "" => origins.beginning(&format!("{table}.")),
+            key => origins.of(&format!("{table}.{key}")),
+        }
+    };
+    place().map_or_else(|| fault.to_owned(), |place| format!("{place}: {fault}"))
+}
+
 /// Values that are right each, and cannot work together or in their place.
 pub(super) fn contradictions(config: &Config) -> Vec<String> {
     let Limits { max_line, max_payload, .. } = &config.limits;
@@ -84,6 +106,15 @@ pub(super) fn contradictions(config: &Config) -> Vec<String> {
         found.push(text::payload_above_line(&payload, &line));
     }
     let dir = &config.agent.state_dir;
+    if dir.exists() && !dir.is_dir() {
+        found.push(format!("[agent] state_dir: {}", files::not_a_directory(dir.display())));
+    }
+    for (key, socket) in [("socket", &config.agent.socket), ("admin_socket", &config.agent.admin_socket)] {
+        let dir = socket.parent().unwrap_or(Path::new("/"));
+        if dir.exists() && !dir.is_dir() {
+            found.push(format!("[agent] {key}: {}", files::not_a_directory(dir.display())));
+        }
+    }
     // What is below the directory for temporary files is meant to be lost.
     if is_in_memory(dir) && !dir.starts_with(env::temp_dir()) {
         found.push(text::state_in_memory(dir.display()));

@@ -236,6 +236,7 @@ impl Looking<'_> {
         let dir = file.parent().unwrap_or(Path::new("/"));
         let shown = dir.display();
         match fs::metadata(dir) {
+            _ if file.is_dir() => self.fault(key, text::names_a_file(file.display())),
             Ok(meta) if meta.is_dir() => match unwritable(dir, file) {
                 None => self.found.well += 1,
                 Some(error) => {
@@ -262,11 +263,7 @@ fn unwritable(dir: &Path, file: &Path) -> Option<io::Error> {
     let me = geteuid().as_raw();
     let sticky = dir.permissions().mode() & 0o1000 != 0;
     let may_replace = me == 0 || me == dir.uid() || me == there.uid();
-    if there.is_dir() {
-        Some(io::ErrorKind::IsADirectory.into())
-    } else {
-        (sticky && !may_replace).then(|| io::Error::other("another user's file of that name is there"))
-    }
+    (sticky && !may_replace).then(|| io::Error::other("another user's file of that name is there"))
 }
 
 /// The mode of a file that every user can read, because nothing on the way to it is closed to them either.
@@ -291,6 +288,10 @@ fn not_empty(text: &str) -> Option<Wrong> {
 }
 
 fn header(text: &str) -> Option<Wrong> {
+    one_line(text).or_else(|| (!text.trim().bytes().all(|b| (0x20..=0x7e).contains(&b))).then_some(Wrong::NoHeader))
+}
+
+fn one_line(text: &str) -> Option<Wrong> {
     not_empty(text).or_else(|| text.trim().contains(['\n', '\r']).then_some(Wrong::SeveralLines))
 }
 
@@ -307,7 +308,7 @@ fn token(text: &str) -> Option<Wrong> {
 }
 
 fn pair(text: &str) -> Option<Wrong> {
-    header(text).or_else(|| {
+    one_line(text).or_else(|| {
         let begins = text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("Basic "));
         match text.split_once(':') {
             _ if begins => Some(Wrong::Encoded),
@@ -335,6 +336,9 @@ mod tests {
             ("Authorization: Bearer abc", Wrong::WholeHeader),
             ("abc\ndef", Wrong::SeveralLines),
             ("abc def", Wrong::Blanks),
+            ("\u{feff}abc", Wrong::NoHeader),
+            ("a\0bc", Wrong::NoHeader),
+            ("caf\u{e9}", Wrong::NoHeader),
         ] {
             assert_eq!(token(wrong), Some(part), "{wrong}");
         }

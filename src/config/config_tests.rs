@@ -264,6 +264,15 @@ fn a_mistake_is_told_with_its_place_and_what_to_write() {
     }
 }
 
+#[test]
+fn a_fragment_for_a_misspelt_upstream_is_understood() {
+    let files = [("f", HQ), ("d/a", "[upstream.hqq]\ntimeout = \"5s\"\n")];
+    let told = Config::load_files(&files, &Overrides::default(), &around()).expect_err("no url");
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].starts_with("d/a:1:11: upstream hqq needs a url"), "{told:#?}");
+    assert!(told[0].contains("did you mean [upstream.hq]?"), "{told:#?}");
+}
+
 /// Every message has the line that it is about, whatever the order in which the tables are read.
 #[test]
 fn messages_are_in_the_order_of_the_lines() {

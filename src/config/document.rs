@@ -34,6 +34,16 @@ impl Origins {
         self.0.get(key).map(String::as_str)
     }
 
+    /// File and line of the first value whose key begins like this.
+    #[must_use]
+    pub fn beginning(&self, prefix: &str) -> Option<&str> {
+        self.0
+            .range(prefix.to_owned()..)
+            .next()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .map(|(_, place)| place.as_str())
+    }
+
     /// All keys that files set.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

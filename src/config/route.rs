@@ -122,6 +122,16 @@ impl Route {
     }
 }
 
+/// Routes that are never used, each with the earlier one that takes all of their failures.
+#[must_use]
+pub fn hidden(routes: &[Route]) -> Vec<(usize, usize)> {
+    let covers = |wide: &Option<String>, narrow: &Option<String>| wide.is_none() || wide == narrow;
+    let takes_all =
+        |one: &Route, other: &Route| covers(&one.entity_type, &other.entity_type) && covers(&one.action, &other.action);
+    let earlier = |n: usize| routes[..n].iter().position(|earlier| takes_all(earlier, &routes[n]));
+    (0..routes.len()).filter_map(|n| Some((n, earlier(n)?))).collect()
+}
+
 /// The route for failures of this kind: the first match.
 #[must_use]
 pub fn first<'r>(routes: &'r [Route], entity_type: &str, action: &str) -> Option<&'r Route> {
@@ -132,7 +142,9 @@ impl Document<'_> {
     /// All routes, in the order of the file.
     pub(super) fn routes(&mut self, sections: Vec<Table>, upstreams: &[Upstream]) -> Vec<Route> {
         let routes: Vec<Route> = sections.into_iter().map(|section| self.route(section, upstreams)).collect();
-        if let (true, [first, second, ..]) = (routes.is_empty(), upstreams) {
+        // One without a url was reported, and may be no upstream of its own.
+        let complete = upstreams.iter().all(|upstream| !upstream.url.is_empty());
+        if let (true, [first, second, ..]) = (routes.is_empty() && complete, upstreams) {
             let message = format!(
                 "with more than one upstream, routes choose between them: add [[route]] tables, each with upstream = {:?} \
                  or {:?}, and with entity_type where it is not for all",

@@ -2,7 +2,7 @@
 
 use super::filling::Filling;
 use super::problem::Place;
-use super::table::{Document, Table};
+use super::table::{Document, Table, nearest};
 use super::value;
 use crate::limits::{MAX_NAME, quote};
 use crate::record::Class;
@@ -333,6 +333,7 @@ impl Document<'_> {
             self.report(Place::Span(span), message);
             return found;
         }
+        let names: Vec<String> = all.names().into_iter().map(|(name, _)| name).collect();
         for (name, span) in all.names() {
             // The name is used for a thread, in the table, in logs and in replies.
             if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
@@ -341,20 +342,25 @@ impl Document<'_> {
                 self.report(Place::Span(span.clone()), message);
             }
             if let Some(table) = all.table(&name, self) {
-                found.push(self.one_upstream(&name, &span, table));
+                found.push(self.one_upstream(&name, &names, &span, table));
             }
         }
         found
     }
 
-    fn one_upstream(&mut self, name: &str, span: &Range<usize>, mut section: Table) -> Upstream {
+    fn one_upstream(&mut self, name: &str, others: &[String], span: &Range<usize>, mut section: Table) -> Upstream {
         let mut upstream = Upstream::with_url(name, "");
         upstream.connection = self.connection(&mut section);
         let insecure = upstream.connection.insecure;
         match section.base_url("url", insecure, self) {
             Some(url) => upstream.url = url,
             None if !section.has("url") && self.unreadable.is_empty() => {
-                let message = format!("upstream {name} needs a url, such as url = \"https://hq.example/sync\"");
+                let others = others.iter().map(String::as_str).filter(|other| *other != name);
+                let near = nearest(others, name).map(|near| format!("; did you mean [upstream.{near}]?"));
+                let message = format!(
+                    "upstream {name} needs a url, such as url = \"https://hq.example/sync\"{}",
+                    near.unwrap_or_default()
+                );
                 self.report(Place::Span(span.clone()), message);
             }
             None => {}

@@ -74,7 +74,11 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
             found.push(certificate);
         }
     }
-    if found.is_empty() { Err(format!("{} holds no certificate", file.display())) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("{} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", file.display()))
+    } else {
+        Ok(found)
+    }
 }
 
 /// The client certificate and its key, which must match: a renewal replaces one file after the other, and the HTTP

@@ -13,6 +13,11 @@ crate::texts! {
         en: "{file} is not read: only files named *.toml are",
         es: "{file} no se lee: solo se leen los archivos *.toml",
     }
+    /// A route that an earlier one hides, by their files and lines.
+    pub(crate) fn hidden_route(place: &str, earlier: &str) {
+        en: "{place}: this route is never used, because the one at {earlier} comes before it and takes all of its failures",
+        es: "{place}: esta ruta no se usa nunca, porque la de {earlier} está antes y recoge todas sus incidencias",
+    }
     /// The result.
     pub(crate) fn valid() { en: "The configuration is valid.", es: "La configuración es válida." }
     /// There is no upstream.

@@ -35,6 +35,11 @@ crate::texts! {
         en: "{file}: {error}. Install it, or correct the key",
         es: "{file}: {error}. Instálelo o corrija la configuración",
     }
+    /// A directory stands where a file belongs.
+    pub(crate) fn names_a_file(path: impl Display) {
+        en: "{path} is a directory. Name a file in it",
+        es: "{path} es un directorio. Indique un archivo",
+    }
     /// A file stands where a directory belongs.
     pub(crate) fn not_a_directory(dir: impl Display) {
         en: "{dir} is not a directory",
@@ -78,6 +83,11 @@ crate::texts! {
             en: "{file} holds blanks. It should hold the token alone",
             es: "{file} contiene espacios. Debe contener solo el token",
         }
+        Wrong::NoHeader => {
+            en: "{file} holds characters that a header cannot carry. Save it as plain ASCII, without a byte order mark",
+            es: "{file} contiene caracteres que una cabecera no admite. Guárdelo como ASCII puro, sin marca de orden de \
+                 bytes",
+        }
         Wrong::Encoded => {
             en: "{file} begins with \"Basic \". It should hold user:password, not encoded",
             es: "{file} empieza por \"Basic \". Debe contener usuario:contraseña, sin codificar",
@@ -104,6 +114,8 @@ pub(crate) enum Wrong {
     Quoted,
     /// A token of several words.
     Blanks,
+    /// Characters beyond visible ASCII.
+    NoHeader,
     /// A user and password in base64.
     Encoded,
     /// No user and password.

@@ -23,12 +23,14 @@ fn put(agent: &Agent, name: &str, text: &str) -> String {
 #[test]
 fn a_file_that_would_not_work_is_told_with_its_key_and_path() {
     let upstream = Upstream::willing();
-    let cases: [(&str, Option<&str>, &str); 13] = [
+    let cases: [(&str, Option<&str>, &str); 16] = [
         ("token_file = \"FILE\"", None, "[upstream.hq] token_file: FILE does not exist"),
         ("token_file = \"FILE\"", Some(""), "[upstream.hq] token_file: FILE is empty"),
         ("token_file = \"FILE\"", Some("Bearer abc\n"), "begins with \"Bearer \""),
         ("token_file = \"FILE\"", Some("\"abc\"\n"), "quotation marks"),
         ("token_file = \"FILE\"", Some("a\nb\n"), "more than one line"),
+        ("token_file = \"FILE\"", Some("\u{feff}abc\r\n"), "without a byte order mark"),
+        ("header_files = { X-Key = \"FILE\" }", Some("caf\u{e9}\n"), "characters that a header cannot carry"),
         ("basic_file = \"FILE\"", Some("anna\n"), "[upstream.hq] basic_file: FILE does not hold user:password"),
         ("header_files = { X-Key = \"FILE\" }", Some("\n"), "[upstream.hq] header_files.X-Key: FILE is empty"),
         ("ca_file = \"FILE\"", None, "[upstream.hq] ca_file: FILE does not exist"),
@@ -41,6 +43,7 @@ fn a_file_that_would_not_work_is_told_with_its_key_and_path() {
             "[[route]] template: {secret:…}: FILE does not exist",
         ),
         ("[alerts]\ncommand = [\"FILE\"]", Some("#!/bin/sh\n"), "[alerts] command: FILE is not a program"),
+        ("[metrics]\ntextfile = \"/tmp\"", None, "[metrics] textfile: /tmp is a directory"),
         ("[metrics]\ntextfile = \"FILE/no/m.prom\"", None, "[metrics] textfile: FILE/no: "),
     ];
     for (line, contents, said) in cases {
@@ -57,6 +60,9 @@ fn a_file_that_would_not_work_is_told_with_its_key_and_path() {
         let (status, text) = check(&agent);
         assert_eq!(status, Some(1), "{line} {contents:?}: {text}");
         assert!(text.contains(&said.replace("FILE", &file)), "{line} {contents:?}: {text}");
+        // With the line that names the file; a template may name several.
+        let config = agent.state_dir().with_file_name("resyncd.toml").display().to_string();
+        assert!(text.contains(&format!("{config}:")) || line.contains("template"), "{line} {contents:?}: {text}");
         let doctor = out(&resyncd(&agent, &["doctor"]));
         assert!(doctor.contains(&said.replace("FILE", &file)), "{line} {contents:?}: {doctor}");
         let syntax = resyncd(&agent, &["config", "check", "--syntax"]);
@@ -135,7 +141,7 @@ fn the_directory_of_the_metrics_has_to_be_writable_by_the_agents_user() {
     refused("another user's file");
     fs::remove_file(&file).expect("it goes");
     fs::create_dir(&file).expect("a directory");
-    refused("is a directory");
+    assert!(check(&agent).1.contains("resyncd.prom is a directory"), "{}", check(&agent).1);
     fs::remove_dir(&file).expect("it goes");
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).expect("its mode");
     chown(&dir, None, Some(AGENTS)).expect("its group");
@@ -180,4 +186,50 @@ fn a_file_in_another_encoding_is_told_with_its_line() {
     assert!(text.contains("resyncd.toml:2: is not UTF-8; it seems to be Latin-1") && text.contains("Save"), "{text}");
     fs::write(&path, b"\xff\xfe[\0a\0").expect("a file");
     assert!(check(&agent).1.contains("UTF-16"), "{}", check(&agent).1);
+}
+
+/// The line of the key, and paths of the agent's own that cannot be.
+#[test]
+fn a_path_that_cannot_be_is_told_with_the_line_of_its_key() {
+    let agent = Agent::prepare(&Plan::default());
+    let config = agent.state_dir().with_file_name("resyncd.toml").display().to_string();
+    let line = |key: &str| {
+        let text = fs::read_to_string(&config).expect("the configuration");
+        let at = text.lines().position(|line| line.starts_with(&format!("{key} = ")));
+        at.expect("the key is in the file") + 1
+    };
+    fs::write(agent.state_dir(), "in the way").expect("a file");
+    let (status, text) = check(&agent);
+    assert_eq!(status, Some(1), "{text}");
+    let place = format!("{config}:{}: [agent] state_dir: ", line("state_dir"));
+    assert!(text.contains(&place) && text.contains("is not a directory"), "{text}");
+    fs::remove_file(agent.state_dir()).expect("it was there");
+    agent.configure(&Plan::of("[upstream.hq]\nurl = \"https://hq.example/\"\ntoken_file = \"/no/hq.token\"\n"));
+    let (_, text) = check(&agent);
+    let place = format!("{config}:{}: [upstream.hq] token_file: /no/hq.token does not exist", line("token_file"));
+    assert!(text.contains(&place), "{text}");
+}
+
+/// A route behind one that takes everything: the agent runs with it, and `config check` says so.
+#[test]
+fn a_route_that_is_never_used_is_told() {
+    let agent = Agent::prepare(&Plan::default());
+    let route = |more: &str| format!("[[route]]\npath = \"/x\"\n{more}");
+    let with = |routes: &[&str]| {
+        let routes: String = routes.iter().map(|more| route(more)).collect();
+        agent.configure(&Plan::of(format!("[upstream.hq]\nurl = \"https://hq.example/\"\n{routes}")));
+        check(&agent)
+    };
+    let sale = "entity_type = \"SALE\"\n";
+    let created = "entity_type = \"SALE\"\naction = \"CREATE\"\n";
+    for (routes, hidden) in [
+        (&["", sale][..], true),
+        (&[sale, created], true),
+        (&[created, sale, ""], false),
+        (&[sale, "action = \"CREATE\"\n"], false),
+    ] {
+        let (status, text) = with(routes);
+        assert_eq!(status, Some(0), "{text}");
+        assert_eq!(text.contains("this route is never used"), hidden, "{routes:?}: {text}");
+    }
 }

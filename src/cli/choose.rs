@@ -151,6 +151,7 @@ fn get(session: &Session, id: &str) -> Option<Value> {
 }
 
 /// A failure as an operator knows it: `RETURN r-17 CREATE, no. 26`.
+#[must_use]
 pub fn object(failure: &Value) -> String {
     let [kind, entity, action] = ["entity_type", "entity_id", "action"].map(|name| text(failure, name));
     words::object(&kind, &entity, &action, &failure["seq"])

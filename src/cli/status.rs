@@ -239,9 +239,10 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     } else if health.clock_skew_ms.is_some_and(|ms| ms.unsigned_abs() > WRONG_CLOCK_MS) {
         text::next_set_clock(&skew(health.clock_skew_ms))
     } else if let Some(reason) = health.reasons.iter().find(|reason| asks_for_something(reason)) {
-        match reason.contains(CONFIG_CHECK) {
-            true => text::next_config_check().to_owned(),
-            false => text::next_doctor_because(&sanitize(reason)),
+        if reason.contains(CONFIG_CHECK) {
+            text::next_config_check().to_owned()
+        } else {
+            text::next_doctor_because(&sanitize(reason))
         }
     } else if health.live.held > 0 {
         text::next_release().to_owned()
@@ -258,10 +259,17 @@ const CONFIG_CHECK: &str = "resyncd config check";
 /// Does a reason of health ask somebody to do something that nothing else on the screen says?
 pub(super) fn asks_for_something(reason: &str) -> bool {
     match reason.split_once(": ").and_then(|(kind, _)| Kind::parse(kind)) {
-        // They end with the outage or with the failures that cause them.
-        Some(Kind::ManyFailures | Kind::EntityFailing | Kind::HighRetries | Kind::CriticalFailures) => false,
-        // The upstream's own line says it.
-        Some(Kind::UpstreamOffline | Kind::UpstreamBlocked | Kind::UpstreamFailing | Kind::UpstreamPaused) => false,
+        // They end with the outage or with the failures that cause them, or the upstream's own line says it.
+        Some(
+            Kind::ManyFailures
+            | Kind::EntityFailing
+            | Kind::HighRetries
+            | Kind::CriticalFailures
+            | Kind::UpstreamOffline
+            | Kind::UpstreamBlocked
+            | Kind::UpstreamFailing
+            | Kind::UpstreamPaused,
+        ) => false,
         Some(_) => true,
         None => reason.contains(CONFIG_CHECK),
     }

@@ -382,9 +382,11 @@ impl Document<'_> {
             let there = if section.has("client_cert") { "client_cert" } else { "client_key" };
             self.report(section.at(there), "client_cert and client_key go together: set both".to_owned());
         }
-        let proxy = section.read("proxy", self, |text| match text.contains("://") {
-            false => Err(format!("expected a URL such as \"http://proxy:3128\", found {:?}", quote(text))),
-            true => value::url(text, true).map(|()| text.to_owned()),
+        let proxy = section.read("proxy", self, |text| {
+            if !text.contains("://") {
+                return Err(format!("expected a URL such as \"http://proxy:3128\", found {:?}", quote(text)));
+            }
+            value::url(text, true).map(|()| text.to_owned())
         });
         let (proxy, auth) = (proxy.map(|(url, _)| url), section.secret_file("proxy_auth_file", self));
         if auth.is_some() && !section.has("proxy") {

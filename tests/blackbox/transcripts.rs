@@ -222,6 +222,7 @@ fn masked(reply: &str) -> String {
 
 /// Ids within what is left: in messages, keys that were made of them, followers; and the room on the disk.
 fn without_ids(text: &str) -> String {
+    const ROOM: &str = " are free on the disk";
     let hexadecimal = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     let is_id = |part: &&str| hexadecimal(part) && part.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
     let (mut masked, mut rest) = (String::new(), text);
@@ -230,7 +231,6 @@ fn without_ids(text: &str) -> String {
         masked.push_str(if length == 36 { "…" } else { &rest[..length] });
         rest = &rest[length..];
     }
-    const ROOM: &str = " are free on the disk";
     // What stands before it is a number and its unit.
     let number = |before: &str| {
         let number = before.rsplit_once(' ').map_or(before, |(number, _)| number);

@@ -180,6 +180,8 @@ export interface Failure {
   status: Status;
   state: State;
   retry_count: number;
+  /** All attempts so far, counted or not. */
+  attempts: number;
   next_retry_at: Time | null;
   last_retry_at: Time | null;
   http_status: number | null;

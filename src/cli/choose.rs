@@ -6,7 +6,7 @@ use super::args::{BulkArgs, Filters};
 use super::render::text;
 use super::session::{Session, claimed};
 use super::times::{Edge, instant};
-use super::words::state_name;
+use super::words::{error_of, state_name};
 use crate::limits::{MAX_IDS, cut};
 use crate::text::{Count, choose as words};
 use serde_json::{Map, Value, json};
@@ -120,9 +120,9 @@ impl Choice {
         let some = self.some(session)?;
         let some: Vec<&Value> = some.iter().filter(|failure| applies(op, failure)).take(SHOWN).collect();
         for failure in &some {
-            let [kind, entity, action, state, error] =
-                ["entity_type", "entity_id", "action", "state", "error"].map(|name| text(failure, name));
-            let state = state_name(&state);
+            let [kind, entity, action, state] =
+                ["entity_type", "entity_id", "action", "state"].map(|name| text(failure, name));
+            let (state, error) = (state_name(&state), error_of(failure));
             let line = format!("  {}  {kind} {entity} {action}  {state}  {error}", failure["seq"]);
             shown.push_str(&session.screen.fit(&line));
             shown.push('\n');
@@ -160,9 +160,9 @@ pub fn object(failure: &Value) -> String {
 /// A failure as one line.
 #[must_use]
 pub fn one_line(failure: &Value) -> String {
-    let [id, kind, entity, action, state, error] =
-        ["id", "entity_type", "entity_id", "action", "state", "error"].map(|name| text(failure, name));
-    format!("  {}  {id}  {kind} {entity} {action}  {}  {error}", failure["seq"], state_name(&state))
+    let [id, kind, entity, action, state] =
+        ["id", "entity_type", "entity_id", "action", "state"].map(|name| text(failure, name));
+    format!("  {}  {id}  {kind} {entity} {action}  {}  {}", failure["seq"], state_name(&state), error_of(failure))
 }
 
 /// Converts filters to the protocol's names.

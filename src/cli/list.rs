@@ -10,6 +10,7 @@ use super::{Failure, deeds, words};
 use crate::figures::snapshot::{self, Failures};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::record::NOT_SENT_YET;
 use crate::text::{Count, list as text};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -68,7 +69,9 @@ fn print(session: &Session, mut request: Map<String, Value>, none: Option<&str>)
     let held = failures.iter().zip(&mut rows).filter(|(failure, _)| failure.status == "held");
     for (failure, row) in held.take(MOST_EXPLAINED) {
         if let (Some(by), Some(error)) = (deeds::hold(session, &failure.id), row.last_mut()) {
-            *error = text::on_hold(&by, error);
+            // Whether a request went out is then what the reason says.
+            let handed_over = failure.error == NOT_SENT_YET && failure.attempts == 0;
+            *error = if handed_over { text::on_hold_unsent(&by) } else { text::on_hold(&by, error) };
         }
     }
     let tones = failures.iter().map(|failure| match failure.status.as_str() {
@@ -120,6 +123,6 @@ pub(super) fn row(failure: &snapshot::Failure, now: WallTime) -> Vec<String> {
         failure.retry_count.to_string(),
         failure.created_at.map_or_else(String::new, |at| span(now.since(at))),
         next,
-        sanitize(&failure.error),
+        sanitize(&words::error(&failure.error, failure.attempts)),
     ]
 }

@@ -9,6 +9,7 @@ use super::{Failure, advice, deeds, words};
 use crate::figures::snapshot::{Part, Snapshot};
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::record::NOT_SENT_YET;
 use crate::store::importing::AWAITS_REPLAY;
 use crate::text::{show as text, why};
 use serde_json::{Value, json};
@@ -134,8 +135,14 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
     if let Some(at) = time(failure, "created_at") {
         line(out, text::label("recorded"), &text::recorded(&ago(at, now), &field(failure, "terminal_id")))?;
     }
-    line(out, text::label("error"), &field(failure, "error"))?;
-    line(out, text::label("retries"), &text::retries(failure["retry_count"].as_u64().unwrap_or_default()))?;
+    let [retries, attempts] = ["retry_count", "attempts"].map(|name| failure[name].as_u64().unwrap_or_default());
+    // Below, the history says whether one that was handed over has been attempted.
+    if failure["error"] != NOT_SENT_YET || attempts > 0 {
+        line(out, text::label("error"), &words::error_of(failure))?;
+    }
+    let used = text::retries(retries);
+    let used = if attempts > retries { format!("{used}, {}", text::attempts(attempts)) } else { used };
+    line(out, text::label("retries"), &used)?;
     let upstream = match failure["upstream"].as_str() {
         Some(upstream) => sanitize(upstream),
         None if failure["error_class"] == "no_route" => text::no_route().to_owned(),

@@ -217,7 +217,7 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     }
     if let Some(failure) = snapshot.critical.failures.first() {
         let class = failure.error_class.as_ref().map_or_else(String::new, |class| format!(", {}", sanitize(class)));
-        let error = sanitize(&failure.error);
+        let error = sanitize(&words::error(&failure.error, failure.attempts));
         let error = error.strip_prefix("HTTP ").unwrap_or(&error);
         let [kind, entity] = [&failure.entity_type, &failure.entity_id].map(|text| sanitize(text));
         return text::next_show(failure.seq, &format!("{kind} {entity}{class}: {error}"));

@@ -2,17 +2,37 @@
 //!
 //! The agent stores codes for programs (`unreachable`, `held`).
 
-use super::render::date;
+use super::render::{date, sanitize};
 use crate::figures::snapshot::Removed;
+use crate::record::NOT_SENT_YET;
 use crate::store::history::MOST_REMOVED;
 use crate::text::words as text;
 pub(crate) use crate::text::words::{advice, no_upstream, not_running, state, status_name, upstream};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The state of a failure, as a table shows it; an unknown one by its code.
 #[must_use]
 pub(crate) fn state_name(code: &str) -> &str {
     Some(text::state_name(code)).filter(|name| !name.is_empty()).unwrap_or(code)
+}
+
+/// A failure's error, as people read it. The error that stands for "not sent yet" stays stored while no attempt is
+/// counted, and after an attempt it would be untrue.
+#[must_use]
+pub fn error(error: &str, attempts: u64) -> Cow<'_, str> {
+    match (error, attempts) {
+        (NOT_SENT_YET, 0) => Cow::Borrowed(text::not_sent_yet()),
+        (NOT_SENT_YET, _) => Cow::Owned(text::not_accepted_yet(attempts)),
+        _ => Cow::Borrowed(error),
+    }
+}
+
+/// The same, of a failure in a reply.
+#[must_use]
+pub fn error_of(failure: &Value) -> String {
+    let attempts = failure["attempts"].as_u64().unwrap_or_default();
+    sanitize(&error(failure["error"].as_str().unwrap_or_default(), attempts))
 }
 
 /// Whether an attempt used up a retry, as a table shows it.

@@ -205,6 +205,8 @@ pub struct Failure {
     pub status: String,
     pub state: String,
     pub retry_count: u32,
+    #[serde(default)]
+    pub attempts: u64,
     pub http_status: Option<u16>,
     pub error_class: Option<String>,
     pub upstream: Option<String>,

@@ -26,6 +26,8 @@ crate::texts! {
     }
     /// The error of a failure on hold; `deed` says when and who.
     pub(crate) fn on_hold(deed: &str, error: &str) { en: "on hold {deed}. {error}", es: "retenida {deed}. {error}" }
+    /// The same, of one that was handed over and has no error.
+    pub(crate) fn on_hold_unsent(deed: &str) { en: "on hold {deed}", es: "retenida {deed}" }
     /// There are more pages.
     pub(crate) fn more(shown: Count, total: Count, after: &str) {
         en: "{shown} of {total}. To continue: --after {after}",

@@ -115,8 +115,6 @@ crate::texts! {
     }
     /// Before the list of held failures.
     pub(crate) fn on_hold() { en: "On hold", es: "Retenidas" }
-    /// In place of a class.
-    pub(crate) fn not_attempted() { en: "not attempted", es: "sin intentos" }
     /// In place of an upstream's name.
     pub(crate) fn no_upstream() { en: "no upstream", es: "sin central" }
     /// A failure without a payload.
@@ -129,11 +127,14 @@ crate::texts! {
     /// A payload that is shown.
     pub(crate) fn payload(kind: &str) { en: "payload: {kind}", es: "contenido: {kind}" }
     /// What is known of a failure.
-    pub(crate) fn recorded(retries: u64, at: &str, upstream: &str, payload: &str) {
-        en: "Recorded {at}; 1 retry counted; {upstream}; {payload}."
-            | "Recorded {at}; {retries} retries counted; {upstream}; {payload}.",
-        es: "Registrada: {at}; 1 reintento contado; {upstream}; {payload}."
-            | "Registrada: {at}; {retries} reintentos contados; {upstream}; {payload}.",
+    pub(crate) fn recorded(at: &str, retries: &str, upstream: &str, payload: &str) {
+        en: "Recorded {at}; {retries}; {upstream}; {payload}.",
+        es: "Registrada: {at}; {retries}; {upstream}; {payload}.",
+    }
+    /// Of it, how many retries are used up.
+    pub(crate) fn retries(count: u64) {
+        en: "1 retry counted" | "{count} retries counted",
+        es: "1 reintento contado" | "{count} reintentos contados",
     }
     /// Not all entries of its history are listed.
     pub(crate) fn last_entries(shown: usize, seq: i64) {

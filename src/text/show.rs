@@ -23,6 +23,11 @@ crate::texts! {
     pub(crate) fn recorded(ago: &str, terminal: &str) { en: "{ago} on {terminal}", es: "{ago}, en {terminal}" }
     /// How many retries were used up.
     pub(crate) fn retries(count: u64) { en: "1 used" | "{count} used", es: "1 consumido" | "{count} consumidos" }
+    /// How many attempts were made, counted or not.
+    pub(crate) fn attempts(count: u64) {
+        en: "1 attempt" | "{count} attempts",
+        es: "1 intento" | "{count} intentos",
+    }
     /// It has no upstream because no route matches.
     pub(crate) fn no_route() {
         en: "none: no route in the configuration matches it",

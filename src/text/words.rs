@@ -1,6 +1,13 @@
 //! Words that several commands share: states, classes, what to do about them, what the cashier reads.
 
 crate::texts! {
+    /// In place of an error, of a failure that was handed over and that no attempt has failed for good.
+    pub(crate) fn not_sent_yet() { en: "not sent yet", es: "sin enviar todavía" }
+    /// The same, after attempts that did not count.
+    pub(crate) fn not_accepted_yet(attempts: u64) {
+        en: "not accepted yet, 1 attempt" | "not accepted yet, {attempts} attempts",
+        es: "sin aceptar todavía, 1 intento" | "sin aceptar todavía, {attempts} intentos",
+    }
     /// The state of a failure, as a table shows it.
     pub(crate) fn state_name(state: &str) {
         "due" => { en: "due", es: "lista" }

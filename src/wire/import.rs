@@ -59,7 +59,7 @@ pub struct Imported<'a> {
     pub left: Option<(Disposition, WallTime)>,
 }
 
-const KNOWN: [&str; 34] = [
+const KNOWN: [&str; 35] = [
     "id",
     "seq",
     "entity_type",
@@ -73,6 +73,7 @@ const KNOWN: [&str; 34] = [
     "status",
     "state",
     "retry_count",
+    "attempts",
     "next_retry_at",
     "last_retry_at",
     "http_status",
@@ -96,9 +97,10 @@ const KNOWN: [&str; 34] = [
     "reason",
 ];
 /// Known fields that are ignored.
-const LEFT_AT_HOME: [&str; 11] = [
+const LEFT_AT_HOME: [&str; 12] = [
     "seq",
     "state",
+    "attempts",
     "next_retry_at",
     "upstream",
     "blocked_by",

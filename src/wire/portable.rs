@@ -103,7 +103,8 @@ pub fn delivered_line(failure: &Failure, delivery: &Delivery<'_>) -> Vec<u8> {
 }
 
 fn whole<'a>(failure: &'a Failure, state: &'a str, blocked_by: Option<&'a FailureId>) -> FailureView<'a> {
-    FailureView::new(failure, state, blocked_by, View::Admin).with_payload(failure)
+    let view = FailureView::new(failure, state, blocked_by, View::Admin).with_payload(failure);
+    FailureView { attempts: None, ..view }
 }
 
 fn ended(line: &impl Serialize) -> Vec<u8> {

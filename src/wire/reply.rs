@@ -135,6 +135,10 @@ pub struct FailureView<'a> {
     pub status: &'a str,
     pub state: &'a str,
     pub retry_count: u32,
+    /// Number of attempts of the agent so far, counted or not. Left out where a failure is exported or archived: those
+    /// lines are about another life, and have a number of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     pub next_retry_at: Option<String>,
     pub last_retry_at: Option<String>,
     pub http_status: Option<u16>,
@@ -176,6 +180,7 @@ impl<'a> FailureView<'a> {
             status: failure.status.as_str(),
             state,
             retry_count: failure.retry_count,
+            attempts: Some(failure.attempts),
             next_retry_at: failure.next_retry_at.as_deref().map(wire_time),
             last_retry_at: failure.last_retry_at.as_deref().map(wire_time),
             http_status: failure.http_status,

@@ -1,6 +1,7 @@
 //! How the agent waits: for what is due by the clock that goes on in a suspend, and without needless wake-ups.
 
-use crate::support::{Agent, Plan, Upstream, id_of, record, record_now, wait_until};
+use crate::command_line::{out, resyncd, resyncd_with};
+use crate::support::{Agent, Answer, Plan, Upstream, id_of, record, record_now, wait_until};
 use serde_json::json;
 use std::fs;
 
@@ -40,4 +41,31 @@ fn a_log_that_nobody_reads_stops_nothing() {
     wait_until("all being delivered", || agent.cell("SELECT COUNT(*) FROM sync_failures") == 0);
     assert_eq!(app.call(&json!({"op": "hello"}))["ok"], true);
     assert!(agent.stop().success(), "it ends as ever");
+}
+
+/// What was handed over has no error of its own. Attempts that cost it nothing were made all the same, and nobody is
+/// told that there were none.
+#[test]
+fn attempts_that_do_not_count_are_told_wherever_a_failure_is_shown() {
+    let upstream = Upstream::start(|_| Answer::status(503));
+    let agent = Agent::start(&Plan { upstream: "max_pause = \"1s\"", ..Plan::impatient(upstream.url()) });
+    let id = id_of(&agent.call(&record("s-1", &json!({"retry": "now", "error": null}))));
+    assert!(out(&resyncd(&agent, &["list"])).contains("SALE s-1"));
+    let attempts = || agent.failure(&id).expect("it waits")["attempts"].as_u64().expect("a number");
+    wait_until("two attempts", || attempts() >= 2);
+    // Without further attempts all of them say the same.
+    resyncd(&agent, &["pause"]);
+    wait_until("the end of the last one", || agent.failure(&id).is_some_and(|failure| failure["state"] != "in_flight"));
+    let (number, shown) = (attempts(), agent.failure(&id).expect("it waits"));
+    assert_eq!((&shown["error"], &shown["retry_count"]), (&json!("not sent yet"), &json!(0)), "{shown}");
+    let told = format!("not accepted yet, {number} attempts");
+    resyncd(&agent, &["hold", "1", "--reason", "x", "--yes"]);
+    for command in [&["list"][..], &["show", "1"], &["report", "--text"], &["list", "--status", "held"]] {
+        let text = out(&resyncd(&agent, command)).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&told) && !text.contains("not sent yet"), "{command:?}: {text}");
+    }
+    let show = out(&resyncd(&agent, &["show", "1"]));
+    assert!(show.contains(&format!("0 used, {number} attempts")), "{show}");
+    let spanish = out(&resyncd_with(&agent, &["show", "1"], "", &[("RESYNCD_LANG", "es")]));
+    assert!(spanish.contains(&format!("sin aceptar todavía, {number} intentos")), "{spanish}");
 }

@@ -10,7 +10,7 @@ use crate::figures::digest::{Alike, BulkAction};
 use crate::figures::snapshot::{self, Failure};
 use crate::moment::WallTime;
 use crate::text::numbers::size;
-use crate::text::{Count, deeds, history, report as text};
+use crate::text::{Count, deeds, history, report as text, show};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use time::UtcOffset;
@@ -170,10 +170,11 @@ fn named(entity_type: &str, entity_id: &str, action: &str) -> String {
 }
 
 fn tell(blocks: &mut Vec<Block>, story: &FailureStory, now: WallTime) {
-    let Failure { seq, entity_type, entity_id, action, error, error_class, retry_count, .. } = &story.failure;
+    let Failure { seq, entity_type, entity_id, action, error, error_class, retry_count, attempts, .. } = &story.failure;
     blocks.push(Block::Heading(format!("{seq}: {}", named(entity_type, entity_id, action))));
-    let class = error_class.as_deref().unwrap_or(text::not_attempted());
-    blocks.push(Block::Words(clip(&format!("{class}: {error}"), 2 * TEXT)));
+    let error = words::error(error, *attempts);
+    let told = error_class.as_ref().map_or_else(|| error.to_string(), |class| format!("{class}: {error}"));
+    blocks.push(Block::Words(clip(&told, 2 * TEXT)));
     let payload = match (&story.failure.payload_kind, &story.contents) {
         (None, _) => text::no_payload().to_owned(),
         (Some(kind), None) => text::payload_left_out(kind),
@@ -181,7 +182,10 @@ fn tell(blocks: &mut Vec<Block>, story: &FailureStory, now: WallTime) {
     };
     let recorded = when(story.failure.created_at, now);
     let upstream = story.failure.upstream.as_deref().unwrap_or(text::no_upstream());
-    let known = text::recorded(u64::from(*retry_count), &recorded, upstream, &payload);
+    let retries = text::retries(u64::from(*retry_count));
+    let retries =
+        if *attempts > u64::from(*retry_count) { format!("{retries}, {}", show::attempts(*attempts)) } else { retries };
+    let known = text::recorded(&recorded, &retries, upstream, &payload);
     blocks.push(Block::Words(clip(&known, 2 * TEXT)));
     blocks.push(Block::Words(words::next_step(error_class.as_deref()).to_owned()));
     blocks.push(Block::Verbatim(format!("resyncd show {seq}\nresyncd retry {seq}")));
@@ -233,7 +237,7 @@ fn rows_of(blocks: &mut Vec<Block>, title: &str, failures: &[&Failure]) {
             Cell::Text(failure.seq.to_string()),
             named(&failure.entity_type, &failure.entity_id, &failure.action).into(),
             cell(failure.error_class.as_deref().unwrap_or("-")),
-            cell(&failure.error),
+            cell(&words::error(&failure.error, failure.attempts)),
         ]
     };
     blocks.push(Block::Heading(title.to_owned()));

@@ -7,8 +7,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// The remedy for a path of another user. It never suggests changing the owner of a directory that others use as
-/// well, nor of a single file in another user's directory.
+/// The remedy for a path of another user. It never suggests changing the owner of a directory, because its contents
+/// cannot be seen: it may be that user's home, or the state directory of a running service. The same holds for a single
+/// file in another user's directory.
 fn remedy(part: &Path, meta: &fs::Metadata, we: u32) -> String {
     let shown = part.display();
     let parent = part.parent().and_then(|parent| Some((parent, fs::metadata(parent).ok()?)));
@@ -17,11 +18,11 @@ fn remedy(part: &Path, meta: &fs::Metadata, we: u32) -> String {
         Some((dir, owner)) if owner.uid() == we && meta.is_file() => {
             format!("Give it to the owner of its directory, as root: chown --reference={} {shown}", dir.display())
         }
-        // A directory that other users cannot open is not used by them.
-        _ if meta.is_dir() && meta.mode() & 0o005 == 0 => {
-            format!("Run this as its owner, or give it to this user, as root: chown {we} {shown}")
+        _ if meta.uid() == 0 => {
+            format!(
+                "Run this as root (sudo), or name a directory of this user's own: install -d -o {we} -m 0700 DIRECTORY"
+            )
         }
-        _ if meta.uid() == 0 => "Run this as root (sudo), or name another place".to_owned(),
         _ => format!("Run this as its owner (sudo -u '#{}'), or as root", meta.uid()),
     }
 }
@@ -72,4 +73,33 @@ pub fn standing(path: &Path, why: io::ErrorKind) -> String {
     };
     written.expect("a String takes everything");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::chown;
+
+    const NOBODY: u32 = 65_534;
+
+    /// A directory that only its owner can enter may be a home or the state directory of a service: taking it away from
+    /// its owner would break both.
+    #[test]
+    fn no_directory_is_taken_from_its_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meta = |path: &Path| fs::metadata(path).expect("it is there");
+        let we = meta(dir.path()).uid();
+        for mode in [0o700, 0o750, 0o755] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("ours");
+            let told = remedy(dir.path(), &meta(dir.path()), NOBODY);
+            assert!(!told.contains("chown") && told.contains("Run this as"), "{mode:o}: {told}");
+        }
+        let file = dir.path().join("lock");
+        fs::write(&file, "").expect("a file");
+        if we == 0 {
+            chown(&file, Some(NOBODY), None).expect("root may give away");
+            let told = remedy(&file, &meta(&file), we);
+            assert!(told.contains("chown --reference="), "{told}");
+        }
+    }
 }

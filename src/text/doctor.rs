@@ -227,6 +227,11 @@ crate::texts! {
         en: "{path} has mode {mode:04o}: others can read payloads there. chmod 700 {path}",
         es: "{path} tiene el modo {mode:04o}: otros usuarios pueden leer ahí los contenidos. chmod 700 {path}",
     }
+    /// It may contain other programs' files, whose owner and mode nobody should change.
+    pub(crate) fn directory_shared(path: &str) {
+        en: "{path} is not the agent's alone. Name a directory of its own: [agent] state_dir",
+        es: "{path} no es solo del agente. Indique un directorio propio: [agent] state_dir",
+    }
     /// It is another user's.
     pub(crate) fn directory_of_other(path: &str, owner: &str, user: &str, account: &str) {
         en: "{path} belongs to {owner}, but the agent runs as {user}. chown -R {account} {path}",

@@ -84,6 +84,18 @@ fn doors_that_stand_open_are_found() {
     }
 }
 
+/// A directory that others use as well keeps its mode and owner.
+#[test]
+fn a_state_directory_of_others_is_not_to_be_changed() {
+    let agent = Agent::prepare(&Plan::default());
+    fs::create_dir(agent.state_dir()).expect("a directory");
+    fs::write(agent.state_dir().join("of-another-program"), "").expect("a file");
+    fs::set_permissions(agent.state_dir(), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let told = out(&resyncd(&agent, &["doctor"]));
+    let line = told.lines().find(|line| line.contains("FIX state")).expect(&told);
+    assert!(line.contains("state_dir") && !told.contains("chmod 700") && !told.contains("chown"), "{told}");
+}
+
 #[test]
 fn an_upstream_that_cannot_be_reached_is_found_with_the_reason() {
     let mut upstream = Upstream::willing();

@@ -69,7 +69,8 @@ fn a_directory_that_is_shut_is_an_error_with_its_owner_and_the_remedy() {
     for part in [&state.display().to_string(), &format!("belongs to uid {owner}"), "mode 0500", "runs as uid"] {
         assert!(said.contains(part), "{part:?} is missing in: {said}");
     }
-    assert!(said.contains("chown") || said.contains("chmod"), "no remedy: {said}");
+    assert!(said.contains("install -d -o") || said.contains("chmod"), "no remedy: {said}");
+    assert!(!said.contains("chown"), "another user's directory is not given away: {said}");
 }
 
 /// A core dump holds no payload: the kernel makes none of this process, and lets no other process

@@ -37,6 +37,10 @@ fn directory(dir: &Path, database: &Path, config: &Config, seen: &AgentSeen) -> 
         }
     };
     let (owner, mode) = (meta.uid(), meta.permissions().mode() & 0o777);
+    let wrong = mode & 0o077 != 0 || seen.user.as_ref().is_some_and(|(uid, _)| *uid != owner && *uid != 0);
+    if wrong && !is_for_the_agent_alone(dir) {
+        return Finding::ill(CHECK, text::directory_shared(shown));
+    }
     if mode & 0o077 != 0 {
         return Finding::ill(CHECK, text::directory_open(shown, mode));
     }
@@ -55,6 +59,12 @@ fn directory(dir: &Path, database: &Path, config: &Config, seen: &AgentSeen) -> 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Finding::ill(CHECK, text::no_database(shown)),
         Err(error) => Finding::ill(CHECK, text::directory_closed(shown, &error.to_string())),
     }
+}
+
+/// Whether owner and mode of the directory may be changed: in `/var/lib` or a home this would harm other programs.
+fn is_for_the_agent_alone(dir: &Path) -> bool {
+    let is_ours = dir.join("lock").exists() || dir.join("sync_failures.db").exists();
+    is_ours || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Tries to write like the agent; as root, as the directory's owner.

@@ -486,20 +486,30 @@ fn a_large_body_is_given_the_time_it_needs_on_a_slow_line() {
     agent.wait_gone(&small);
 }
 
-/// A body that is too large for the time-out is sent again and again: the alert names the key to change.
+/// A body that is too large for the time-out is sent again and again: alert, `status` and `doctor` name the key to
+/// change. Small ones that are delivered meanwhile do not hide it.
 #[test]
 fn bodies_that_never_get_through_in_time_are_told() {
-    let upstream = Upstream::start(|_| Answer::Silence);
+    let upstream =
+        Upstream::start(|request| if request.body.len() > 100 << 10 { Answer::Silence } else { Answer::status(200) });
     let config = "timeout = \"500ms\"\ntotal_timeout = \"500ms\"\nmax_pause = \"1s\"";
     let agent = Agent::start(&Plan { upstream: config, ..Plan::impatient(upstream.url()) });
     let large = record("s-1", &json!({"retry": "now", "payload": {"image": "x".repeat(200 << 10)}}));
     let id = id_of(&agent.call(&large));
+    let mut small = 0;
     let alert = wait_for("the alert", || {
+        small += 1;
+        let id = id_of(&agent.call(&record_now(&format!("small-{small}"))));
+        agent.wait_gone(&id);
         let alerts = agent.ask(&json!({"op": "alerts"}));
         alerts["alerts"].as_array()?.iter().find(|alert| alert["kind"] == "upload_timeout").cloned()
     });
     let words = alert["message"].as_str().expect("words");
     assert!(words.contains("200.") && words.contains("KiB") && words.contains("total_timeout"), "{words}");
+    let status = out(&resyncd(&agent, &["status"]));
+    assert!(status.contains("Next: ") && status.contains("total_timeout"), "{status}");
+    let found = out(&resyncd(&agent, &["doctor"]));
+    assert!(found.lines().any(|line| line.starts_with("FIX delivery") && line.contains("total_timeout")), "{found}");
     assert_eq!(agent.failure(&id).expect("it waits")["retry_count"], 0);
     upstream.on_delivery(|_| Answer::status(200));
     agent.wait_gone(&id);

@@ -123,7 +123,7 @@ impl Watch {
             Some(_) => {}
             None => board.clear(now, Kind::UpstreamFailing, name),
         }
-        match state.uploads_time_out() {
+        match state.uploads_time_out(now.agent) {
             Some(why) => {
                 board.fire(now, Kind::UploadTimeout, name, anew, || (text::upload_timeout(name, &cut(why, 300)), 0));
             }

@@ -13,6 +13,7 @@ use crate::io::resolve::CachingResolver;
 use crate::io::secrets::Secrets;
 use crate::io::sender;
 use crate::moment::WallTime;
+use crate::policy::alert::kind::Kind;
 use crate::policy::class::{Answer, ConnectError, Ending, InterruptKind, Target};
 use crate::policy::probe::ProbeEnd;
 use crate::store::StoreSettings;
@@ -40,7 +41,12 @@ pub(super) fn upstreams(session: &Session) -> Vec<Finding> {
     deeds::name_pauses(&mut snapshot.health, &mut |request| session.quietly(request).ok().map(|reply| reply.value));
     let known = |name: &str| snapshot.health.upstreams.iter().find(|one| one.name == name);
     let of = |upstream: &Upstream| one(upstream, deaf(&upstream.name), known(&upstream.name));
-    config.upstreams.iter().flat_map(of).collect()
+    let mut found: Vec<Finding> = config.upstreams.iter().flat_map(of).collect();
+    // A probe has no body, so it cannot show this.
+    let reasons = snapshot.health.reasons.iter().filter_map(|why| why.split_once(": "));
+    let uploads = reasons.filter(|(kind, _)| Kind::parse(kind) == Some(Kind::UploadTimeout));
+    found.extend(uploads.map(|(_, message)| Finding::ill(Check::Delivery, message)));
+    found
 }
 
 fn one(upstream: &Upstream, deaf: bool, known: Option<&snapshot::Upstream>) -> Vec<Finding> {

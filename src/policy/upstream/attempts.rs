@@ -3,7 +3,7 @@
 //! [`judge`](crate::policy::judge) calls these functions in the order of this file: first the result, then its
 //! meaning. Nothing here depends on which failure was sent.
 
-use super::{Chances, DispatchKind, Pace, Upstream};
+use super::{Chances, DispatchKind, Pace, TimedOutUploads, Upstream};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::canary::{Need, Route};
 use crate::policy::class::{Class, Contact, Verdict};
@@ -55,9 +55,11 @@ impl Upstream {
         let Verdict { class, contact, error, .. } = end.verdict;
         self.live.in_flight = self.live.in_flight.saturating_sub(1);
         if end.verdict.stalled {
-            self.live.timed_out_uploads = (self.live.timed_out_uploads.0.saturating_add(1), error.clone());
-        } else if *contact == Contact::Answered {
-            self.live.timed_out_uploads = (0, String::new());
+            let count = self.live.timed_out_uploads.as_ref().map_or(0, |uploads| uploads.count).saturating_add(1);
+            self.live.timed_out_uploads = Some(TimedOutUploads { count, last: now.agent, words: error.clone() });
+        } else if *contact == Contact::Answered && end.attempt > 1 {
+            // A first attempt is of another failure, whose smaller body says nothing about the larger one.
+            self.live.timed_out_uploads = None;
         }
         match contact {
             Contact::Answered => {

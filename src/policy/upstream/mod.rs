@@ -139,6 +139,17 @@ pub enum Chances {
     Due,
 }
 
+/// Attempts whose body was too large for the link and the timeout.
+#[derive(Clone, Debug)]
+struct TimedOutUploads {
+    /// How many in a row, apart from the first attempts of other failures.
+    count: u32,
+    /// The last of them.
+    last: AgentTime,
+    /// Its error.
+    words: String,
+}
+
 /// State that is lost when the process ends.
 #[derive(Clone, Debug, Default)]
 struct Live {
@@ -161,8 +172,8 @@ struct Live {
     last_fault: Option<String>,
     /// Error of the last response that slowed delivery down; cleared by an acceptance.
     last_no: Option<String>,
-    /// Number of attempts in a row with a body that was too large for the link and the timeout, and the last error.
-    timed_out_uploads: (u32, String),
+    /// Attempts in a row with a body that was too large for the link and the timeout.
+    timed_out_uploads: Option<TimedOutUploads>,
     /// The upstream's clock minus the terminal's, in ms.
     clock_skew_ms: Option<i64>,
     /// Duration of the last response.
@@ -381,13 +392,16 @@ impl Upstream {
         Some(now.wall.after(at.since(now.agent)))
     }
 
-    /// The last error, if several attempts in a row had a body that was too large for the link and the timeout.
+    /// The last error, if several attempts in a row had a body that was too large for the link and the timeout. Those of
+    /// smaller bodies in between do not matter.
     #[must_use]
-    pub fn uploads_time_out(&self) -> Option<&str> {
+    pub fn uploads_time_out(&self, now: AgentTime) -> Option<&str> {
         /// A single one may be due to a broken connection.
         const IN_A_ROW: u32 = 3;
-        let (count, words) = &self.live.timed_out_uploads;
-        (*count >= IN_A_ROW).then_some(words.as_str())
+        /// Without another one for so long, that failure has left or has been edited.
+        const FORGOTTEN: Duration = Duration::from_secs(3 * 60 * 60);
+        let uploads = self.live.timed_out_uploads.as_ref().filter(|uploads| now.since(uploads.last) < FORGOTTEN)?;
+        (uploads.count >= IN_A_ROW).then_some(uploads.words.as_str())
     }
 
     /// Duration of the last response.

@@ -57,6 +57,8 @@ pub enum Form {
     Members,
     /// `:base64`, its bytes in base64.
     Base64,
+    /// `:url`, percent-encoded.
+    Url,
 }
 
 /// The language of a body.
@@ -66,7 +68,9 @@ pub enum Language {
     Json,
     /// XML or HTML
     Xml,
-    /// Any other.
+    /// The fields of a form: `application/x-www-form-urlencoded`. Its values are percent-encoded.
+    Urlencoded,
+    /// Any other, whose rules are unknown.
     Other,
 }
 
@@ -123,6 +127,7 @@ impl Template {
         };
         let is = |part: &str| content_type.to_ascii_lowercase().contains(part);
         match first {
+            _ if is("x-www-form-urlencoded") => Language::Urlencoded,
             Some('<') => Language::Xml,
             Some('{' | '[' | '"') => Language::Json,
             _ if is("json") => Language::Json,
@@ -131,24 +136,81 @@ impl Template {
         }
     }
 
-    /// Rejects a body template in which an unquoted value could end its string or element, and add members or
-    /// elements.
+    /// Rejects a body template in which a value could end its string, element, field or line, and add others.
     pub fn judge(&self, content_type: &str) -> Result<(), String> {
-        let (language, form) = match self.language(content_type) {
-            Language::Json => ("JSON", "string"),
-            Language::Xml => ("XML", "xml"),
-            Language::Other => return Ok(()),
-        };
+        let language = self.language(content_type);
+        match language {
+            Language::Json => self.judge_quotes()?,
+            Language::Urlencoded => return self.judge_form(),
+            // A value that is the whole body has nothing to break out into.
+            Language::Other if self.0.len() == 1 => return Ok(()),
+            Language::Xml | Language::Other => {}
+        }
         let raw = |piece: &Piece| match piece {
             // The payload is a complete value, and the agent generates the time.
             Piece::Value(Value::Payload | Value::CreatedAt, _) => None,
             Piece::Value(value, Form::Raw) => Some(*value),
+            Piece::Value(value, Form::Lower) if language == Language::Other => Some(*value),
             _ => None,
         };
-        let Some(value) = self.0.iter().find_map(raw) else { return Ok(()) };
-        let name = name_of(value);
-        let quotes = if form == "string" { ", without quotes around it" } else { "" };
-        Err(format!("{{{name}}} as it is could break out of its place in {language}; write {{{name}:{form}}}{quotes}"))
+        let Some(name) = self.0.iter().find_map(raw).map(name_of) else { return Ok(()) };
+        let out = format!("{{{name}}} as it is could break out of its place");
+        Err(match language {
+            Language::Json => format!("{out} in JSON; write {{{name}:string}}, without quotes around it"),
+            Language::Xml => format!("{out} in XML; write {{{name}:xml}}"),
+            Language::Urlencoded | Language::Other => format!(
+                "{out} in a body of {content_type:?}; write {{{name}:string}}, {{{name}:xml}}, {{{name}:url}} or \
+                 {{{name}:base64}}, or set a content_type that tells the body's language"
+            ),
+        })
+    }
+
+    /// The fields of a form are percent-encoded; a payload as it is would end its field.
+    fn judge_form(&self) -> Result<(), String> {
+        let start = match self.0.first() {
+            Some(Piece::Literal(text)) => text.trim_start().chars().next(),
+            _ => None,
+        };
+        if let Some(start @ ('{' | '[' | '"' | '<')) = start {
+            return Err(format!("a form does not begin with {start:?}; set the content_type of this template"));
+        }
+        let payload = self.0.iter().any(|piece| matches!(piece, Piece::Value(Value::Payload, Form::Raw)));
+        if payload && self.0.len() > 1 {
+            return Err("{payload} as it is could break out of its place in a form; write {payload:url}".to_owned());
+        }
+        Ok(())
+    }
+
+    /// In JSON, `:string` and `{payload}` are whole values and every other form belongs in quotes: outside them `1,2` or
+    /// `null` would be more than a text, and inside them a whole value would end the string.
+    fn judge_quotes(&self) -> Result<(), String> {
+        let mut quotes = Quotes::default();
+        for piece in &self.0 {
+            let (value, form) = match piece {
+                Piece::Literal(text) => {
+                    quotes.pass(text);
+                    continue;
+                }
+                Piece::Value(value, form) => (*value, *form),
+                Piece::Secret(_) => continue,
+            };
+            let is_whole = match form {
+                Form::JsonString | Form::Members => true,
+                Form::Raw if value == Value::Payload => true,
+                // Reported with the form that it needs.
+                Form::Raw if value != Value::CreatedAt => continue,
+                Form::Raw | Form::Lower | Form::Xml | Form::Base64 | Form::Url => false,
+            };
+            let shown = Self(vec![piece.clone()]);
+            match (is_whole, quotes.open) {
+                (true, true) => {
+                    return Err(format!("{shown} is a whole value of JSON; write it without quotes around it"));
+                }
+                (false, false) if self.0.len() > 1 => return Err(format!("{shown} needs quotes around it in JSON")),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Parses a template. A brace that does not begin a placeholder (`{"a":1}`) is literal.
@@ -193,10 +255,31 @@ impl fmt::Display for Template {
                     Form::Xml => ":xml",
                     Form::Members => ":members",
                     Form::Base64 => ":base64",
+                    Form::Url => ":url",
                 };
                 write!(f, "{{{name}{form}}}")
             }
         })
+    }
+}
+
+/// Whether the text so far has an open string of JSON.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                _ if self.escaped => self.escaped = false,
+                '\\' if self.open => self.escaped = true,
+                '"' => self.open = !self.open,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -232,9 +315,10 @@ fn piece(name: &str, place: Place) -> Result<Piece, String> {
         ("xml", Place::Body) => Form::Xml,
         ("members", Place::Body) => Form::Members,
         ("base64", Place::Body) => Form::Base64,
+        ("url", Place::Body) => Form::Url,
         _ => {
             return Err(format!(
-                "unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml, members, base64"
+                "unknown form {form:?} of {{{name}}}; known: lower, and in a body string, xml, url, members, base64"
             ));
         }
     };
@@ -300,11 +384,43 @@ mod tests {
             assert!(xml.contains(&format!("{{{name}:xml}}")), "{xml}");
             assert!(judged(&format!("{{{name}}}"), "application/vnd.api+JSON").contains(":string"));
             assert!(judged(&format!("{{{name}}}"), "application/soap+xml; charset=utf-8").contains(":xml"));
-            assert_eq!(judged(&format!("id={{{name}}}"), "text/plain"), "");
+            for unknown in [format!("id={{{name}}}"), format!("id={{{name}:lower}}")] {
+                let told = judged(&unknown, "text/plain");
+                assert!(told.contains(&format!("{{{name}:url}}")), "{told}");
+            }
+            assert_eq!(judged(&format!("{{{name}}}"), "text/plain"), "", "nothing is around it");
+            assert_eq!(judged(&format!("id={{{name}}}&x=1"), "application/x-www-form-urlencoded; charset=utf-8"), "");
         }
         for right in ["{\"a\":{payload},\"b\":\"{created_at}\",\"c\":{key:string}}", "<a>{entity_id:xml}{payload}</a>"]
         {
             assert_eq!(judged(right, "application/json"), "", "{right}");
+        }
+    }
+
+    #[test]
+    fn a_payload_as_it_is_stands_in_no_field_of_a_form_and_json_in_no_form() {
+        let form = "application/x-www-form-urlencoded";
+        let judged = |text: &str| Template::parse(text, Place::Body).expect(text).judge(form).err().unwrap_or_default();
+        assert!(judged("data={payload}&id={entity_id}").contains("{payload:url}"));
+        for right in ["{payload}", "data={payload:url}", "data={payload:base64}&id={entity_id:string}"] {
+            assert_eq!(judged(right), "", "{right}");
+        }
+        assert!(judged("{\"a\":{payload}}").contains("content_type"));
+    }
+
+    #[test]
+    fn what_is_a_whole_value_of_json_has_no_quotes_and_what_is_none_has_them() {
+        let judged = |text: &str| {
+            Template::parse(text, Place::Body).expect(text).judge("application/json").err().unwrap_or_default()
+        };
+        for form in [":lower", ":xml", ":base64", ":url"] {
+            let told = judged(&format!("{{\"a\":[{{entity_id{form}}}]}}"));
+            assert!(told.contains(&format!("{{entity_id{form}}} needs quotes")), "{told}");
+            assert_eq!(judged(&format!("{{\"a\":\"\\\"x {{entity_id{form}}}\"}}")), "");
+        }
+        for whole in ["{entity_id:string}", "{payload}", "{payload:string}"] {
+            assert!(judged(&format!("{{\"a\":\"{whole}\"}}")).contains("without quotes"), "{whole}");
+            assert_eq!(judged(&format!("{{\"a\\\"b\":{whole}}}")), "", "{whole}");
         }
     }
 

@@ -187,7 +187,11 @@ fn filled(failure: &Failure, template: &Template, content_type: &str) -> Result<
             }
             Piece::Value(of, form) => {
                 let whole = alone || language != Language::Json;
-                bytes.extend_from_slice(put_in(failure, (*of, *form), language, whole)?.as_bytes());
+                let text = put_in(failure, (*of, *form), language, whole)?;
+                // A payload as it is, of a form, is the whole form.
+                let is_form = (*of, *form) == (Value::Payload, Form::Raw);
+                let text = if language == Language::Urlencoded && !is_form { url_encoded(&text) } else { text };
+                bytes.extend_from_slice(text.as_bytes());
             }
         }
     }
@@ -226,9 +230,16 @@ fn put_in(
         (Some(text), Form::JsonString) => Cow::Owned(quoted(&text)),
         (Some(text), Form::Xml) if language == Language::Json => escaped(Cow::Owned(xml(&text)), language),
         (Some(text), Form::Xml) => Cow::Owned(xml(&text)),
+        // The language encodes all of its values in this way.
+        (Some(text), Form::Url) if language == Language::Urlencoded => text,
+        (Some(text), Form::Url) => url_encoded(&text).into_owned().into(),
         (Some(text), Form::Base64) if of == Value::Payload && is_bytes(failure) => text,
         (Some(text), Form::Base64) => Cow::Owned(BASE64_STANDARD.encode(text.as_bytes())),
     })
+}
+
+fn url_encoded(text: &str) -> Cow<'_, str> {
+    Cow::Owned(encoded(text, unreserved))
 }
 
 /// A text within a string or an element.
@@ -239,7 +250,7 @@ fn escaped(text: Cow<'_, str>, language: Language) -> Cow<'_, str> {
             Cow::Owned(quoted[1..quoted.len() - 1].to_owned())
         }
         Language::Xml => Cow::Owned(xml(&text)),
-        Language::Other => text,
+        Language::Urlencoded | Language::Other => text,
     }
 }
 

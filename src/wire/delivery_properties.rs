@@ -75,7 +75,7 @@ fn value_name() -> impl Strategy<Value = &'static str> {
 }
 
 fn form() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["", ":lower", ":string", ":xml", ":base64"])
+    prop::sample::select(vec!["", ":lower", ":string", ":xml", ":base64", ":url"])
 }
 
 /// A failure in which every text is hostile.
@@ -164,7 +164,7 @@ proptest! {
     #[test]
     fn nothing_leaves_its_xml_element(
         name in prop_oneof![value_name(), Just("payload")],
-        form in prop::sample::select(vec!["", ":lower", ":string", ":xml", ":base64"]),
+        form in form(),
         failure in any_failure(),
     ) {
         prop_assume!(!(name == "payload" && matches!(form, "" | ":lower")));
@@ -180,9 +180,69 @@ proptest! {
     }
 
     #[test]
+    fn nothing_leaves_its_field_of_a_form(
+        name in prop_oneof![value_name(), Just("payload")],
+        form in form(),
+        failure in any_failure(),
+    ) {
+        prop_assume!(!(name == "payload" && form == ":lower"));
+        let route = format!(
+            "body = \"template\"\ncontent_type = \"application/x-www-form-urlencoded\"\n\
+             template = 'first=1&v={{{name}{form}}}&last=2'"
+        );
+        let Some(config) = config(&route) else {
+            prop_assert_eq!((name, form), ("payload", ""));
+            return Ok(());
+        };
+        prop_assert!(name != "payload" || !form.is_empty());
+        let request = request(&failure, &config.upstreams[0], config.routes.first()).expect("a request");
+        let body = body_of(&request);
+        let fields: Vec<(&str, &str)> = body.split(['&', ';']).filter_map(|field| field.split_once('=')).collect();
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        prop_assert_eq!(names, ["first", "v", "last"], "{}", body);
+        prop_assert!(fields[1].1.bytes().all(|byte| byte == b'%' || unreserved(byte)), "{}", body);
+        match (name, form) {
+            ("entity_id", "" | ":url") => prop_assert_eq!(decoded(fields[1].1), failure.entity_id),
+            ("entity_id", ":string") => prop_assert_eq!(decoded(fields[1].1), quoted(&failure.entity_id)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_its_place_in_a_body_of_an_unknown_language(
+        content_type in prop::sample::select(vec!["text/plain", "text/csv", "application/edifact", "x/y"]),
+        name in value_name(),
+        form in form(),
+        failure in any_failure(),
+    ) {
+        let template = format!("first;{{{name}{form}}};last");
+        let route = format!("body = \"template\"\ncontent_type = \"{content_type}\"\ntemplate = '{template}'");
+        let is_raw = matches!(form, "" | ":lower");
+        let Some(config) = config(&route) else {
+            prop_assert!(is_raw, "{}", route);
+            return Ok(());
+        };
+        prop_assert!(!is_raw || name == "created_at", "{}", route);
+        let request = request(&failure, &config.upstreams[0], config.routes.first()).expect("a request");
+        let body = body_of(&request);
+        let value = body.strip_prefix("first;").and_then(|body| body.strip_suffix(";last")).expect("its surroundings");
+        match form {
+            ":string" => prop_assert!(serde_json::from_str::<Option<String>>(value).is_ok(), "{}", body),
+            ":xml" => prop_assert!(!value.contains(['<', '>', '"', '\'']), "{}", body),
+            ":url" => prop_assert!(value.bytes().all(|byte| byte == b'%' || unreserved(byte)), "{}", body),
+            _ => {}
+        }
+    }
+
+    #[test]
     fn base64_gives_back_every_value_in_every_language(
         name in prop_oneof![value_name(), Just("payload")],
-        (before, behind) in prop::sample::select(vec![("{\"v\":\"", "\"}"), ("<a>", "</a>"), ("", ""), ("v=", "&w")]),
+        (kind, before, behind) in prop::sample::select(vec![
+            ("application/json", "{\"v\":\"", "\"}"),
+            ("text/xml", "<a>", "</a>"),
+            ("application/json", "", ""),
+            ("text/plain", "v=", "&w"),
+        ]),
         bytes in any::<bool>(),
         failure in any_failure(),
     ) {
@@ -192,7 +252,8 @@ proptest! {
             failure.payload = Some((BASE64_STANDARD.encode(&payload), PayloadKind::Bytes));
         }
         let template = format!("{before}{{{name}:base64}}{behind}");
-        let config = config(&format!("body = \"template\"\ntemplate = '{template}'")).expect("a configuration");
+        let route = format!("body = \"template\"\ncontent_type = \"{kind}\"\ntemplate = '{template}'");
+        let config = config(&route).expect("a configuration");
         let request = request(&failure, &config.upstreams[0], config.routes.first()).expect("a request");
         let body = body_of(&request);
         let encoded = body.strip_prefix(before).and_then(|body| body.strip_suffix(behind)).expect("its surroundings");

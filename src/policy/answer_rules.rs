@@ -6,6 +6,7 @@ use crate::config::route::OnRefused;
 use crate::config::upstream::{AnswerRule, Expect, Meaning, Upstream};
 use crate::policy::body::{Body, pointed};
 use crate::policy::class::{Answer, Class};
+use crate::policy::search;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
@@ -87,7 +88,7 @@ impl Reading<'_> {
                     (heard.rule, heard.word) = (Some(n), Some(word_of(rule, body)));
                     break;
                 }
-                Err(why) => heard.unread.push(Unread { rule: n, why: why.to_owned() }),
+                Err(why) => heard.unread.push(Unread { rule: n, why }),
             }
         }
         heard
@@ -177,21 +178,16 @@ fn adapter_word(outcome: &str, error: Option<&str>) -> OwnWord {
 }
 
 /// Returns whether all conditions hold; an error if that depends on a body that cannot be read.
-fn holds<'b>(rule: &AnswerRule, body: &'b Body) -> Result<bool, &'b str> {
+fn holds(rule: &AnswerRule, body: &Body) -> Result<bool, String> {
     let answer = body.answer();
     // Conditions without JSON come first: if one of them does not hold, the body need not be read.
     if !(rule.status.is_empty() || rule.status.contains(&answer.status)) {
         return Ok(false);
     }
-    if let Some(text) = &rule.contains {
-        let found = body.text().contains(text.as_str());
-        // A missing value may be in the part of the body that was not read.
-        let partly = answer.encoding.is_some() || answer.cut_off;
-        match (found, partly) {
-            (true, _) => {}
-            (false, false) => return Ok(false),
-            (false, true) => return Err("the whole text of its body was not read"),
-        }
+    if let Some(text) = &rule.contains
+        && !search::contains(body, text)?
+    {
+        return Ok(false);
     }
     if !rule.needs_json() {
         return Ok(true);

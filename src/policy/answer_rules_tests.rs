@@ -121,6 +121,33 @@ fn a_rule_that_cannot_be_evaluated_never_ends_in_a_delivery() {
     assert_eq!(read(later, json(200, "OK")).class, Class::Unsure, "a rule before it may have said no");
 }
 
+/// A text outside of ASCII is found in other charsets and escapes; where its absence is not certain, the rule could be
+/// the one that says no.
+#[test]
+fn a_rule_about_a_text_is_never_passed_over_for_its_charset() {
+    let rule = "[[upstream.hq.answer]]\ncontains = \"no está\"\nis = \"refused\"";
+    let with_body =
+        |kind: &str, body: &[u8]| Answer { content_type: Some(kind.into()), body: body.to_vec(), ..json(200, "") };
+    let utf16: Vec<u8> = "no está".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (kind, body) in [
+        ("text/html", &b"no est\xe1"[..]),
+        ("text/html; charset=iso-8859-1", "no está".as_bytes()),
+        ("text/plain; charset=utf-16le", &utf16),
+        ("text/plain", &utf16),
+        ("application/json", br#"{"error":"no est\u00e1"}"#),
+    ] {
+        assert_eq!(read(rule, with_body(kind, body)).class, Class::Refused, "{kind}");
+    }
+    for (kind, body) in [("text/html", &b"\xe9xito"[..]), ("text/plain; charset=iso-8859-2", b"OK")] {
+        let answer = with_body(kind, body);
+        let verdict = read(rule, answer.clone());
+        assert_eq!((verdict.class, verdict.unreadable), (Class::Unsure, true), "{kind}");
+        assert!(verdict.error.contains("answer rule 1 cannot be evaluated"), "{}", verdict.error);
+        assert_eq!(with(rule, |reading| reading.hear(&Body::of(&answer)).unread[0].rule), 0);
+    }
+    assert_eq!(read(rule, with_body("text/html; charset=iso-8859-1", b"\xe9xito")).class, Class::Delivered);
+}
+
 /// A response that cannot be read is not attributed to the failure, whatever its status; only what something in front of
 /// the upstream sent in its place keeps the class of its status.
 #[test]

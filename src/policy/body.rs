@@ -52,7 +52,7 @@ impl<'a> Body<'a> {
         if self.answer.body.is_empty() {
             return false;
         }
-        if self.answer.encoding.is_some() {
+        if coding(self.answer).is_some() {
             return is_typed_html(self.answer);
         }
         let xml = media_type(self.answer).is_some_and(|kind| {
@@ -100,7 +100,7 @@ fn media_type(answer: &Answer) -> Option<&str> {
 }
 
 /// `charset` of the content type, in lower case.
-fn charset(answer: &Answer) -> Option<String> {
+pub(super) fn charset(answer: &Answer) -> Option<String> {
     let parameters = answer.content_type.as_deref()?.split(';').skip(1);
     let charset = parameters.filter_map(|parameter| parameter.split_once('=')).find_map(|(name, value)| {
         let value = value.trim().trim_matches(['"', '\'']);
@@ -127,9 +127,15 @@ fn parse(answer: &Answer) -> Result<Value, String> {
     }
 }
 
+/// How the body is compressed. Some servers, and proxies that drop headers, send gzip without naming it.
+pub(super) fn coding(answer: &Answer) -> Option<&str> {
+    const GZIP: &[u8] = &[0x1f, 0x8b];
+    answer.encoding.as_deref().or_else(|| answer.body.starts_with(GZIP).then_some("gzip"))
+}
+
 /// The body as text: by its byte order mark, else by the charset of its content type, else as UTF-8.
-fn text(answer: &Answer) -> Result<Cow<'_, str>, String> {
-    if let Some(encoding) = &answer.encoding {
+pub(super) fn text(answer: &Answer) -> Result<Cow<'_, str>, String> {
+    if let Some(encoding) = coding(answer) {
         return Err(format!("its body is compressed ({}), which the request did not ask for", cut(encoding, 40)));
     }
     let body = answer.body.as_slice();
@@ -169,7 +175,7 @@ fn utf16(body: &[u8], read: fn([u8; 2]) -> u16) -> Result<Cow<'_, str>, String> 
 }
 
 /// Browsers read Latin-1 as windows-1252 too: the two differ only in control characters that no text uses.
-fn windows_1252(body: &[u8]) -> Cow<'_, str> {
+pub(super) fn windows_1252(body: &[u8]) -> Cow<'_, str> {
     const FROM_0X80: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
         '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',

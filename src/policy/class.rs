@@ -9,7 +9,7 @@
 use crate::limits::{MAX_ERROR, MAX_RETRY_AFTER, cut};
 use crate::moment::WallTime;
 use crate::policy::answer_rules::{Lack, Reading};
-use crate::policy::body::Body;
+use crate::policy::body::{Body, coding};
 pub use crate::record::Class;
 use std::time::Duration;
 use ureq::http::StatusCode;
@@ -341,11 +341,11 @@ pub fn retry_after(text: &str, now: WallTime) -> Option<Duration> {
 }
 
 /// `HTTP <status>: ` and the message of the response.
-fn error_text(body: &Body) -> String {
+pub fn error_text(body: &Body) -> String {
     /// Maximum bytes shown of a body without a message.
     const START: usize = 500;
     let answer = body.answer();
-    let words = json_message(body).unwrap_or_else(|| match &answer.encoding {
+    let words = json_message(body).unwrap_or_else(|| match coding(answer) {
         Some(encoding) => format!("a body in {}, which cannot be shown", cut(encoding, 40)),
         None => cut(body.text().trim(), START),
     });

@@ -4,7 +4,7 @@
 //! caller passes in, and actions are returned as values. `packaging/doc/delivery.md` explains the rules.
 //!
 //! - [`class`] classifies the end of an attempt. [`answer_rules`] applies the answer rules of one upstream; [`body`]
-//!   examines a response's body.
+//!   examines a response's body, and [`search`] looks for a text in it.
 //! - [`judge`]: was it the record or the upstream, and what becomes of the failure? [`why`] lists the reasons,
 //!   [`retry_state`] is the state kept for a failure, [`evidence`] that for an upstream.
 //! - [`backoff`] decides when a failure is due, [`retention`] when it may be removed.
@@ -29,6 +29,7 @@ pub mod pause;
 pub mod probe;
 pub mod retention;
 pub mod retry_state;
+mod search;
 mod share;
 mod spacing;
 pub mod throttle;

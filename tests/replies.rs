@@ -391,9 +391,26 @@ fn outcomes_that_could_not_be_written_keep_their_order() {
     assert_eq!(written.collect::<Result<Vec<_>, _>>().expect("rows"), sent);
 }
 
+/// What people change on a full disk takes none of the room for outcomes. Returns how often they asked: once.
+fn people_are_refused(terminal: &mut Terminal) -> usize {
+    let written = "SELECT (SELECT COUNT(*) FROM sync_failures WHERE status = 'held') + \
+                   (SELECT COUNT(*) FROM audit_log WHERE operation <> 'pause' AND operation <> 'resume')";
+    for op in ["retry", "hold", "release", "flush"] {
+        let mut line = json!({"op": op});
+        if op != "flush" {
+            line["all"] = json!(true);
+        }
+        let reply = terminal.order(&line);
+        assert_eq!(reply["error"]["code"], "disk_full", "{op}: {reply}");
+    }
+    let rows: i64 = terminal.file().query_row(written, [], |row| row.get(0)).expect("a count");
+    assert_eq!(rows, 0, "nothing was written for them");
+    1
+}
+
 /// Another program keeps filling the disk and takes all released space. Outcomes are still written,
 /// into space inside the agent's own files; operators and applications get `disk_full`, and their
-/// requests are not carried out.
+/// requests are not carried out, also while the backlog is delivered: that space is for outcomes alone.
 #[test]
 fn delivery_goes_on_while_another_program_fills_the_disk() {
     const SALES: usize = 600;
@@ -422,6 +439,7 @@ fn delivery_goes_on_while_another_program_fills_the_disk() {
     free(&mut terminal, 0);
     assert_eq!(terminal.order(&json!({"op": "resume"}))["ok"], true);
     let pending = "SELECT COUNT(*) FROM sync_failures WHERE status = 'pending'";
+    let mut refused = 0;
     for _ in 0..4000 {
         for dispatch in std::mem::take(&mut terminal.sent) {
             terminal.answered(dispatch.seq, if dispatch.seq.0 % 2 == 0 { 201 } else { 422 });
@@ -429,6 +447,9 @@ fn delivery_goes_on_while_another_program_fills_the_disk() {
         terminal.pass(Duration::from_millis(300));
         free(&mut terminal, 0);
         terminal.round();
+        if count(&terminal, pending) < SALES / 2 {
+            refused += people_are_refused(&mut terminal);
+        }
         if count(&terminal, pending) == 0 {
             break;
         }
@@ -438,6 +459,7 @@ fn delivery_goes_on_while_another_program_fills_the_disk() {
         (0, 0),
         "all have been answered for"
     );
+    assert!(refused > 1, "they asked while there was a backlog: {refused} times");
     assert_eq!(count(&terminal, "SELECT COUNT(*) FROM sync_failures WHERE status = 'critical'"), SALES / 2);
     for line in [json!({"op": "retry", "all": true}), json!({"op": "discard", "all": true, "reason": "r"})] {
         let reply = terminal.order(&line);

@@ -96,6 +96,8 @@ struct Retries {
     asked_at: Option<AgentTime>,
     /// The mean may have risen since it was last queried.
     stirred: bool,
+    /// The last query has no result yet. One that failed gets none.
+    awaited: bool,
 }
 
 impl Watch {
@@ -173,7 +175,7 @@ impl Watch {
 
     /// Takes the reader's result: the mean of counted attempts over live failures.
     pub(super) fn mean_is(&mut self, mean: f64) {
-        self.retries.mean = Some(mean);
+        (self.retries.mean, self.retries.awaited) = (Some(mean), false);
     }
 
     /// Settles the round's counts: keeps them if the round was committed, else undoes them.
@@ -224,9 +226,11 @@ impl Watch {
         self.shown = Arc::new(self.board.alerts().cloned().collect());
     }
 
-    /// When to query the mean of retries: soon if it may have risen, otherwise once a minute while it is too high.
+    /// When to query the mean of retries: soon if it may have risen, otherwise once a minute while it is too high or the
+    /// last query has no result.
     fn asks_at(&self) -> Option<AgentTime> {
-        let gap = match (self.retries.stirred, self.board.is_active(Kind::HighRetries, "")) {
+        let repeats = self.retries.awaited || self.board.is_active(Kind::HighRetries, "");
+        let gap = match (self.retries.stirred, repeats) {
             (true, _) => MEAN_GAP,
             (false, true) => ALERT_RECHECK_INTERVAL,
             (false, false) => return None,
@@ -349,7 +353,8 @@ impl Agent {
             Effect::Ask(Box::new(ReaderRequest { client, question, view: View::Admin, reference: None, facts }))
         };
         if self.watch.asks_at().is_some_and(|at| at <= now.agent) {
-            self.watch.retries = Retries { asked_at: Some(now.agent), stirred: false, ..self.watch.retries };
+            let mean = self.watch.retries.mean;
+            self.watch.retries = Retries { mean, asked_at: Some(now.agent), stirred: false, awaited: true };
             effects.push(own(ClientId::AGENT, Question::MeanRetries, super::questions::Facts::default()));
         }
         if self.watch.next_beat.is_some_and(|at| at <= now.agent) {
@@ -382,5 +387,23 @@ fn report(alert: &Alert) {
         log::warn!("event=alert kind={kind} subject={subject:?} active=true message={message:?}");
     } else {
         log::info!("event=alert kind={kind} subject={subject:?} active=false message={message:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment, Overrides};
+
+    /// The reader may fail, for example while the file is moved: the alert would never begin, nor end.
+    #[test]
+    fn a_mean_that_was_not_read_is_asked_for_again() {
+        let config = Config::load(None, &Overrides::default(), &Environment::default()).expect("the defaults");
+        let mut watch = Watch::new(&config.alerts, &config.heartbeat);
+        let asked = AgentTime::ZERO.after(Duration::from_secs(100));
+        watch.retries = Retries { mean: None, asked_at: Some(asked), stirred: false, awaited: true };
+        assert_eq!(watch.asks_at(), Some(asked.after(ALERT_RECHECK_INTERVAL)));
+        watch.mean_is(0.0);
+        assert_eq!(watch.asks_at(), None, "an idle agent does not wake up for it");
     }
 }

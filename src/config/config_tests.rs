@@ -294,3 +294,13 @@ fn a_socket_of_a_flag_is_told_by_its_name() {
     let told = problems(&state);
     assert!(told.iter().all(|told| told.contains(":2:13: ")), "{told:#?}");
 }
+/// Threads are named after upstreams, and no thread can have a NUL in its name.
+#[test]
+fn the_name_of_an_upstream_has_no_control_character() {
+    for name in ["a\\u0000b", "a\\nb", "", "\\u001b[31m"] {
+        let text = format!("[upstream.\"{name}\"]\nurl = \"https://hq.example/sync\"\n");
+        let problems = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
+        let told = problems.expect_err(name)[0].to_string();
+        assert!(told.contains("no control character"), "{told}");
+    }
+}

@@ -372,6 +372,8 @@ mod tests {
         assert_eq!(retry_state.unclear.tries, 5);
         retry_state.note(Class::Unreachable, AgentTime::ZERO, AcceptanceNo(2));
         assert_eq!(retry_state.unclear.tries, 5, "no upstream was reached");
+        (0..3).for_each(|_| retry_state.note(Class::Failed, AgentTime::ZERO, AcceptanceNo(2)));
+        assert_eq!(retry_state.unclear.tries, 5, "one that does not count, while the upstream fails, is no evidence");
         (0..3).for_each(|_| retry_state.note(Class::Misconfigured, AgentTime::ZERO, AcceptanceNo(2)));
         assert_eq!((retry_state.unclear.tries, retry_state.unclear.misconfigured), (8, 3));
     }

@@ -729,4 +729,31 @@ mod tests {
         let steps = statement.get_status(StatementStatus::VmStep);
         assert!(steps < 200, "{steps} steps for two queries");
     }
+
+    /// While the pacing delay runs, failures without an attempt come first, however many were attempted before them and
+    /// are due earlier.
+    #[test]
+    fn what_was_never_attempted_is_found_behind_any_number_of_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = StoreSettings::new(dir.path(), &Limits::default());
+        let store = Store::open(settings, WallTime::from_millis(0)).expect("a store");
+        let insert = |numbers: &str, entity_type: &str, sent: &str, due_at: u32| {
+            let sql = format!(
+                "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, seq, status, due_at, recorded_at, \
+                 created_at, updated_at, terminal_id, head, uncounted, upstream, strict, last_sent_at) \
+                 WITH RECURSIVE n (i, last) AS (VALUES ({numbers}) UNION ALL SELECT i + 1, last FROM n WHERE i < last) \
+                 SELECT 'f' || i, '{entity_type}', 's' || i, 'CREATE', 'x', i, 'pending', {due_at}, 0, '2026-11-24', \
+                 '2026-11-24', 'till', 1, 1, 'hq', 0, {sent} FROM n"
+            );
+            store.connection.execute(&sql, []).expect("failures");
+        };
+        insert("1, 500", "SALE", "5", 10);
+        insert("501, 502", "SALE", "NULL", 20);
+        insert("503, 503", "RETURN", "NULL", 30);
+        insert("504, 504", "RETURN", "NULL", 9_999);
+        let found = store.due_untried("hq", AgentTime::from_millis(100), 64).expect("a search");
+        let mut seqs: Vec<i64> = found.into_iter().map(|(seq, _)| seq.0).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, [501, 502, 503]);
+    }
 }

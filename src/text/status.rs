@@ -113,11 +113,6 @@ crate::texts! {
         en: "Next: resyncd config check   (the changed configuration is not in force); then: resyncd reload",
         es: "Siguiente paso: resyncd config check   (la configuración cambiada no está en vigor); después: resyncd reload",
     }
-    /// The configuration was changed, and has errors.
-    pub(crate) fn next_check(why: &str) {
-        en: "Next: sudo resyncd config check   ({why})",
-        es: "Siguiente paso: sudo resyncd config check   ({why})",
-    }
     /// No upstream is configured.
     pub(crate) fn next_configure() {
         en: "Next: set url in [upstream.hq] in /etc/resyncd/resyncd.toml, then: sudo resyncd reload",

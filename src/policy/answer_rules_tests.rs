@@ -246,3 +246,50 @@ fn a_status_without_a_body_leaves_no_rule_unread() {
     let proof = format!("expect = \"json\"\n{rule}");
     assert_eq!(read(&proof, Answer { status: 204, ..Answer::default() }).class, Class::Unsure, "a proof is asked for");
 }
+
+/// A rule is about what the upstream answers. A page of a portal, a gateway or a CDN that happens to contain the rule's
+/// text neither blames the failure nor accepts it.
+#[test]
+fn a_rule_does_not_judge_what_something_in_front_has_sent() {
+    let page = |status: u16| Answer {
+        content_type: Some("text/html".into()),
+        ..json(status, "<html><script>onerror=error</script>Welcome, OK</html>")
+    };
+    let over = |url: &str, rule: &str, answer: Answer| {
+        let text = format!("[upstream.hq]\nurl = {url:?}\ninsecure = true\n[[upstream.hq.answer]]\n{rule}");
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
+        let config = config.unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let reading = Reading { upstream: &config.upstreams[0], route: None, id: "the-id", key: "the-key" };
+        classify(&Ending::Answered(answer), &Target::of(url), &reading, WallTime::from_millis(0)).class
+    };
+    let (plain, tls) = ("http://hq.example/sync", "https://hq.example/sync");
+    for rule in ["contains = \"error\"\nis = \"refused\"", "contains = \"OK\"\nis = \"delivered\""] {
+        for (status, class) in
+            [(502, Class::Busy), (520, Class::Busy), (429, Class::Throttled), (401, Class::Misconfigured)]
+        {
+            assert_eq!(over(tls, rule, page(status)), class, "{status}: {rule}");
+        }
+        for status in [200, 511] {
+            assert_eq!(over(plain, rule, page(status)), Class::Unreachable, "{status}: {rule}");
+        }
+        let away = Answer { location: Some("http://portal.example/login?error=OK".into()), ..page(302) };
+        assert_eq!(over(plain, rule, away), Class::Unreachable, "{rule}");
+    }
+    let no = "contains = \"error\"\nis = \"refused\"";
+    assert_eq!(over(tls, no, page(200)), Class::Refused, "over TLS nobody else answers");
+    assert_eq!(over(tls, no, page(500)), Class::Refused, "an error of the upstream itself");
+    assert_eq!(over(plain, no, json(502, "{\"error\":1}")), Class::Refused, "no page");
+    assert_eq!(over(tls, &format!("status = [502]\n{no}"), page(502)), Class::Refused, "it names the status");
+}
+
+/// A status that a route accepts is as good as 2xx, unless it sends the request elsewhere, as portals do.
+#[test]
+fn a_redirect_to_another_host_is_no_acceptance_although_its_status_is_accepted() {
+    let to = |location: &str| {
+        let answer = Answer { location: Some(location.into()), ..json(302, "") };
+        read("[[route]]\nupstream = \"hq\"\naccept_statuses = [302, 303, 409]", answer).class
+    };
+    assert_eq!(to("/orders/7"), Class::Delivered);
+    assert_eq!(to("https://hq.example/orders/7"), Class::Delivered);
+    assert_eq!(to("http://portal.example/login"), Class::Misconfigured);
+}

@@ -191,7 +191,8 @@ fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: Wa
     let body = Body::of(answer);
     let heard = reading.hear(&body);
     let mut unreadable = false;
-    let (class, words) = match heard.word {
+    let own = heard.word.filter(|own| !is_overruled(own.class, heard.rule, &body, target, reading));
+    let (class, words) = match own {
         Some(own) => (own.class, own.message),
         None => match by_table(&body, target, reading, retry_after.is_some()) {
             Ok(found) => found,
@@ -223,6 +224,19 @@ fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: Wa
     Verdict { class, error: cut(&error, MAX_ERROR), retry_after, contact, unreadable, stalled: false }
 }
 
+/// Returns whether a rule has matched a response that is not the upstream's own: it would blame the failure for the page
+/// of a portal or of a gateway that happens to contain the rule's text, or take that page for a delivery. A rule that
+/// names the status of a gateway's error is meant for it.
+fn is_overruled(class: Class, rule: Option<usize>, body: &Body, target: &Target, reading: &Reading) -> bool {
+    let conclusive = matches!(class, Class::Delivered | Class::Refused | Class::Failed);
+    let Some(rule) = rule.and_then(|n| reading.upstream.answers.get(n)).filter(|_| conclusive) else { return false };
+    let Ok((by_table, _)) = by_table(body, target, reading, false) else { return false };
+    match by_table {
+        Class::Unreachable => true,
+        other => rule.status.is_empty() && body.answer().status / 100 != 2 && is_from_in_front(body, other),
+    }
+}
+
 type Row = (Class, Option<String>);
 
 /// The default table; it sets a message only where the response's own would mislead. A 2xx without the required
@@ -235,7 +249,10 @@ fn by_table(body: &Body, target: &Target, reading: &Reading, asked_to_wait: bool
         200..=299 if body.is_web_page() && !reading.accepts_html() => {
             (elsewhere, Some("a web page instead of an answer (a login page of the network?)".to_owned()))
         }
-        status if reading.accepts(status) => (Class::Delivered, None),
+        // No upstream has accepted anything by sending the request to another host.
+        status if reading.accepts(status) && !(status / 100 == 3 && answer.leads_elsewhere(target)) => {
+            (Class::Delivered, None)
+        }
         200..=299 => reading.proof_error(body).map_or(Ok((Class::Delivered, None)), Err)?,
         300..=399 if answer.leads_elsewhere(target) => (elsewhere, answer.redirect()),
         300..=399 => (Class::Misconfigured, answer.redirect()),

@@ -283,6 +283,32 @@ fn a_mark_lasts_as_long_as_its_request() {
     }
 }
 
+/// A gateway's error leaves open whether the request was passed on: before it is sent again the upstream is asked, and what
+/// was passed on and not answered in time is held. Elsewhere it is sent again under the same key.
+#[test]
+fn what_a_gateway_may_have_passed_on_is_verified_or_held() {
+    for code in [502, 504, 520, 524, 503] {
+        for (route, verifies) in [(HELD, false), (VERIFIED, true), ("", false)] {
+            let mut till = Till::hq(route);
+            till.answers(move |sent| Some(if sent.nth == 0 { status(code) } else { status(200) }));
+            let seq = till.record("s-1", &json!({"http_status": 500, "retry": "now"}));
+            till.pass(SECOND / 10);
+            let held = route == HELD && matches!(code, 504 | 524);
+            assert_eq!(till.failure(seq)["status"] == "held", held, "{code} {route}");
+            assert_eq!(till.failure(seq)["retry_count"], 0, "{code} {route}");
+            till.pass(MINUTE);
+            assert_eq!(till.sent.len(), if held { 1 } else { 2 }, "{code} {route}");
+            assert!(held || till.sent[1].asks == (verifies && code != 503), "{code} {route}");
+            // The application's own attempt as well.
+            let before = till.sent.len();
+            till.record("s-2", &json!({"http_status": code, "error": "no"}));
+            till.pass(MINUTE);
+            assert_eq!(till.sent.len(), before + 1, "{code} {route}");
+            assert_eq!(till.sent[before].asks, verifies && code != 503, "{code} {route}");
+        }
+    }
+}
+
 /// … also where the configuration has changed meanwhile.
 #[test]
 fn what_was_cut_off_is_held_although_its_upstream_has_another_name() {

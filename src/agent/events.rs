@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, WallTime};
-use crate::policy::answer_rules::Reading;
+use crate::policy::answer_rules::{AttemptSummary, Reading};
 use crate::policy::body::{Body, pointed};
 use crate::policy::class::{Class, Ending};
 use crate::policy::probe::ProbeEnd;
@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::wire::delivery::HttpRequest;
 use crate::wire::fields::Code;
 use crate::wire::request::Socket;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -234,17 +235,35 @@ impl Question {
         let body = Body::of(answer);
         match answer.status {
             404 => Finding::NotThere,
-            200..=299 if reading.hear(&body).word.is_some_and(|own| own.class != Class::Delivered) => {
-                Finding::Inconclusive
-            }
+            200..=299 if says_no(&reading.hear(&body)) => Finding::Inconclusive,
             200..=299 => match body.json() {
                 Ok(json) if pointed(json, &self.found).iter().any(|found| !found.is_null()) => Finding::There,
+                Ok(json) if is_error(json, &self.found) => Finding::Inconclusive,
                 Ok(_) => Finding::NotThere,
                 Err(_) => Finding::Inconclusive,
             },
             _ => Finding::Inconclusive,
         }
     }
+}
+
+/// A rule that cannot be evaluated may be one that says no.
+fn says_no(heard: &AttemptSummary) -> bool {
+    !heard.unread.is_empty() || heard.word.as_ref().is_some_and(|own| own.class != Class::Delivered)
+}
+
+/// Returns whether the response reports an error in place of a result: GraphQL and JSON-RPC do so with 200. A query that
+/// failed does not show that the failure is not there.
+fn is_error(json: &Value, found: &str) -> bool {
+    let has_result = found.split('/').nth(1).and_then(|first| json.get(first)).is_some_and(|result| !result.is_null());
+    let reported = |name: &str| match json.get(name) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(all)) => !all.is_empty(),
+        Some(Value::Object(all)) => !all.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_)) => true,
+    };
+    !has_result && (reported("error") || reported("errors"))
 }
 
 /// The result of a query.
@@ -287,4 +306,49 @@ pub enum Flow {
     Look,
     /// Not before this request is answered, so that replies keep the order of requests.
     Wait,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment, Overrides};
+    use crate::policy::class::Answer;
+
+    fn found(pointer: &str, status: u16, body: &str) -> Finding {
+        let rules = "[[upstream.hq.answer]]\ncontains = \"está bloqueado\"\nis = \"failed\"";
+        let text = format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{rules}");
+        let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
+        let config = config.unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let reading = Reading { upstream: &config.upstreams[0], route: None, id: "", key: "" };
+        let question = Question { request: HttpRequest::bare("GET", "https://hq.example/find"), found: pointer.into() };
+        question.finding(&Ending::Answered(Answer { status, body: body.into(), ..Answer::default() }), &reading)
+    }
+
+    /// What is not shown to be absent must not be sent a second time.
+    #[test]
+    fn a_query_that_failed_does_not_show_that_the_failure_is_not_there() {
+        for (pointer, body) in [
+            ("/result/0", r#"{"jsonrpc":"2.0","error":{"code":100,"message":"session expired"}}"#),
+            ("/data/order/id", r#"{"data":null,"errors":[{"message":"database is locked"}]}"#),
+            ("/id", r#"{"error":"database is locked"}"#),
+            ("/id", "<html>maintenance</html>"),
+            ("/id", ""),
+            ("/value/0", r#"{"message":"está bloqueado"}"#),
+            ("/value/0", "{\"value\":[],\"x\":\"an\u{303}o\"}"),
+        ] {
+            assert_eq!(found(pointer, 200, body), Finding::Inconclusive, "{pointer} {body}");
+        }
+        for (pointer, body) in [
+            ("/value/0", r#"{"value":[]}"#),
+            ("/data/order/id", r#"{"data":{"order":null},"errors":[{"message":"no such order"}]}"#),
+            ("/id", "null"),
+            ("/0", "[]"),
+            ("/id", r#"{"error":null,"errors":[]}"#),
+        ] {
+            assert_eq!(found(pointer, 200, body), Finding::NotThere, "{pointer} {body}");
+        }
+        assert_eq!(found("/value/0", 200, r#"{"value":[{"id":7}]}"#), Finding::There);
+        assert_eq!(found("/id", 404, "no such order"), Finding::NotThere);
+        assert_eq!(found("/id", 500, r#"{"id":7}"#), Finding::Inconclusive);
+    }
 }

@@ -10,7 +10,7 @@ use crate::moment::{Moment, WallTime};
 use crate::policy::answer_rules::Reading;
 use crate::policy::backoff::CONTACT_GRACE;
 use crate::policy::body::Body;
-use crate::policy::class::{Answer, Class, Ending, Target, Verdict, classify};
+use crate::policy::class::{Answer, Class, Ending, Forwarded, Target, Verdict, classify, error_text};
 use crate::policy::judge::{Decision, Judgement, Rules, Try, judge};
 use crate::policy::probe::ProbeEnd;
 use crate::policy::retry_state::{RetryState, Standing};
@@ -138,10 +138,10 @@ impl Agent {
             judgement.why = Why::HandedOver;
         }
         announce(&line.config.name, was, line.state.state(now.agent), line.state.reason());
-        let unsure = verdict.class == Class::Unsure || (flight.failure.unsure && !settles(steps));
-        let holds = route.is_some_and(|route| route.on_unsure == OnUnsure::Hold);
+        let (in_doubt, holds) = doubt(route.map(|route| route.on_unsure), last, verdict.class);
+        let unsure = in_doubt || (flight.failure.unsure && !settles(steps));
         // Also on a second chance, and when the next one would only come later.
-        if holds && verdict.class == Class::Unsure {
+        if holds {
             judgement.retry_state.standing = Standing::Held;
         }
         let tries = steps.iter().map(|step| tried_step(step, flight, &verdict, &judgement, now)).collect();
@@ -325,12 +325,34 @@ fn verdict_of(last: &Step, reading: &Reading, target: &Target, wall: WallTime) -
         _ => Ok(()),
     };
     match read {
-        Ok(()) => Verdict { class: Class::Unsure, ..verdict },
+        Ok(()) => {
+            // An answer with 2xx that is no result has no error of the table.
+            let said = || match &last.ending {
+                Ending::Answered(answer) => error_text(&Body::of(answer)),
+                _ => String::new(),
+            };
+            let error = if verdict.error.is_empty() { said() } else { verdict.error };
+            let error = cut(&format!("the answer to the verify question is an error: {error}"), MAX_ERROR);
+            Verdict { class: Class::Unsure, error, ..verdict }
+        }
         Err(why) => {
             let error = cut(&format!("the answer to the verify question cannot be read: {why}"), MAX_ERROR);
             Verdict { class: Class::Unsure, error, unreadable: true, ..verdict }
         }
     }
+}
+
+/// Returns whether the request may have arrived, and whether its route holds it for that. What a gateway has passed on may
+/// have arrived although it answers with an error of its own; where nothing asks or holds, the key must be recognised.
+fn doubt(on_unsure: Option<OnUnsure>, last: &Step, class: Class) -> (bool, bool) {
+    let gateways = last.kind == StepKind::Deliver && class == Class::Busy;
+    let forwarded = if gateways { Forwarded::by(status_of(&last.ending)) } else { Forwarded::Unknown };
+    let asks_or_holds = matches!(on_unsure, Some(OnUnsure::Verify | OnUnsure::Hold));
+    let is_unanswered = class == Class::Unsure || forwarded == Forwarded::Unanswered;
+    (
+        class == Class::Unsure || (asks_or_holds && forwarded != Forwarded::Unknown),
+        on_unsure == Some(OnUnsure::Hold) && is_unanswered,
+    )
 }
 
 /// Returns whether a step shows that no earlier attempt had arrived.

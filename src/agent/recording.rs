@@ -10,6 +10,7 @@ use crate::ids::FailureId;
 use crate::limits::{Limits, MAX_LOG, bytes};
 use crate::moment::Moment;
 use crate::policy::backoff::FirstWait;
+use crate::policy::class::Forwarded;
 use crate::record::{NewFailure, Status};
 use crate::store::failures::InsertFields;
 use crate::store::keys::{self, Digest};
@@ -179,7 +180,7 @@ impl Agent {
             FirstWait::Line => (None, None),
         };
         let way = self.way(&new.entity_type, &new.action);
-        let unsure = new.tried && new.http_status.unwrap_or(0) == 0;
+        let unsure = new.tried && self.may_have_arrived(new);
         let status = match way {
             Way::NoRoute => Status::Critical,
             Way::To(_) if unsure && self.holds_unsure(&new.entity_type, &new.action) => Status::Held,
@@ -224,6 +225,16 @@ impl Agent {
         }
         let status = status.as_str().to_owned();
         Ok(Recorded { id: id.as_str().to_owned(), seq: Some(seq.0), status, duplicate: false })
+    }
+
+    /// Whether the application's own attempt may have arrived. A gateway's error leaves that open, which matters where a
+    /// question settles it.
+    fn may_have_arrived(&self, new: &NewFailure) -> bool {
+        let asks = || {
+            let route = route::first(&self.config.routes, &new.entity_type, &new.action);
+            route.is_some_and(|route| route.on_unsure == OnUnsure::Verify)
+        };
+        new.http_status.unwrap_or(0) == 0 || (Forwarded::by(new.http_status) != Forwarded::Unknown && asks())
     }
 
     /// Returns whether the route of such a failure holds failures that may have arrived.

@@ -282,6 +282,30 @@ pub fn of_status(status: u16, asked_to_wait: bool) -> Option<Class> {
     })
 }
 
+/// What a gateway's error says about the request that it had received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Nothing, or that it was not passed on.
+    Unknown,
+    /// It may have been passed on before the connection behind the gateway ended.
+    Perhaps,
+    /// It was passed on, and no response came in time.
+    Unanswered,
+}
+
+impl Forwarded {
+    /// By the status. 504 and 524 are the gateway's own time-out, 502 and 520 also a connection that ended before a
+    /// response.
+    #[must_use]
+    pub fn by(status: Option<u16>) -> Self {
+        match status {
+            Some(504 | 524) => Self::Unanswered,
+            Some(502 | 520) => Self::Perhaps,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// Returns whether the network, a proxy or a gateway sent this in place of the upstream: a redirect, or a page with a
 /// status that is inconclusive about the failure. Answer rules are about what the upstream itself answers.
 fn is_from_in_front(body: &Body, class: Class) -> bool {

@@ -27,10 +27,12 @@ pub struct Course {
     pub written: u64,
     /// A byte of a response has arrived.
     pub answered: bool,
+    /// It arrived while the request was being written, and the connection ended then.
+    pub cut_short: bool,
     since: Option<Instant>,
 }
 
-const BEGUN: Course = Course { stage: Stage::Begun, written: 0, answered: false, since: None };
+const BEGUN: Course = Course { stage: Stage::Begun, written: 0, answered: false, cut_short: false, since: None };
 
 thread_local! {
     static COURSE: Cell<Course> = const { Cell::new(BEGUN) };
@@ -78,6 +80,11 @@ pub fn writing(bytes: usize) {
 /// Records that a byte of the response has arrived.
 pub fn answered() {
     COURSE.set(Course { answered: true, ..COURSE.get() });
+}
+
+/// Records that the other side answered and ended the connection before the whole request was written.
+pub fn cut_short() {
+    COURSE.set(Course { cut_short: true, ..COURSE.get() });
 }
 
 /// Runs `look`; during it only data that has arrived already is read, without waiting.

@@ -208,6 +208,12 @@ impl Exchange {
         };
         let most = if request.reads_body { MAX_READ_BODY } else { MAX_BODY };
         match sent.and_then(|response| read(response, most)) {
+            // Nobody accepts what they have not read.
+            Ok(answer) if course::now().cut_short && answer.status / 100 == 2 => {
+                let words =
+                    format!("HTTP {} before the whole request was sent, and the end of the connection", answer.status);
+                Ending::Broken(InterruptKind::Reset, words)
+            }
             Ok(answer) => Ending::Answered(answer),
             Err(error) => {
                 let ending = self.ending(&error, course::now(), size);

@@ -58,6 +58,7 @@ impl<T: Transport> Connector<T> for Outermost {
             ready: Vec::new(),
             handed: 0,
             answering: true,
+            cut_short: false,
             absolute,
         })))
     }
@@ -79,6 +80,8 @@ struct Layer {
     handed: usize,
     /// The last data was a response, or there was none: the next write begins a new request.
     answering: bool,
+    /// The other side answered and ended the connection while the request was being written.
+    cut_short: bool,
     absolute: Option<Absolute>,
 }
 
@@ -87,9 +90,40 @@ impl Layer {
         for piece in bytes.chunks(self.inner.buffers().output().len().max(1)) {
             course::writing(piece.len());
             self.inner.buffers().output()[..piece.len()].copy_from_slice(piece);
-            self.inner.transmit_output(piece.len(), left(timeout, begun)?)?;
+            if let Err(error) = self.inner.transmit_output(piece.len(), left(timeout, begun)?) {
+                self.early_answer(error)?;
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// Many servers answer a request that is too large without reading all of it, and end the connection: what they
+    /// have said is read, and the rest of the request is dropped. Without an answer the error remains.
+    fn early_answer(&mut self, error: Error) -> Result<(), Error> {
+        let ended = |error: &io::Error| matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+        if !matches!(&error, Error::Io(io) if ended(io)) {
+            return Err(error);
+        }
+        let timeout = NextTimeout { after: After::from_secs(1), ..NextTimeout::default() };
+        if !matches!(self.inner.await_input(timeout), Ok(true)) {
+            return Err(error);
+        }
+        self.cut_short = true;
+        course::cut_short();
+        self.take_input();
+        Ok(())
+    }
+
+    /// Repairs what has arrived.
+    fn take_input(&mut self) {
+        let raw = self.inner.buffers().input().to_vec();
+        if !raw.is_empty() {
+            self.answering = true;
+            course::answered();
+            self.inner.buffers().input_consume(raw.len());
+            self.mender.feed(&raw, &mut self.ready);
+        }
     }
 
     /// Why a request must not be written now: data has arrived that cannot be its response.
@@ -159,6 +193,9 @@ impl Transport for Layer {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let begun = Instant::now();
+        if self.cut_short {
+            return Ok(());
+        }
         let mut bytes = self.buffers.output()[..amount].to_vec();
         if std::mem::take(&mut self.answering) {
             if let Some(error) = self.unasked() {
@@ -176,15 +213,10 @@ impl Transport for Layer {
         let begun = Instant::now();
         while self.ready.is_empty() {
             let more = self.inner.await_input(left(timeout, begun)?)?;
-            let raw = self.inner.buffers().input().to_vec();
-            let mut mended = if more { Vec::new() } else { self.mender.end() };
-            if !raw.is_empty() {
-                self.answering = true;
-                course::answered();
-                self.inner.buffers().input_consume(raw.len());
-                self.mender.feed(&raw, &mut mended);
+            if !more {
+                self.ready = self.mender.end();
             }
-            self.ready = mended;
+            self.take_input();
             if !more && self.ready.is_empty() {
                 return Ok(false);
             }
@@ -194,7 +226,7 @@ impl Transport for Layer {
     }
 
     fn is_open(&mut self) -> bool {
-        self.unasked().is_none()
+        !self.cut_short && self.unasked().is_none()
     }
 
     fn is_tls(&self) -> bool {

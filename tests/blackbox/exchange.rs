@@ -182,6 +182,34 @@ fn a_new_connection_that_ends_before_an_answer_is_unsure() {
     assert_eq!(attempts(&agent)[0], json!(["unsure", 0]));
 }
 
+/// Many servers refuse a large body without reading it and end the connection, which resets it: their answer counts, and
+/// not the reset. An acceptance of what was not read is none.
+#[test]
+fn an_answer_before_the_whole_request_is_an_answer() {
+    let cases = [("413 Content Too Large", "refused"), ("503 Service Unavailable", "busy"), ("200 OK", "unsure")];
+    for (status, class) in cases {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        // So small that the request does not fit in the buffers of the two sides.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).expect("a size");
+        let url = format!("http://{}/sync", listener.local_addr().expect("an address"));
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
+                // What it has not read makes the end of the connection a reset.
+                drop(stream.write_all(answer.as_bytes()));
+            }
+        });
+        let agent =
+            Agent::start(&Plan { limits: "max_payload = \"4MiB\"\nmax_line = \"5MiB\"", ..Plan::impatient(url) });
+        let large = record("s-1", &json!({"retry": "now", "payload": {"image": "x".repeat(3 << 20)}}));
+        id_of(&agent.call(&large));
+        wait_until("an attempt", || !attempts(&agent).as_array().is_some_and(Vec::is_empty));
+        assert_eq!(attempts(&agent)[0][0], class, "{status}: {:?}", agent.rows("SELECT error FROM sync_attempts"));
+    }
+}
+
 /// Where an attempt that may have arrived is held, as few of them as possible: no connection is used twice.
 #[test]
 fn routes_that_hold_or_verify_use_no_connection_again() {

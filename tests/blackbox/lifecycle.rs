@@ -1,5 +1,6 @@
 //! How the agent starts, what it refuses to start over, how it ends.
 
+use crate::command_line::{out, resyncd};
 use crate::support::{Agent, Answer, Gate, Plan, Upstream, code, id_of, record, record_now, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -113,6 +114,44 @@ fn what_does_not_end_within_10_s_is_pending() {
     agent.up();
     let shown = agent.failure(&id).expect("it is kept");
     assert_eq!((&shown["status"], &shown["retry_count"]), (&json!("pending"), &json!(0)), "{shown}");
+}
+
+/// A stop that cuts a request off leaves the same doubt as a crash: on such routes the next start verifies or holds, and
+/// an edit keeps the key.
+#[test]
+fn what_a_stop_cuts_off_is_verified_or_held() {
+    let routes = [
+        ("on_unsure = \"hold\"", "held"),
+        ("on_unsure = \"verify\"\nverify = { path = \"/find/{key}\", found = \"/id\" }", "verified"),
+    ];
+    for (route, then) in routes {
+        let upstream = Upstream::start(|_| Answer::Silence);
+        let mut agent = Agent::start(&Plan { more: format!("[[route]]\n{route}\n"), ..Plan::to(upstream.url()) });
+        let id =
+            id_of(&agent.call(&record("s-1", &json!({"retry": "now", "error": null, "idempotency_key": "pos-1"}))));
+        upstream.wait_deliveries(1);
+        let mut app = agent.app();
+        agent.signal(Signal::TERM);
+        wait_until("the agent stopping", || app.call(&record("s-2", &json!({"order_key": "x"})))["ok"] == false);
+        agent.signal(Signal::TERM);
+        agent.wait_for_exit();
+        upstream.on_delivery(|request| {
+            if request.method == "GET" { Answer::json(200, "{\"id\":7}") } else { Answer::status(200) }
+        });
+        agent.up();
+        if then == "held" {
+            wait_until("the hold", || agent.failure(&id).is_some_and(|failure| failure["status"] == "held"));
+            let listed = out(&resyncd(&agent, &["list"]));
+            assert!(!listed.contains("not sent yet"), "{listed}");
+            let edit = json!({"op": "edit", "id": id, "payload": "b", "reason": "x"});
+            let edited = agent.admin().call(&edit);
+            assert_eq!((&edited["key_kept"], &edited["idempotency_key"]), (&json!(true), &json!("pos-1")), "{edited}");
+        } else {
+            agent.wait_gone(&id);
+        }
+        let posts = upstream.deliveries().iter().filter(|request| request.method == "POST").count();
+        assert_eq!(posts, 1, "{then}: it was not sent again");
+    }
 }
 
 /// What did not end within 10 s is pending; a second signal does not wait for it.

@@ -309,6 +309,28 @@ fn what_a_gateway_may_have_passed_on_is_verified_or_held() {
     }
 }
 
+/// A correction under a new key would be booked beside what a gateway passed on and did not see answered; also when the
+/// upstream refuses the failure afterwards, perhaps because it exists.
+#[test]
+fn an_edit_after_a_gateways_time_out_keeps_the_key() {
+    for (code, then) in [(504, 504), (524, 422), (503, 503), (503, 422)] {
+        for key in [Value::Null, json!("pos-1")] {
+            let mut till = Till::hq("[retry]\nbackoff = [\"1h\"]\n");
+            till.answers(move |sent| Some(status(if sent.nth == 0 { code } else { then })));
+            let seq = till.record("s-1", &json!({"http_status": 500, "idempotency_key": key}));
+            till.pass(MINUTE);
+            let edited = till.ask(&json!({"op": "edit", "id": seq, "payload": "b", "reason": "x"}));
+            assert_eq!(edited["key_kept"], code != 503, "{code}, {then}, {key}: {edited}");
+            // The application's own attempt as well.
+            let mut till = Till::hq("");
+            till.answers(|_| None);
+            let before = till.record("s-2", &json!({"http_status": code, "retry": "auto", "idempotency_key": "pos-2"}));
+            let edited = till.ask(&json!({"op": "edit", "id": before, "payload": "b", "reason": "x"}));
+            assert_eq!(edited["key_kept"], code != 503, "{code}: {edited}");
+        }
+    }
+}
+
 /// … also where the configuration has changed meanwhile.
 #[test]
 fn what_was_cut_off_is_held_although_its_upstream_has_another_name() {

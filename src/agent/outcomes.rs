@@ -342,17 +342,15 @@ fn verdict_of(last: &Step, reading: &Reading, target: &Target, wall: WallTime) -
     }
 }
 
-/// Returns whether the request may have arrived, and whether its route holds it for that. What a gateway has passed on may
-/// have arrived although it answers with an error of its own; where nothing asks or holds, the key must be recognised.
+/// Returns whether the request may have arrived, and whether its route holds it for that. A gateway's time-out is one; what
+/// a gateway may have passed on otherwise matters only where the route asks or holds.
 fn doubt(on_unsure: Option<OnUnsure>, last: &Step, class: Class) -> (bool, bool) {
     let gateways = last.kind == StepKind::Deliver && class == Class::Busy;
     let forwarded = if gateways { Forwarded::by(status_of(&last.ending)) } else { Forwarded::Unknown };
     let asks_or_holds = matches!(on_unsure, Some(OnUnsure::Verify | OnUnsure::Hold));
     let is_unanswered = class == Class::Unsure || forwarded == Forwarded::Unanswered;
-    (
-        class == Class::Unsure || (asks_or_holds && forwarded != Forwarded::Unknown),
-        on_unsure == Some(OnUnsure::Hold) && is_unanswered,
-    )
+    let in_doubt = is_unanswered || (asks_or_holds && forwarded == Forwarded::Perhaps);
+    (in_doubt, is_unanswered && on_unsure == Some(OnUnsure::Hold))
 }
 
 /// Returns whether a step shows that no earlier attempt had arrived.

@@ -227,14 +227,17 @@ impl Agent {
         Ok(Recorded { id: id.as_str().to_owned(), seq: Some(seq.0), status, duplicate: false })
     }
 
-    /// Whether the application's own attempt may have arrived. A gateway's error leaves that open, which matters where a
-    /// question settles it.
+    /// Whether the application's own attempt may have arrived. A gateway's error leaves that open; only an attempt without
+    /// a status is held for it.
     fn may_have_arrived(&self, new: &NewFailure) -> bool {
-        let asks = || {
-            let route = route::first(&self.config.routes, &new.entity_type, &new.action);
-            route.is_some_and(|route| route.on_unsure == OnUnsure::Verify)
+        let route = route::first(&self.config.routes, &new.entity_type, &new.action);
+        let on_unsure = route.map_or(OnUnsure::Resend, |route| route.on_unsure);
+        let forwarded = match (Forwarded::by(new.http_status), on_unsure) {
+            (Forwarded::Unanswered, OnUnsure::Resend) => true,
+            (forwarded, OnUnsure::Verify) => forwarded != Forwarded::Unknown,
+            _ => false,
         };
-        new.http_status.unwrap_or(0) == 0 || (Forwarded::by(new.http_status) != Forwarded::Unknown && asks())
+        forwarded || new.http_status.unwrap_or(0) == 0
     }
 
     /// Returns whether the route of such a failure holds failures that may have arrived.

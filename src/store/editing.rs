@@ -111,13 +111,14 @@ impl Store {
     }
 
     /// Returns whether a failure was attempted, and each attempt that reached the upstream was answered by a response
-    /// that says that the failure was not accepted. After an import or a replay that is not known: it may have been
+    /// that says that the failure was not accepted. A gateway's time-out says nothing of the kind. After an import or a replay that is not known: it may have been
     /// accepted elsewhere, or before.
     pub fn all_were_answered(&self, failure: &FailureId) -> Result<bool, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT COUNT(*) > 0 AND SUM(class IN ('unsure', 'delivered')) = 0 AND NOT EXISTS (SELECT 1 FROM audit_log \
+            "SELECT COUNT(*) > 0 AND SUM(class IN ('unsure', 'delivered', 'busy')) = 0 AND NOT EXISTS (SELECT 1 FROM audit_log \
              WHERE failure_id = ?1 AND operation IN ('import', 'replay')) FROM sync_attempts \
-             WHERE failure_id = ?1 AND class IN ('unsure', 'refused', 'failed', 'delivered')",
+             WHERE failure_id = ?1 AND (class IN ('unsure', 'refused', 'failed', 'delivered') \
+             OR (class = 'busy' AND http_status IN (504, 524)))",
         )?;
         let all = statement.query_row([failure.as_str()], |row| row.get::<_, Option<bool>>(0))?;
         Ok(all.unwrap_or(false))

@@ -12,7 +12,7 @@ use crate::io::{sender, system};
 use crate::moment::AgentTime;
 use crate::policy::answer_rules::{AttemptSummary, Reading};
 use crate::policy::body::Body;
-use crate::policy::class::{Class, Ending, Target, Verdict, classify};
+use crate::policy::class::{Class, Ending, Target, Verdict, classify, is_overruled};
 use crate::record::{self, Content, Status};
 use crate::text::trial as text;
 use crate::wire::delivery::{BodyPart, HeaderValue, HttpRequest, request};
@@ -46,11 +46,12 @@ pub fn run(global: &Global, args: &TryArgs) -> Result<(), Failure> {
     if session.json {
         let status = if let Ending::Answered(answer) = &ending { Some(answer.status) } else { None };
         let class = verdict.class.as_str();
-        let heard = heard(&ending, &reading);
+        let (heard, overruled) = heard(&ending, &reading);
+        let rule = heard.rule.filter(|_| !overruled).map(|n| n + 1);
         let unread: Vec<_> = heard.unread.iter().map(|one| json!({"rule": one.rule + 1, "why": one.why})).collect();
         let said = json!({
             "upstream": upstream.name, "http_status": status, "class": class, "error": verdict.error,
-            "rule": heard.rule.map(|n| n + 1), "rules_not_evaluated": unread,
+            "rule": rule, "rules_not_evaluated": unread,
         });
         writeln!(out, "{said}")?;
     } else {
@@ -199,12 +200,13 @@ fn tell_answer(session: &Session, out: &mut impl Write, ending: &Ending, verdict
     Ok(())
 }
 
-/// The result of the answer rules.
-fn heard(ending: &Ending, reading: &Reading) -> AttemptSummary {
-    match ending {
-        Ending::Answered(answer) => reading.hear(&Body::of(answer)),
-        _ => AttemptSummary::default(),
-    }
+/// The result of the answer rules, and whether the table overrules it because the response is not the upstream's own.
+fn heard(ending: &Ending, reading: &Reading) -> (AttemptSummary, bool) {
+    let Ending::Answered(answer) = ending else { return (AttemptSummary::default(), false) };
+    let body = Body::of(answer);
+    let heard = reading.hear(&body);
+    let overruled = is_overruled(&heard, &body, &Target::of(&reading.upstream.url), reading);
+    (heard, overruled)
 }
 
 /// Prints which answer rule matched, and which could not be evaluated.
@@ -213,8 +215,9 @@ fn tell_rules(out: &mut impl Write, ending: &Ending, reading: &Reading) -> io::R
     if rules.is_empty() || !matches!(ending, Ending::Answered(_)) {
         return Ok(());
     }
-    let heard = heard(ending, reading);
+    let (heard, overruled) = heard(ending, reading);
     let said = match heard.rule {
+        Some(n) if overruled => text::rule_overruled(n + 1, rules.len(), rules[n].is.as_str()),
         Some(n) => text::rule_matched(n + 1, rules.len(), rules[n].is.as_str()),
         None => text::no_rule_matched(rules.len()),
     };

@@ -6,9 +6,10 @@
 //!
 //! It does not decide what follows; that depends on the other attempts at the upstream.
 
+use crate::config::upstream::Meaning;
 use crate::limits::{MAX_ERROR, MAX_RETRY_AFTER, cut};
 use crate::moment::WallTime;
-use crate::policy::answer_rules::{Lack, Reading};
+use crate::policy::answer_rules::{AttemptSummary, Lack, Reading};
 use crate::policy::body::{Body, coding};
 pub use crate::record::Class;
 use std::time::Duration;
@@ -191,7 +192,8 @@ fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: Wa
     let body = Body::of(answer);
     let heard = reading.hear(&body);
     let mut unreadable = false;
-    let own = heard.word.filter(|own| !is_overruled(own.class, heard.rule, &body, target, reading));
+    let overruled = is_overruled(&heard, &body, target, reading);
+    let own = heard.word.filter(|_| !overruled);
     let (class, words) = match own {
         Some(own) => (own.class, own.message),
         None => match by_table(&body, target, reading, retry_after.is_some()) {
@@ -227,9 +229,12 @@ fn classify_answer(answer: &Answer, target: &Target, reading: &Reading, wall: Wa
 /// Returns whether a rule has matched a response that is not the upstream's own: it would blame the failure for the page
 /// of a portal or of a gateway that happens to contain the rule's text, or take that page for a delivery. A rule that
 /// names the status of a gateway's error is meant for it.
-fn is_overruled(class: Class, rule: Option<usize>, body: &Body, target: &Target, reading: &Reading) -> bool {
-    let conclusive = matches!(class, Class::Delivered | Class::Refused | Class::Failed);
-    let Some(rule) = rule.and_then(|n| reading.upstream.answers.get(n)).filter(|_| conclusive) else { return false };
+#[must_use]
+pub fn is_overruled(heard: &AttemptSummary, body: &Body, target: &Target, reading: &Reading) -> bool {
+    let Some(rule) = heard.rule.and_then(|n| reading.upstream.answers.get(n)) else { return false };
+    if !matches!(rule.is, Meaning::Is(Class::Delivered | Class::Refused | Class::Failed)) {
+        return false;
+    }
     let Ok((by_table, _)) = by_table(body, target, reading, false) else { return false };
     match by_table {
         Class::Unreachable => true,

@@ -61,6 +61,11 @@ crate::texts! {
         en: "Rule:   {number} of {all} matched (is = \"{is}\")",
         es: "Regla:     coincide la {number} de {all} (is = \"{is}\")",
     }
+    /// The answer rule that matched does not count.
+    pub(crate) fn rule_overruled(number: usize, all: usize, is: &str) {
+        en: "Rule:   {number} of {all} matched (is = \"{is}\"), but the response is not the upstream's own",
+        es: "Regla:     coincide la {number} de {all} (is = \"{is}\"), pero la respuesta no es del propio destino",
+    }
     /// No answer rule matched.
     pub(crate) fn no_rule_matched(all: usize) {
         en: "Rule:   none of {all} matched",

@@ -38,6 +38,23 @@ fn tries(agent: &Agent) -> Value {
     json!(agent.rows("SELECT trigger, class, counted FROM sync_attempts ORDER BY id"))
 }
 
+/// A captive portal's page contains all kinds of words. A rule that looks for one of them is not about the portal, and `try`
+/// says so.
+#[test]
+fn a_portals_page_is_judged_by_no_rule() {
+    let upstream = Upstream::start(|request| match request.nth {
+        1 | 2 => Answer::json(200, "<html><script>window.onerror = login</script>Welcome</html>"),
+        _ => Answer::json(200, "{}"),
+    });
+    let rules = "[[upstream.hq.answer]]\ncontains = \"error\"\nis = \"refused\"\n";
+    let agent = Agent::start(&Plan::with(upstream.url(), rules));
+    let tried = resyncd(&agent, &["try", "--type", "SALE", "--entity", "s-1", "--action", "CREATE", "--send"]);
+    assert!(out(&tried).contains("1 of 1 matched (is = \"refused\"), but the response is not"), "{}", out(&tried));
+    agent.wait_gone(&id_of(&agent.call(&record_now("s-1"))));
+    let classes = agent.rows("SELECT class, counted FROM sync_attempts ORDER BY id");
+    assert_eq!(json!(classes), json!([["unreachable", 0], ["delivered", 0]]));
+}
+
 /// The rule of the specification: an API that says no with 200, in its own words.
 #[test]
 fn an_answer_rule_hears_the_no_in_a_200() {

@@ -62,6 +62,27 @@ impl<'a> Body<'a> {
     }
 }
 
+impl Body<'_> {
+    /// Returns whether PHP reports that the script has died. With `display_errors` it does so under status 200, where it
+    /// would send 500 otherwise. Its warnings and notices are no such reports.
+    #[must_use]
+    pub fn is_php_crash(&self) -> bool {
+        if coding(self.answer).is_some() || self.json().is_ok() {
+            return false;
+        }
+        let text = self.text();
+        let report = |kind: &str| {
+            // As HTML or, with `html_errors = Off`, as a line of text.
+            let html = format!("<b>{kind}</b>:");
+            let line = format!("{kind}: ");
+            let begins = |at: usize| text[..at].trim_end_matches("PHP ").chars().next_back().is_none_or(|c| c == '\n');
+            let at = text.find(&html).or_else(|| text.match_indices(&line).map(|(at, _)| at).find(|at| begins(*at)));
+            at.is_some_and(|at| text[at..].contains(" on line "))
+        };
+        ["Fatal error", "Parse error"].into_iter().any(report)
+    }
+}
+
 /// Returns whether the content type is that of a web page. For responses without a body, such as those to `HEAD`.
 #[must_use]
 pub fn is_typed_html(answer: &Answer) -> bool {

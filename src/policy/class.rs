@@ -258,7 +258,12 @@ fn by_table(body: &Body, target: &Target, reading: &Reading, asked_to_wait: bool
         status if reading.accepts(status) && !(status / 100 == 3 && answer.leads_elsewhere(target)) => {
             (Class::Delivered, None)
         }
-        200..=299 => reading.proof_error(body).map_or(Ok((Class::Delivered, None)), Err)?,
+        200..=299 => match reading.proof_error(body) {
+            Some(lack) => return Err(lack),
+            // The script has accepted nothing.
+            None if body.is_php_crash() => (Class::Failed, None),
+            None => (Class::Delivered, None),
+        },
         300..=399 if answer.leads_elsewhere(target) => (elsewhere, answer.redirect()),
         300..=399 => (Class::Misconfigured, answer.redirect()),
         400 if is_about_tls(body) => (Class::Misconfigured, None),

@@ -98,6 +98,36 @@ fn what_a_script_says_is_no_page_whatever_its_type() {
     }
 }
 
+/// PHP reports its own end under status 200 where it displays errors. A warning before the answer is no end.
+#[test]
+fn a_script_that_has_died_has_accepted_nothing() {
+    let said = |kind: &str, body: &str| {
+        let answer = Answer { content_type: Some(kind.into()), body: body.into(), ..answer(200) };
+        (class(answer.clone()), verdict(answer, "http://hq/").error)
+    };
+    let trace = "Uncaught Error: no such table in /srv/sync.php:7\nStack trace:\n#0 {main}\n  thrown in";
+    for body in [
+        format!("<br />\n<b>Fatal error</b>:  {trace} <b>/srv/sync.php</b> on line <b>7</b><br />\n"),
+        format!("{{\"id\":7,<br />\n<b>Fatal error</b>:  {trace} <b>/srv/sync.php</b> on line <b>7</b><br />\n"),
+        "<br />\n<b>Parse error</b>:  syntax error in <b>/srv/x.php</b> on line <b>3</b><br />\n".to_owned(),
+        format!("PHP Fatal error:  {trace} /srv/sync.php on line 7\n"),
+        "OK\nFatal error: Allowed memory size exhausted in /srv/sync.php on line 7\n".to_owned(),
+    ] {
+        let (class, error) = said("text/html; charset=UTF-8", &body);
+        assert_eq!(class, Class::Failed, "{body}");
+        assert!(error.contains("error") && error.contains("HTTP 200: "), "{error}");
+    }
+    for body in [
+        "<br />\n<b>Warning</b>:  Undefined variable in <b>/srv/x.php</b> on line <b>3</b><br />\nOK",
+        "<br />\n<b>Notice</b>:  x in <b>/srv/x.php</b> on line <b>3</b><br />\n{\"id\":7}",
+        "{\"log\":\"Fatal error: x in /a.php on line 3\"}",
+        "saved; last Fatal error: none on line 3",
+        "Fatal error: 0",
+    ] {
+        assert_eq!(said("text/html", body).0, Class::Delivered, "{body}");
+    }
+}
+
 #[test]
 fn a_refused_client_certificate_is_no_fault_of_the_record() {
     let page = |words: &str| {

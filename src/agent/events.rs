@@ -237,7 +237,7 @@ impl Question {
             404 => Finding::NotThere,
             200..=299 if says_no(&reading.hear(&body)) => Finding::Inconclusive,
             200..=299 => match body.json() {
-                Ok(json) if pointed(json, &self.found).iter().any(|found| !found.is_null()) => Finding::There,
+                Ok(json) if pointed(json, &self.found).into_iter().any(is_there) => Finding::There,
                 Ok(json) if is_error(json, &self.found) => Finding::Inconclusive,
                 Ok(_) => Finding::NotThere,
                 Err(_) => Finding::Inconclusive,
@@ -252,17 +252,24 @@ fn says_no(heard: &AttemptSummary) -> bool {
     !heard.unread.is_empty() || heard.word.as_ref().is_some_and(|own| own.class != Class::Delivered)
 }
 
+/// Returns whether a value shows that the failure is there. `{"exists":false}`, `{"total":0}` and an empty list do not: the
+/// failure would leave as delivered, and nobody has it.
+fn is_there(found: &Value) -> bool {
+    match found {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+    }
+}
+
 /// Returns whether the response reports an error in place of a result: GraphQL and JSON-RPC do so with 200. A query that
 /// failed does not show that the failure is not there.
 fn is_error(json: &Value, found: &str) -> bool {
     let has_result = found.split('/').nth(1).and_then(|first| json.get(first)).is_some_and(|result| !result.is_null());
-    let reported = |name: &str| match json.get(name) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Array(all)) => !all.is_empty(),
-        Some(Value::Object(all)) => !all.is_empty(),
-        Some(Value::Bool(true) | Value::Number(_)) => true,
-    };
+    let reported = |name: &str| json.get(name).is_some_and(is_there);
     !has_result && (reported("error") || reported("errors"))
 }
 
@@ -343,11 +350,23 @@ mod tests {
             ("/data/order/id", r#"{"data":{"order":null},"errors":[{"message":"no such order"}]}"#),
             ("/id", "null"),
             ("/0", "[]"),
-            ("/id", r#"{"error":null,"errors":[]}"#),
+            ("/id", r#"{"error":null,"errors":[],"x":{"error":0}}"#),
+            ("/exists", r#"{"exists":false}"#),
+            ("/total", r#"{"total":0}"#),
+            ("/value", r#"{"value":[]}"#),
+            ("/order", r#"{"order":{}}"#),
+            ("/id", r#"{"id":""}"#),
         ] {
             assert_eq!(found(pointer, 200, body), Finding::NotThere, "{pointer} {body}");
         }
-        assert_eq!(found("/value/0", 200, r#"{"value":[{"id":7}]}"#), Finding::There);
+        for (pointer, body) in [
+            ("/value/0", r#"{"value":[{"id":7}]}"#),
+            ("/exists", r#"{"exists":true}"#),
+            ("/total", r#"{"total":1.5}"#),
+            ("/id", r#"{"id":"0"}"#),
+        ] {
+            assert_eq!(found(pointer, 200, body), Finding::There, "{pointer} {body}");
+        }
         assert_eq!(found("/id", 404, "no such order"), Finding::NotThere);
         assert_eq!(found("/id", 500, r#"{"id":7}"#), Finding::Inconclusive);
     }

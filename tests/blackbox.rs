@@ -110,6 +110,8 @@ mod routes;
 mod salvage;
 #[path = "blackbox/schema.rs"]
 mod schema;
+#[path = "blackbox/screens.rs"]
+mod screens;
 #[path = "blackbox/several.rs"]
 mod several;
 #[path = "blackbox/silent.rs"]

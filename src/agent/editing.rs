@@ -67,12 +67,12 @@ impl Agent {
     fn edit_refusal(&self, failure: &Failure, edit: &Edit) -> Option<Rejection> {
         let conflict = |why: &str| Some(Rejection::new(Code::Conflict, format!("failure {} {why}", failure.seq)));
         if self.in_flight.contains_key(&failure.seq) {
-            return conflict("is in flight; ask again when its request has ended");
+            return conflict("is in flight; try again when its request has ended");
         }
         let (entity_type, action) = kind(failure, edit);
         let goes_by = [self.route(failure), route::first(&self.config.routes, entity_type, action)];
         if goes_by.into_iter().flatten().any(|route| !route.editable) {
-            return conflict("goes by a route that lets nobody change what is sent (editable = false)");
+            return conflict("has a route that does not allow changes (editable = false)");
         }
         let same = edit
             .payload

@@ -89,7 +89,7 @@ impl Agent {
             && !self.store.has_removal_record(&row.id, how, at)?
         {
             let message = "this line of our own archive is void: the failure did not leave then, and may have been \
-                delivered since; look at its history, and take force to bring it back all the same";
+                delivered since; look at its history; to import it anyway: force";
             return Ok(ImportOutcome::Refused(Rejection::new(Code::Conflict, message)));
         }
         let uid = row.source.0.unwrap_or(peer.uid);

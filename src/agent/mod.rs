@@ -546,7 +546,7 @@ fn rejection_of(error: &StoreError) -> Rejection {
 
 /// What is said while the open file is copied, because it was deleted or replaced.
 const BEING_SAVED: &str =
-    "the database was deleted or replaced by another program; what it held is being saved, ask again shortly";
+    "the database was deleted or replaced by another program; what it held is being saved; try again shortly";
 
 /// The audit's actor for a request.
 fn actor(peer: &Peer, by: &RequestedBy) -> Actor {

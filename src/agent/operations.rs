@@ -159,7 +159,7 @@ impl Agent {
     /// refused: they control delivery and take one audit row.)
     pub(super) fn why_nothing_changes(&self) -> Option<Rejection> {
         if self.write_recovery.is_full() || self.store.is_reserved_for_outcomes() {
-            let message = "the disk is full, and what room is left is reserved for the outcomes of deliveries; \
+            let message = "the disk is full, and the remaining space is reserved for delivery results; \
                 nothing was changed. Free some space, then send it again";
             return Some(Rejection::new(Code::DiskFull, message));
         }
@@ -181,7 +181,7 @@ impl Agent {
     /// Why the operation is not possible on this failure, in words.
     fn refusal_reason(&self, bulk_action: BulkAction, failure: &Failure) -> Option<&'static str> {
         if self.in_flight.contains_key(&failure.seq) {
-            return Some("is in flight; ask again when its request has ended");
+            return Some("is in flight; try again when its request has ended");
         }
         match (bulk_action, failure.status) {
             (BulkAction::Retry { .. } | BulkAction::Release, _) if failure.content == Content::Unreadable => {
@@ -189,12 +189,12 @@ impl Agent {
             }
             (BulkAction::Retry { .. } | BulkAction::Release, _) if failure.content == Content::Altered => Some(
                 "was changed after it was recorded, by another program or a damaged disk; look at its payload. \
-                 Then ask again to send it as it is, or edit it",
+                 Then repeat this to send it unchanged, or edit it",
             ),
             (BulkAction::Retry { .. }, Status::Held) => Some("is held; release it"),
             (BulkAction::Hold, Status::Held) => Some("is held already"),
             (BulkAction::Hold, Status::Critical) => {
-                Some("needs a person and is not sent by itself; there is nothing to hold")
+                Some("needs a person and is not sent automatically; there is nothing to hold")
             }
             (BulkAction::Release, Status::Pending) => Some("is not held"),
             (BulkAction::Retry { .. } | BulkAction::Release, Status::Critical) if failure.upstream.is_none() => {

@@ -62,13 +62,15 @@ impl Agent {
             return Some(Rejection::new(Code::DiskFull, message));
         }
         if self.write_recovery.is_full() || self.store.is_reserved_for_outcomes() {
-            let message = "the disk is full; what room there is belongs to outcomes";
+            let message = "the disk is full; the remaining space is reserved for delivery results";
             return Some(Rejection::new(Code::DiskFull, message));
         }
         if self.log_size >= MAX_LOG {
             let size = self.log_size;
-            let message =
-                format!("the database's log has {}: another program reads without an end; end it", bytes(size));
+            let message = format!(
+                "the database's WAL has {}: another program keeps a read transaction open; end that program",
+                bytes(size)
+            );
             return Some(Rejection::new(Code::DiskFull, message));
         }
         self.write_recovery.refusal_of_records()
@@ -154,7 +156,7 @@ impl Agent {
                 let gone = || {
                     let failure = &seen.failure;
                     let message =
-                        format!("failure {failure} under this key has gone without the agent's doing; use a new key");
+                        format!("failure {failure} under this key was deleted by another program; use a new key");
                     Rejection::new(Code::Conflict, message)
                 };
                 // During a salvage the failure may still be restored.

@@ -102,7 +102,7 @@ impl Agent {
                 if let [only] = &seqs[..]
                     && self.in_flight.contains_key(only)
                 {
-                    let message = format!("failure {only} is in flight; ask again when its request has ended");
+                    let message = format!("failure {only} is in flight; try again when its request has ended");
                     return self.found_wrong(client, &Rejection::new(Code::Conflict, message), reference);
                 }
                 seqs.sort_unstable();

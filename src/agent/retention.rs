@@ -142,8 +142,8 @@ impl Agent {
         let until = self.cleaning.known.not_before.filter(|at| now < *at)?;
         let hours = until.since(now).as_secs().div_ceil(3600);
         let message = format!(
-            "the clock has jumped, or the agent was away for days: nothing is cleaned up for another {hours} h, \
-             until what is old is old without that too"
+            "the clock has jumped, or the agent was off for days: nothing is cleaned up for another {hours} h, so that \
+             nothing is removed because of that alone"
         );
         Some(Rejection::new(Code::Conflict, message))
     }

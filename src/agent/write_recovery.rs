@@ -148,7 +148,7 @@ impl WriteRecovery {
 }
 
 /// The message during a salvage.
-const NOT_BACK_YET: &str = "the database was damaged, and what it held is being brought back; failures are recorded meanwhile, ask again shortly";
+const NOT_BACK_YET: &str = "the database was damaged, and what it held is being brought back; failures are recorded meanwhile; try again shortly";
 
 /// How often it is looked whether the copy of a deleted file is done.
 const COPY_LOOK: Duration = Duration::from_millis(50);

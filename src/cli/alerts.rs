@@ -6,6 +6,7 @@ use super::render::{Tone, ago, sanitize};
 use super::session::Session;
 use crate::io::clock::wall;
 use crate::moment::WallTime;
+use crate::text::phrases::of_alert;
 use crate::text::{alert_list as words, moments};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -39,5 +40,5 @@ fn row(alert: &Value, now: WallTime) -> Vec<String> {
     let state =
         if alert["active"] == true { moments::since(&time("since")) } else { words::ended(&time("cleared_at")) };
     let subject = if alert["subject"].is_null() { words::this_terminal().to_owned() } else { text("subject") };
-    vec![text("kind"), subject, state, text("message")]
+    vec![text("kind"), subject, state, sanitize(&of_alert(alert["message"].as_str().unwrap_or_default()))]
 }

@@ -7,7 +7,7 @@
 
 use super::args::{Cli, Global};
 use super::client::{Client, NoAgent};
-use super::render::sanitize;
+use super::render::{sanitize, spoken_by_agent};
 use super::session::Session;
 use super::{Failure, check_closing, words};
 use crate::config::value;
@@ -15,11 +15,13 @@ use crate::figures::snapshot::Removed;
 use crate::io::clock::wall;
 use crate::limits::Limits;
 use crate::moment::WallTime;
+use crate::text::phrases::of_agent;
 use crate::text::{check as text, session as replies};
 use crate::wire::request::Socket;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -59,7 +61,7 @@ pub(super) fn unknown(why: &str, as_json: bool) -> Result<(), Failure> {
     if as_json {
         writeln!(out, "{}", json!({"ok": false, "error": {"code": "unknown", "message": why}}))?;
     } else {
-        writeln!(out, "RESYNCD UNKNOWN - {}", plain(why))?;
+        writeln!(out, "RESYNCD UNKNOWN - {}", plain(&of_agent(why)))?;
     }
     Err(Failure::Said(UNKNOWN))
 }
@@ -142,7 +144,9 @@ pub(super) fn call(client: &mut Client, request: &Value) -> Result<Value, Failur
     if reply["ok"] == true {
         return Ok(reply);
     }
-    Err(Failure::Failed(reply["error"]["message"].as_str().map_or_else(|| replies::no_reason().to_owned(), sanitize)))
+    Err(Failure::Failed(
+        reply["error"]["message"].as_str().map_or_else(|| replies::no_reason().to_owned(), spoken_by_agent),
+    ))
 }
 
 fn health(session: &Session) -> Result<u8, Failure> {
@@ -170,7 +174,8 @@ pub(super) fn removed_in(health: &Value) -> Option<Removed> {
 }
 
 fn in_words(health: &Value) -> String {
-    let reasons: Vec<&str> = health["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let reasons: Vec<Cow<str>> =
+        health["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).map(of_agent).collect();
     match (&reasons[..], health["pending"].as_u64().unwrap_or_default()) {
         ([], 0) => match removed_in(health) {
             None => text::all_sent().to_owned(),

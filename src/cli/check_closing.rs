@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, wait: Duration) -> Result<u8, Failure> {
     if session.json {
         writeln!(out, "{unsent}")?;
     } else {
-        writeln!(out, "{text}")?;
+        writeln!(out, "{}", session.screen.folded(&text, 0, 0))?;
     }
     Ok(status)
 }

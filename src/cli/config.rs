@@ -69,8 +69,7 @@ fn check(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
             notes.push(text::passed_on(&found.passed_on.join(", ")));
         }
     }
-    // Standard error may be closed; there is nowhere left to say so.
-    notes.iter().for_each(|note| drop(writeln!(io::stderr(), "resyncd: {}", sanitize(note))));
+    notes.iter().for_each(|note| super::note(&sanitize(note)));
     if !global.quiet {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", text::valid())?;

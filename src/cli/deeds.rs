@@ -3,7 +3,7 @@
 //! Only the admin socket, or the store itself, answers these questions. Where they cannot be asked the clause is
 //! missing, and the rest of the answer stays.
 
-use super::render::{clock, sanitize, text, time};
+use super::render::{clock, sanitize, spoken, text, time};
 use super::session::Session;
 use crate::figures::snapshot::{Health, Upstream};
 use crate::io::clock::wall;
@@ -24,7 +24,7 @@ fn clause(entry: &Value, reason: &str) -> String {
         _ => user,
     };
     let at = time(entry, "at").map(|at| clock(at, wall()));
-    words::clause(at.as_deref(), &who, &sanitize(reason))
+    words::clause(at.as_deref(), &who, &spoken(reason))
 }
 
 fn entries(reply: &Value) -> impl DoubleEndedIterator<Item = &Value> {

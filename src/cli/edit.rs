@@ -76,7 +76,7 @@ pub fn run(global: &Global, args: &EditArgs) -> Result<(), Failure> {
     if session.json {
         writeln!(out, "{}", reply.value)?;
     } else if !session.quiet {
-        writeln!(out, "{}", told(&reply.value, &failure))?;
+        writeln!(out, "{}", session.screen.folded(&told(&reply.value, &failure), 0, 2))?;
     }
     Ok(())
 }

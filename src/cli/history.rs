@@ -2,7 +2,7 @@
 
 use super::archived::{Archived, Meant};
 use super::args::Global;
-use super::render::{Tone, clock, sanitize, text as field, time};
+use super::render::{Tone, clock, sanitize, spoken, text as field, time};
 use super::session::{Session, meanings};
 use super::times::{Edge, instant};
 use super::{Failure, words};
@@ -179,23 +179,28 @@ fn row(entry: &Value, now: WallTime, with_entity: bool) -> Vec<String> {
     if entry["kind"] == "operation" {
         let who = entry["actor_name"].as_str().map_or_else(|| format!("uid {}", entry["actor_uid"]), sanitize);
         let nothing = String::new;
-        let why = [field(entry, "reason"), changed(entry)].into_iter().filter(|part| !part.is_empty());
+        let reason = spoken(entry["reason"].as_str().unwrap_or_default());
+        let why = [reason, changed(entry)].into_iter().filter(|part| !part.is_empty());
         let why = why.collect::<Vec<_>>().join("; ");
         let operation = field(entry, "operation");
         let deed = match entry["claimed_by"].as_str() {
-            Some(claimed) => text::operation_claimed(&operation, &who, &sanitize(claimed)),
-            None => text::operation(&operation, &who),
+            Some(claimed) => text::operation_claimed(words::operation(&operation), &who, &sanitize(claimed)),
+            None => text::operation(words::operation(&operation), &who),
         };
         cells.extend([deed, nothing(), nothing(), nothing(), why]);
         return cells;
     }
     let status = entry["http_status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string());
     cells.extend([
-        text::attempt(&entry["attempt"].to_string(), &field(entry, "trigger"), &entry["duration_ms"].to_string()),
+        text::attempt(
+            &entry["attempt"].to_string(),
+            words::trigger(&field(entry, "trigger")),
+            &entry["duration_ms"].to_string(),
+        ),
         status,
         field(entry, "class"),
         words::counted(entry).to_owned(),
-        field(entry, "error"),
+        spoken(entry["error"].as_str().unwrap_or_default()),
     ]);
     cells
 }

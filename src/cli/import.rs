@@ -6,7 +6,7 @@
 use super::Failure;
 use super::args::Global;
 use super::choose::confirm;
-use super::render::{count, sanitize};
+use super::render::{count, sanitize, spoken_by_agent};
 use super::rows::{MOST_SHOWN, Row, Rows};
 use super::session::{Session, claimed};
 use super::stream::stream;
@@ -108,7 +108,7 @@ impl Tally<'_> {
             None => {
                 self.refused += 1;
                 if self.refused <= MOST_SHOWN {
-                    let why = sanitize(reply["error"]["message"].as_str().unwrap_or(record::no_answer()));
+                    let why = spoken_by_agent(reply["error"]["message"].as_str().unwrap_or(record::no_answer()));
                     let number = row.map(|row| row.number).unwrap_or_default();
                     writeln!(out, "{}", text::refused(self.rows.unit(), number, &why))?;
                 }
@@ -153,7 +153,7 @@ fn is_old(row: &Row, retention: &Retention, now: WallTime) -> bool {
 fn told_unreadable(session: &Session, rows: &Rows) -> io::Result<Result<(), Failure>> {
     let mut out = io::stdout().lock();
     for (number, why) in rows.unreadable.iter().take(if session.json { usize::MAX } else { MOST_SHOWN }) {
-        let told = text::wrong(rows.unit(), *number, &sanitize(why));
+        let told = text::wrong(rows.unit(), *number, &spoken_by_agent(why));
         if session.json {
             writeln!(out, "{}", json!({"ok": false, "error": {"code": "bad_json", "message": told}}))?;
         } else {
@@ -183,7 +183,7 @@ fn look(rows: &Rows) -> Result<(), Failure> {
     let mut wrong: Vec<&(u64, String)> = rows.unreadable.iter().chain(&rows.unfit).collect();
     wrong.sort_by_key(|(number, _)| *number);
     for (number, why) in wrong.iter().take(MOST_SHOWN) {
-        writeln!(out, "{}", text::wrong(rows.unit(), *number, &sanitize(why)))?;
+        writeln!(out, "{}", text::wrong(rows.unit(), *number, &spoken_by_agent(why)))?;
     }
     let failure = verdict(rows, wrong.len(), &mut out)?;
     let good = rows.rows.len() - rows.unfit.len();

@@ -61,7 +61,7 @@ fn print(session: &Session, mut request: Map<String, Value>, none: Option<&str>)
     let Failures { failures, total, next } = Failures::read(reply).map_err(Failure::Failed)?;
     if failures.is_empty() {
         let nothing = none.map_or_else(|| nothing_matches(session), |none| Ok(none.to_owned()))?;
-        writeln!(out, "{nothing}")?;
+        writeln!(out, "{}", session.screen.folded(&nothing, 0, 2))?;
         return Ok(());
     }
     let now = wall();
@@ -88,7 +88,7 @@ fn print(session: &Session, mut request: Map<String, Value>, none: Option<&str>)
     if failures.iter().any(|failure| failure.status == "pending") {
         let stopped =
             upstreams_that_stop(session, &|name| failures.iter().any(|one| one.upstream.as_deref() == Some(name)));
-        stopped.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        stopped.iter().try_for_each(|line| writeln!(out, "{}", session.screen.folded(line, 0, 2)))?;
     }
     Ok(())
 }

@@ -52,8 +52,10 @@ mod unreachable;
 pub mod words;
 
 use crate::io::system;
+use crate::text::phrases::of_agent;
 use args::{Cli, Command};
 use operate::Many;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 
@@ -159,12 +161,24 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
+/// Prints lines on standard error, in the width of the terminal; excerpts of files are not changed.
+pub(crate) fn note(text: &str) {
+    let shown = format!("resyncd: {text}");
+    let width = render::width_of_errors();
+    let fits = |line| match width.filter(|_| !str::starts_with(line, "  ")) {
+        Some(width) => Cow::Owned(render::folded(line, width, 0, 2)),
+        None => Cow::Borrowed(line),
+    };
+    let lines: Vec<Cow<str>> = shown.lines().map(fits).collect();
+    // Standard error may be closed; there is nowhere left to say so.
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
+}
+
 /// Prints a command's error on standard error. With `--json` an error of the agent was printed as its reply already,
 /// and its message follows here as well.
 pub fn report(failure: &Failure) {
     let text = failure.to_string();
     if !text.is_empty() {
-        // Standard error may be closed; there is nowhere left to say so.
-        let _ = writeln!(std::io::stderr(), "resyncd: {text}");
+        note(&of_agent(&text));
     }
 }

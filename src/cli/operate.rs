@@ -298,7 +298,7 @@ pub(super) fn answer(session: &Session, reply: &Value, said: &str) -> Result<(),
     if session.json {
         writeln!(out, "{reply}")?;
     } else if !session.quiet {
-        writeln!(out, "{said}")?;
+        writeln!(out, "{}", session.screen.folded(said, 0, 2))?;
     }
     Ok(())
 }

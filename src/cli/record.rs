@@ -56,7 +56,7 @@ fn one(session: &Session, args: &RecordArgs) -> Result<(), Failure> {
         return Err(silent);
     }
     let error = &reply["error"];
-    let text = super::render::sanitize(error["message"].as_str().unwrap_or(words::no_answer()));
+    let text = super::render::spoken_by_agent(error["message"].as_str().unwrap_or(words::no_answer()));
     match error["code"].as_str() {
         Some("bad_request") => Err(Failure::Usage(text)),
         Some(code) => Err(Failure::Failed(words::not_recorded(code, &text))),

@@ -3,7 +3,7 @@
 use super::args::{ColorWhen, Global};
 use crate::moment::WallTime;
 pub use crate::text::numbers::span;
-use crate::text::{Count, times};
+use crate::text::{Count, phrases, times};
 use serde_json::Value;
 use std::env;
 use std::fmt::Write as _;
@@ -71,8 +71,7 @@ impl Screen {
             ColorWhen::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
         let size = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-        let asked = || env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let width = if terminal { size() } else { asked() };
+        let width = if terminal { size() } else { asked_width() };
         let width = width.filter(|columns| *columns > 0);
         let lines = if width.is_some() { MAX_WRAPPED } else { 1 };
         Self { width: width.unwrap_or(PIPED), colors, lines }
@@ -96,6 +95,13 @@ impl Screen {
             Some(code) if self.colors => format!("\x1b[{code}m{text}\x1b[0m"),
             _ => text.to_owned(),
         }
+    }
+
+    /// A sentence in lines that fit. The first one follows `before` columns of its own line, and the others are indented
+    /// by `indent`. Without a terminal it stays in one line, for programs that search it.
+    #[must_use]
+    pub fn folded(self, text: &str, before: usize, indent: usize) -> String {
+        if self.lines == 1 { text.to_owned() } else { folded(text, self.width, before, indent) }
     }
 
     /// A table that fits: columns as wide as they need to be; see [`laid_out`](Self::laid_out).
@@ -123,8 +129,9 @@ impl Screen {
     }
 
     /// The lines of the heading and of each row. Where the table is too wide, columns in which no row has anything are
-    /// left out, then the expendable ones, in their order, for as long as others would be cut. The last column gets the
-    /// width that is left, and wraps; where that does not suffice, the widest of the others are cut.
+    /// left out, then the expendable ones, in their order, for as long as others would be narrowed. The last column gets
+    /// the width that is left; where that does not suffice, the widest of the others are narrowed. What does not fit into
+    /// its column wraps, or is cut where a row has one line.
     pub(super) fn laid_out(self, heading: &[&str], expendable: &[&str], rows: &[&[String]]) -> Vec<Vec<String>> {
         let heading_row: Vec<String> = heading.iter().map(ToString::to_string).collect();
         let all: Vec<&[String]> = std::iter::once(&heading_row[..]).chain(rows.iter().copied()).collect();
@@ -184,24 +191,22 @@ impl Screen {
 
     /// The lines of a row.
     fn row(self, cells: &[String], widths: &[usize]) -> Vec<String> {
-        let mut line = String::new();
-        let mut rest = Vec::new();
-        for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            let cell = if self.lines > 1 && n + 1 == widths.len() {
-                let indent = columns(&line);
-                let mut pieces = wrapped(cell, *width, self.lines).into_iter();
-                let first = pieces.next().unwrap_or_default();
-                rest.extend(pieces.map(|piece| " ".repeat(indent) + &piece));
-                first
-            } else {
-                shortened(cell, *width)
-            };
-            line.push_str(&cell);
-            line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(columns(&cell))));
-        }
-        let mut lines = vec![self.fit(line.trim_end())];
-        lines.append(&mut rest);
-        lines
+        let wraps = |cell: &String, width: usize| match self.lines {
+            1 => vec![shortened(cell, width)],
+            most => wrapped(cell, width, most),
+        };
+        let pieces: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| wraps(cell, *width)).collect();
+        let height = pieces.iter().map(Vec::len).max().unwrap_or(0);
+        let line = |n: usize| {
+            let mut line = String::new();
+            for (pieces, width) in pieces.iter().zip(widths) {
+                let piece = pieces.get(n).map_or("", String::as_str);
+                line.push_str(piece);
+                line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(columns(piece))));
+            }
+            self.fit(line.trim_end())
+        };
+        (0..height).map(line).collect()
     }
 
     /// A line, truncated at the screen's edge.
@@ -211,9 +216,60 @@ impl Screen {
     }
 }
 
+/// A text in lines of at most `width` columns, broken between words: a longer word, such as a URL, gets a line of its
+/// own, and a command stays in one line where that is possible, so that it can be copied.
+pub(super) fn folded(text: &str, width: usize, before: usize, indent: usize) -> String {
+    let (first, more) = text.split_once('\n').map_or((text, None), |(first, more)| (first, Some(more)));
+    let mut lines = String::new();
+    if before + columns(first) <= width {
+        lines.push_str(first);
+    } else {
+        let (mut used, mut begins, mut rest) = (before, true, first);
+        while !rest.is_empty() {
+            let word = next_word(rest, width.saturating_sub(indent));
+            if !begins && used + 1 + columns(word) > width && !word.is_empty() {
+                lines.truncate(lines.trim_end().len());
+                lines.push('\n');
+                lines.extend(std::iter::repeat_n(' ', indent));
+                used = indent;
+            } else if !begins {
+                lines.push(' ');
+                used += 1;
+            }
+            lines.push_str(word);
+            (used, begins) = (used + columns(word), false);
+            rest = rest[word.len()..].strip_prefix(' ').unwrap_or_default();
+        }
+    }
+    if let Some(more) = more {
+        lines.push('\n');
+        lines.push_str(&folded(more, width, 0, indent));
+    }
+    lines
+}
+
+/// The first word of a text, or the command that it begins with, if that fits into a line.
+fn next_word(text: &str, room: usize) -> &str {
+    const PROGRAMS: [&str; 5] = ["resyncd", "sudo", "systemctl", "chmod", "chown"];
+    let end = |text: &str| text.find(' ').unwrap_or(text.len());
+    let first = end(text);
+    if !PROGRAMS.contains(&&text[..first]) {
+        return &text[..first];
+    }
+    let mut whole = first;
+    while whole < text.len() && !text[..whole].ends_with([',', ';', '.', ':', ')', '?']) {
+        let next = end(&text[whole + 1..]);
+        if next == 0 {
+            break;
+        }
+        whole += 1 + next;
+    }
+    if columns(&text[..whole]) <= room { &text[..whole] } else { &text[..first] }
+}
+
 /// A text in lines of at most `room` columns, broken between words where that is possible. What takes more than `most`
 /// lines is cut, and says so.
-fn wrapped(text: &str, room: usize, most: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, room: usize, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let mut word = word;
@@ -273,6 +329,18 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(width).sum()
 }
 
+/// Columns of what shows standard error, if they are known.
+pub(super) fn width_of_errors() -> Option<usize> {
+    let terminal = io::stderr().is_terminal();
+    let size = || rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col));
+    let width = if terminal { size() } else { asked_width() };
+    width.filter(|columns| *columns > 0)
+}
+
+fn asked_width() -> Option<usize> {
+    env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok())
+}
+
 /// A text of a reply, sanitised; empty if it is missing.
 #[must_use]
 pub fn text(value: &Value, name: &str) -> String {
@@ -303,6 +371,18 @@ pub fn sanitize(text: &str) -> String {
         }
     }
     safe
+}
+
+/// The same for an error of an attempt: the agent's own words are shown in the reader's language.
+#[must_use]
+pub fn spoken(text: &str) -> String {
+    sanitize(&phrases::of_attempt(text))
+}
+
+/// The same for what else the agent says.
+#[must_use]
+pub fn spoken_by_agent(text: &str) -> String {
+    sanitize(&phrases::of_agent(text))
 }
 
 /// `06:12:34, 48 min ago`; with the date if it is not today.
@@ -385,6 +465,19 @@ mod tests {
         assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
         assert!(table.contains("1042  SALE an…  CREATE  an error text t…"), "{table}");
         screen.table(&mut Vec::new(), &["A"; 30], &[vec!["x".repeat(50); 30]]).expect("it ends");
+    }
+
+    #[test]
+    fn sentences_are_folded_between_words_and_around_commands() {
+        for (text, before, expected) in [
+            ("Si la central la perdió, vuelva a enviarla.", 0, "Si la central la\n  perdió, vuelva a\n  enviarla."),
+            ("a b", 3, "a b"),
+            ("see https://hq.example/a/long/path for it", 0, "see\n  https://hq.example/a/long/path\n  for it"),
+            ("later, with: resyncd retry 7", 0, "later, with:\n  resyncd retry 7"),
+            ("ab cd ef gh ij kl mn\nop qr st uv wx yz ab", 4, "ab cd ef gh ij\n  kl mn\nop qr st uv wx yz\n  ab"),
+        ] {
+            assert_eq!(folded(text, 18, before, 2), expected, "{text}");
+        }
     }
 
     #[test]

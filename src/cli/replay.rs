@@ -12,7 +12,7 @@ use super::archived::{Archived, Meant, Place};
 use super::args::{Global, Which};
 use super::choose::confirm;
 use super::gone::option;
-use super::render::{clock, sanitize, text};
+use super::render::{clock, spoken_by_agent, text};
 use super::session::{Session, claimed};
 use super::stream::RequestStream;
 use super::times::{Edge, instant};
@@ -411,11 +411,12 @@ impl<'s> Reel<'s> {
             }
             // The next ones would get the same, and must not overtake this one.
             (Some("later"), _) | (_, "full" | "disk_full" | "storage" | "shutting_down") => {
-                self.stopped.get_or_insert_with(|| sanitize(row["error"]["message"].as_str().unwrap_or_default()));
+                self.stopped
+                    .get_or_insert_with(|| spoken_by_agent(row["error"]["message"].as_str().unwrap_or_default()));
                 return Ok(false);
             }
             _ => {
-                let why = sanitize(row["error"]["message"].as_str().unwrap_or(record::no_answer()));
+                let why = spoken_by_agent(row["error"]["message"].as_str().unwrap_or(record::no_answer()));
                 self.refused.push((line, why));
             }
         }

@@ -3,7 +3,7 @@
 use super::args::{Global, RunArgs};
 use super::choose::one_line;
 use super::client::{Client, NoAgent};
-use super::render::{Screen, sanitize};
+use super::render::{Screen, sanitize, spoken_by_agent};
 use super::{Failure, gone, load_config, offline};
 use crate::config::Config;
 use crate::figures::snapshot::{Part, Snapshot};
@@ -12,7 +12,7 @@ use crate::text::session as text;
 use crate::wire::request::Socket;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::Write;
 
 /// The context of a command.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ impl Session {
         let Some(config) = load_config::readable(global).filter(there) else {
             return Err(Failure::Usage(wrong));
         };
-        // Standard error may be closed; there is nowhere left to say so.
-        let _ = writeln!(io::stderr(), "resyncd: {}", text::invalid_configuration());
+        super::note(text::invalid_configuration());
         Ok(Self::with(config, global))
     }
 
@@ -103,8 +102,8 @@ impl Session {
                     return line.ok_or(Failure::Unreachable(told));
                 }
                 Err(NoAgent::Silent(told)) if offline::exists(&self.config) => {
-                    // Standard error may be closed; there is nowhere left to say so.
-                    let _ = writeln!(io::stderr(), "resyncd: {told}\nresyncd: {}", text::from_the_database());
+                    super::note(&told);
+                    super::note(text::from_the_database());
                     let line = offline::ask(&self.config, request.to_string().as_bytes()).ok().flatten();
                     return line.ok_or(Failure::Unreachable(told));
                 }
@@ -145,7 +144,7 @@ impl Session {
             }
         }
         let error = &value["error"];
-        let mut told = sanitize(error["message"].as_str().unwrap_or(text::no_reason()));
+        let mut told = spoken_by_agent(error["message"].as_str().unwrap_or(text::no_reason()));
         if let Some(changed) = error["changed"].as_u64().filter(|changed| *changed > 0) {
             told = text::changed_before(changed, &told);
         }

@@ -111,8 +111,8 @@ fn whole_history(session: &Session, id: &str) -> Result<Vec<Value>, Failure> {
 }
 
 /// A line with its label; an empty label continues the line before.
-fn line(out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
-    writeln!(out, "{label:<LABEL$}{value}")
+fn line(session: &Session, out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "{label:<LABEL$}{}", session.screen.folded(value, LABEL, LABEL))
 }
 
 fn title(session: &Session, failure: &Value, id: &str) -> String {
@@ -131,28 +131,30 @@ fn tell(session: &Session, out: &mut impl Write, failure: &Value) -> io::Result<
         Some(by) => text::put_on_hold(&by),
         None => words::state(&state).to_owned(),
     };
-    writeln!(out, "{}: {meaning}.", session.screen.paint(tone, words::state_name(&state)))?;
+    let name = words::state_name(&state);
+    let meaning = session.screen.folded(&format!("{meaning}."), name.chars().count() + 2, 2);
+    writeln!(out, "{}: {meaning}", session.screen.paint(tone, name))?;
     if let Some(at) = time(failure, "created_at") {
-        line(out, text::label("recorded"), &text::recorded(&ago(at, now), &field(failure, "terminal_id")))?;
+        line(session, out, text::label("recorded"), &text::recorded(&ago(at, now), &field(failure, "terminal_id")))?;
     }
     let [retries, attempts] = ["retry_count", "attempts"].map(|name| failure[name].as_u64().unwrap_or_default());
     // Below, the history says whether one that was handed over has been attempted.
     if failure["error"] != NOT_SENT_YET || attempts > 0 {
-        line(out, text::label("error"), &words::error_of(failure))?;
+        line(session, out, text::label("error"), &words::error_of(failure))?;
     }
     let used = text::retries(retries);
     let used = if attempts > retries { format!("{used}, {}", text::attempts(attempts)) } else { used };
-    line(out, text::label("retries"), &used)?;
+    line(session, out, text::label("retries"), &used)?;
     let upstream = match failure["upstream"].as_str() {
         Some(upstream) => sanitize(upstream),
         None if failure["error_class"] == "no_route" => text::no_route().to_owned(),
         None => text::no_upstream().to_owned(),
     };
-    line(out, text::label("upstream"), &upstream)?;
+    line(session, out, text::label("upstream"), &upstream)?;
     let key = failure["idempotency_key"].as_str().or(failure["id"].as_str()).unwrap_or_default();
-    line(out, text::label("key"), &sanitize(key))?;
+    line(session, out, text::label("key"), &sanitize(key))?;
     if let Some(order) = failure["order_key"].as_str() {
-        line(out, text::label("order_key"), &sanitize(order))?;
+        line(session, out, text::label("order_key"), &sanitize(order))?;
     }
     next(session, out, failure, &state, now)
 }
@@ -184,8 +186,8 @@ fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, n
         "critical" if failure["error_class"] == "no_route" => text::add_a_route().to_owned(),
         "critical" => {
             let step = words::next_step(failure["error_class"].as_str());
-            line(out, text::label("next"), &format!("{step} resyncd retry {seq}"))?;
-            return line(out, "", &text::or_edit(&seq));
+            line(session, out, text::label("next"), &format!("{step} resyncd retry {seq}"))?;
+            return line(session, out, "", &text::or_edit(&seq));
         }
         "blocked" => {
             let head = session.quietly(&json!({"op": "get", "id": failure["blocked_by"]}));
@@ -203,8 +205,8 @@ fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, n
             at.unwrap_or_else(|| text::when_answering(&upstream()))
         }
         "held" if failure["error_class"] == AWAITS_REPLAY => {
-            line(out, text::label("next"), text::when_the_replay_continues())?;
-            return line(out, "", &text::to_release_alone(&seq));
+            line(session, out, text::label("next"), text::when_the_replay_continues())?;
+            return line(session, out, "", &text::to_release_alone(&seq));
         }
         "held" => text::to_release(&seq),
         "due" => match failure["upstream"].as_str() {
@@ -213,7 +215,7 @@ fn next(session: &Session, out: &mut impl Write, failure: &Value, state: &str, n
         },
         _ => return Ok(()),
     };
-    line(out, text::label("next"), &what)
+    line(session, out, text::label("next"), &what)
 }
 
 /// The failures that wait for this one.
@@ -234,7 +236,7 @@ fn behind(session: &Session, out: &mut impl Write, failure: &Value) -> Result<()
         (count, true) => text::in_all(&shown, count),
         (count, false) => text::or_more(&shown, count),
     };
-    Ok(line(out, text::label("blocks"), &told)?)
+    Ok(line(session, out, text::label("blocks"), &told)?)
 }
 
 /// The newest entries of the history; `retries`: how many of its retries are used; `under_way`: it is being sent.
@@ -255,7 +257,7 @@ fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64, und
             (false, 0) => text::not_attempted(),
             (false, _) => text::attempted_elsewhere(),
         };
-        writeln!(out, "\n{told}")?;
+        writeln!(out, "\n{}", session.screen.folded(told, 0, 0))?;
     }
     if entries.is_empty() {
         return Ok(());
@@ -277,7 +279,7 @@ fn attempts(session: &Session, out: &mut impl Write, id: &str, retries: u64, und
     if told.is_empty() {
         return Ok(());
     }
-    Ok(writeln!(out, "\n{told}")?)
+    Ok(writeln!(out, "\n{}", session.screen.folded(&told, 0, 0))?)
 }
 
 /// Shows a removed failure from its history, or from the archive of deliveries.
@@ -304,7 +306,7 @@ fn gone(session: &Session, out: &mut impl Write, id: &str) -> Result<(), Failure
     let left = left.unwrap_or_else(|| text::no_longer_waiting().to_owned());
     writeln!(out, "{}.", session.screen.paint(Tone::Good, &left))?;
     if let Some(advice) = super::gone::replay(session, &entries) {
-        writeln!(out, "{advice}")?;
+        writeln!(out, "{}", session.screen.folded(&advice, 0, 2))?;
     }
     if let Some(archived) = entries.iter().find(|entry| entry["archived"] == true) {
         let count = archived["attempt"].as_u64().unwrap_or_default();

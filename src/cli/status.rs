@@ -2,7 +2,7 @@
 
 use super::args::Global;
 use super::client::{Client, NoAgent};
-use super::render::{Tone, ago, clock, count, sanitize, span};
+use super::render::{Tone, ago, clock, count, sanitize, span, spoken, spoken_by_agent};
 use super::session::Session;
 use super::{Failure, advice, deeds, offline, unreachable, words};
 use crate::figures::snapshot::{Part, Snapshot, Upstream};
@@ -10,6 +10,7 @@ use crate::io::clock::wall;
 use crate::moment::WallTime;
 use crate::policy::alert::Kind;
 use crate::text::Count;
+use crate::text::moments;
 use crate::text::numbers::size;
 use crate::text::status as text;
 use crate::wire::request::Socket;
@@ -17,6 +18,8 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
 
+/// Columns of the label before a value.
+const LABEL: usize = 15;
 /// The alert `clock_wrong` starts above this difference.
 const WRONG_CLOCK_MS: u64 = 5 * 60 * 1000;
 
@@ -41,12 +44,13 @@ pub fn brief(global: &Global) -> Result<(), Failure> {
         writeln!(out, "{reply}")?;
         return Ok(());
     }
+    let screen = session.screen;
     let (tone, line) = verdict(&snapshot, wall());
-    writeln!(out, "{}", session.screen.paint(tone, &line))?;
+    writeln!(out, "{}", screen.paint(tone, &screen.folded(&line, 0, 2)))?;
     for line in upstreams(&snapshot, wall()) {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", screen.folded(&line, 0, 2))?;
     }
-    writeln!(out, "{}", next(&snapshot, wall()))?;
+    writeln!(out, "{}", screen.folded(&next(&snapshot, wall()), 0, 2))?;
     Ok(())
 }
 
@@ -79,8 +83,7 @@ fn ask(session: &Session) -> Result<(Value, Snapshot), Failure> {
             let silent = matches!(no, NoAgent::Silent(_));
             snapshot.absence = unreachable::absence(&session.config, silent);
             if let NoAgent::Silent(told) = no {
-                // Standard error may be closed; there is nowhere left to say so.
-                let _ = writeln!(io::stderr(), "resyncd: {told}");
+                super::note(&told);
             }
             snapshot.running = false;
             let ask = |request: &Value| {
@@ -155,8 +158,8 @@ pub(super) fn upstream(upstream: &Upstream, anything_waits: bool, now: WallTime)
         "waiting" if !anything_waits => "online",
         state => state,
     };
-    let since = upstream.since.map_or_else(String::new, |at| text::since(&clock(at, now)));
-    let reason = upstream.reason.as_ref().map_or_else(String::new, |why| format!(" ({})", sanitize(why)));
+    let since = upstream.since.map_or_else(String::new, |at| format!(" {}", moments::since(&clock(at, now))));
+    let reason = upstream.reason.as_ref().map_or_else(String::new, |why| format!(" ({})", spoken(why)));
     let latency = upstream.latency_ms.map_or_else(String::new, |ms| format!(", {ms} ms"));
     let next = upstream
         .next_try_at
@@ -231,7 +234,7 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
     } else if let Some(name) = first("paused") {
         text::next_resume(&name)
     } else if let ("critical", Some(why)) = (health.state.as_str(), health.reasons.first()) {
-        text::next_doctor_because(&sanitize(why))
+        text::next_doctor_because(&spoken_by_agent(why))
     } else if health.upstreams.is_empty() {
         text::next_configure().to_owned()
     } else if let Some(upstream) = health.upstreams.iter().find(|one| advice::needs_a_person(one, now)) {
@@ -242,7 +245,7 @@ pub(super) fn next(snapshot: &Snapshot, now: WallTime) -> String {
         if reason.contains(CONFIG_CHECK) {
             text::next_config_check().to_owned()
         } else {
-            text::next_doctor_because(&sanitize(reason))
+            text::next_doctor_because(&spoken_by_agent(reason))
         }
     } else if health.live.held > 0 {
         text::next_release().to_owned()
@@ -277,28 +280,30 @@ pub(super) fn asks_for_something(reason: &str) -> bool {
 
 fn write_screen(session: &Session, out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
     let (health, now) = (&snapshot.health, wall());
+    let screen = session.screen;
     let (tone, line) = verdict(snapshot, now);
-    writeln!(out, "{}", session.screen.paint(tone, &line))?;
+    writeln!(out, "{}", screen.paint(tone, &screen.folded(&line, 0, 2)))?;
     writeln!(out)?;
     for line in upstreams(snapshot, now) {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", screen.folded(&line, 0, 2))?;
     }
     writeln!(out)?;
     for (name, number) in health.live.named() {
-        writeln!(out, "{:<15}{}", words::status_name(name), count(number))?;
+        writeln!(out, "{:<LABEL$}{}", words::status_name(name), count(number))?;
     }
-    let mut row = |name: &str, value: &str| writeln!(out, "{:<15}{value}", text::label(name));
+    let mut row =
+        |name: &str, value: &str| writeln!(out, "{:<LABEL$}{}", text::label(name), screen.folded(value, LABEL, LABEL));
     let when = |at: Option<WallTime>, never: &str| at.map_or_else(|| never.to_owned(), |at| ago(at, now));
     row("oldest", &when(health.oldest_created_at, text::none_waits()))?;
     row("last delivery", &when(health.last_delivery_at, text::none_yet()))?;
     let free = health.disk_free_bytes.map_or_else(|| text::unknown().to_owned(), size);
     row("database", &text::sizes(&size(health.database_bytes), &free))?;
     row("clock", &skew(health.clock_skew_ms))?;
-    let reasons: Vec<String> = health.reasons.iter().map(|reason| sanitize(reason)).collect();
+    let reasons: Vec<String> = health.reasons.iter().map(|reason| spoken_by_agent(reason)).collect();
     let colon = if reasons.is_empty() { "" } else { ": " };
     row("health", &format!("{}{colon}{}", text::health(&health.state), reasons.join("; ")))?;
     writeln!(out)?;
-    writeln!(out, "{}", next(snapshot, now))
+    writeln!(out, "{}", screen.folded(&next(snapshot, now), 0, 2))
 }
 
 /// The upstream's clock minus ours; its dates have whole seconds.

@@ -2,7 +2,7 @@
 //! response and its classification. Stores nothing.
 
 use super::args::{Global, TryArgs};
-use super::render::{Tone, sanitize};
+use super::render::{Tone, sanitize, spoken};
 use super::session::Session;
 use super::{Failure, payload};
 use crate::config::{Route, Upstream, route};
@@ -14,6 +14,7 @@ use crate::policy::answer_rules::{AttemptSummary, Reading};
 use crate::policy::body::Body;
 use crate::policy::class::{Class, Ending, Target, Verdict, classify, is_overruled};
 use crate::record::{self, Content, Status};
+use crate::text::phrases::of_attempt;
 use crate::text::trial as text;
 use crate::wire::delivery::{BodyPart, HeaderValue, HttpRequest, request};
 use base64::Engine;
@@ -27,7 +28,8 @@ pub fn run(global: &Global, args: &TryArgs) -> Result<(), Failure> {
     let session = Session::strict(global)?;
     let failure = imagined(&session, args)?;
     let (upstream, route) = way(&session, &failure)?;
-    let built = request(&failure, upstream, route).map_err(|why| Failure::Failed(text::unbuildable(&why)))?;
+    let built =
+        request(&failure, upstream, route).map_err(|why| Failure::Failed(text::unbuildable(&of_attempt(&why))))?;
     let mut out = io::stdout().lock();
     if args.curl {
         writeln!(out, "{}", curl(&built))?;
@@ -195,7 +197,7 @@ fn tell_answer(session: &Session, out: &mut impl Write, ending: &Ending, verdict
     let class = session.screen.paint(tone, verdict.class.as_str());
     writeln!(out, "{}", text::class(&class, text::meaning(verdict.class)))?;
     if verdict.class != Class::Delivered {
-        writeln!(out, "{}", text::why(&sanitize(&verdict.error)))?;
+        writeln!(out, "{}", text::why(&spoken(&verdict.error)))?;
     }
     Ok(())
 }
@@ -223,7 +225,7 @@ fn tell_rules(out: &mut impl Write, ending: &Ending, reading: &Reading) -> io::R
     };
     writeln!(out, "{said}")?;
     for unread in &heard.unread {
-        writeln!(out, "{}", text::rule_unread(unread.rule + 1, &sanitize(&unread.why)))?;
+        writeln!(out, "{}", text::rule_unread(unread.rule + 1, &spoken(&unread.why)))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::render::{date, sanitize};
 use crate::figures::snapshot::Removed;
 use crate::record::NOT_SENT_YET;
 use crate::store::history::MOST_REMOVED;
+use crate::text::phrases::of_attempt;
 use crate::text::words as text;
 pub(crate) use crate::text::words::{advice, no_upstream, not_running, state, status_name, upstream};
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub fn error(error: &str, attempts: u64) -> Cow<'_, str> {
     match (error, attempts) {
         (NOT_SENT_YET, 0) => Cow::Borrowed(text::not_sent_yet()),
         (NOT_SENT_YET, _) => Cow::Owned(text::not_accepted_yet(attempts)),
-        _ => Cow::Borrowed(error),
+        _ => of_attempt(error),
     }
 }
 
@@ -33,6 +34,18 @@ pub fn error(error: &str, attempts: u64) -> Cow<'_, str> {
 pub fn error_of(failure: &Value) -> String {
     let attempts = failure["attempts"].as_u64().unwrap_or_default();
     sanitize(&error(failure["error"].as_str().unwrap_or_default(), attempts))
+}
+
+/// An action of an operator; an unknown one by its code.
+#[must_use]
+pub(crate) fn operation(code: &str) -> &str {
+    Some(text::operation(code)).filter(|name| !name.is_empty()).unwrap_or(code)
+}
+
+/// What triggered an attempt; an unknown one by its code.
+#[must_use]
+pub(crate) fn trigger(code: &str) -> &str {
+    Some(text::trigger(code)).filter(|name| !name.is_empty()).unwrap_or(code)
 }
 
 /// Whether an attempt used up a retry, as a table shows it.

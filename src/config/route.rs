@@ -201,7 +201,7 @@ impl Document<'_> {
                 let hint = match nearest(names(), &name) {
                     _ if upstreams.is_empty() => format!("; define it: [upstream.{}] with a url", bare(&name)),
                     Some(near) => format!("; did you mean {near:?}?"),
-                    None => format!("; there are: {}", listed()),
+                    None => format!("; known: {}", listed()),
                 };
                 self.report(Place::Span(span), format!("upstream: there is no upstream {:?}{hint}", quote(&name)));
                 None

@@ -10,6 +10,7 @@ use crate::io::poller::{Interest, Poller};
 use crate::io::watch::FileWatch;
 use crate::moment::AgentTime;
 use crate::text::health as text;
+use crate::text::phrases::of_agent;
 use crate::wire::request::Socket;
 use std::io;
 use std::path::PathBuf;
@@ -134,7 +135,7 @@ impl Trouble {
     /// It could not be created again.
     fn of(listener: &Listener, error: &str) -> Self {
         let path = listener.path().to_owned();
-        Self { says: text::socket_fails(&path.display().to_string(), error), error: error.to_owned(), path }
+        Self { says: text::socket_fails(&path.display().to_string(), &of_agent(error)), error: error.to_owned(), path }
     }
 
     /// The service manager has to create it again.

@@ -282,7 +282,7 @@ fn one_line(file: &Path, secrets: &Secrets) -> Result<String, String> {
     if text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Ok(text);
     }
-    Err(format!("{} cannot stand in a header: it has more than one line, or is not visible ASCII", file.display()))
+    Err(format!("{} cannot be used in a header: it has more than one line, or is not visible ASCII", file.display()))
 }
 
 fn body(parts: &[BodyPart], secrets: &Secrets) -> Result<Vec<u8>, String> {

@@ -306,6 +306,7 @@ fn date(time: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{Language, phrases};
 
     #[test]
     fn who_is_spared_the_proxy() {
@@ -387,6 +388,8 @@ mod tests {
         for (error, fault, part) in cases {
             let (found, words) = told(&error);
             assert!(found == fault && words.contains(part) && words.len() < 200, "{found:?} {words}");
+            let spanish = Language::Spanish.during(|| phrases::of_attempt(&words).into_owned());
+            assert!(!spanish.contains(" the ") && spanish != words, "not in the catalogue: {words}");
         }
     }
 }

@@ -129,7 +129,7 @@ impl Layer {
     /// Why a request must not be written now: data has arrived that cannot be its response.
     fn unasked(&mut self) -> Option<Error> {
         let foreign =
-            || Error::Io(io::Error::new(ErrorKind::ConnectionAborted, "the other side spoke before it was asked"));
+            || Error::Io(io::Error::new(ErrorKind::ConnectionAborted, "the server sent data before the request"));
         if !self.ready.is_empty() || !self.buffers.input().is_empty() || !self.inner.buffers().input().is_empty() {
             return Some(foreign());
         }
@@ -137,7 +137,7 @@ impl Layer {
             return (!self.inner.is_open()).then(|| {
                 Error::Io(io::Error::new(
                     ErrorKind::ConnectionAborted,
-                    "the connection was closed, or used without being asked",
+                    "the connection was closed, or the server sent data without a request",
                 ))
             });
         }

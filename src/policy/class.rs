@@ -275,7 +275,7 @@ fn by_table(body: &Body, target: &Target, reading: &Reading, asked_to_wait: bool
 }
 
 /// A 407 from a proxy, in any phase.
-pub const PROXY_WANTS_CREDENTIALS: &str = "the proxy asks for a user and a password; they belong into proxy_auth_file";
+pub const PROXY_WANTS_CREDENTIALS: &str = "the proxy asks for a user and a password: set proxy_auth_file";
 
 /// The class of a status that is inconclusive about the failure at every upstream: gateways, load balancers and
 /// proxies in front of it send them.

@@ -200,7 +200,7 @@ impl Case<'_> {
         }
         self.upstream.yes(self.now.agent, self.end.sent_at, self.rules.pace, self.random);
         if self.upstream.evidence_mut().refuse(self.end.order) == Fault::Upstream {
-            self.fail_upstream("it refused ten in a row, each for another order key");
+            self.fail_upstream("it refused ten failures in a row, each with another order key");
         }
         (decision, Why::Refused)
     }

@@ -3,7 +3,7 @@
 use super::Count;
 
 // Conditions.
-crate::texts! {
+crate::phrases! { CONDITIONS;
     /// `many_failures`
     pub(crate) fn many_failures(limit: u64, window: &str) {
         en: "more than 1 failure was recorded within {window}" | "more than {limit} failures were recorded within \
@@ -13,7 +13,7 @@ crate::texts! {
     /// `high_retries`
     pub(crate) fn high_retries(mean: &str) {
         en: "live failures have used {mean} retries on average",
-        es: "las incidencias pendientes han consumido {mean} reintentos de media",
+        es: "las incidencias pendientes han consumido {mean} reintentos en promedio",
     }
     /// `entity_failing`
     pub(crate) fn entity_failing(entity: &str, limit: u64, window: &str) {
@@ -96,7 +96,7 @@ crate::texts! {
 }
 
 // Events.
-crate::texts! {
+crate::phrases! { EVENTS;
     /// `database_foreign_write`
     pub(crate) fn foreign_write() {
         en: "another program has written to the database; only the agent may",
@@ -107,14 +107,19 @@ crate::texts! {
         en: "the oldest history was deleted early, because live failures need its space: limits.max_database is \
              {quota}",
         es: "se borró antes de tiempo el historial más antiguo, porque las incidencias pendientes necesitan su \
-             espacio: \
-             limits.max_database es {quota}",
+             espacio: limits.max_database \
+             es {quota}",
+    }
+    /// `history_shortened`: a file of deliveries.
+    pub(crate) fn archive_shortened(name: &str) {
+        en: "archive/{name} was deleted early, because the disk is full: what it held cannot be replayed",
+        es: "se borró antes de tiempo archive/{name}, porque el disco está lleno: su contenido no se puede volver a \
+             enviar",
     }
     /// `delivered_not_archived`
     pub(crate) fn not_archived(count: u64, why: &str) {
         en: "1 delivered failure is not in the archive and cannot be replayed (event=not_archived in the log names \
-             it): \
-             {why}" |
+             it): {why}" |
             "{count} delivered failures are not in the archive and cannot be replayed (event=not_archived in the log \
              names them): {why}",
         es: "1 incidencia entregada no está en el archivo y resyncd replay no puede recuperarla (el log la indica \
@@ -127,8 +132,7 @@ crate::texts! {
         en: "the database is an older copy: 1 failure was waiting in the one that it replaces, {there} are in this \
              one" |
             "the database is an older copy: {live} failures were waiting in the one that it replaces, {there} are in \
-             this \
-             one",
+             this one",
         es: "la base de datos es una copia anterior: en la reemplazada esperaba 1 incidencia, en esta hay {there}" |
             "la base de datos es una copia anterior: en la reemplazada esperaban {live} incidencias, en esta hay \
              {there}",

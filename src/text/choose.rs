@@ -11,8 +11,8 @@ crate::texts! {
     }
     /// Several ways of selecting were mixed.
     pub(crate) fn in_one_way() {
-        en: "say which in one way: ids, or filters, or --all",
-        es: "indíquelas de una sola manera: ids, filtros o --all",
+        en: "say which in one way only: by ids, by filters, or with --all",
+        es: "indíquelas de una sola manera: por ids, por filtros o con --all",
     }
     /// A failure as an operator knows it.
     pub(crate) fn object(entity_type: &str, entity: &str, action: &str, seq: impl Display) {
@@ -63,7 +63,7 @@ crate::texts! {
     /// `what` needs a confirmation, and there is no terminal.
     pub(crate) fn cannot_ask(what: &str) {
         en: "{what} This has to be confirmed, and standard input is not a terminal: add --yes, or --dry-run to look first",
-        es: "{what} Hay que confirmarlo y la entrada estándar no es una terminal: añada --yes, o --dry-run para \
+        es: "{what} Hay que confirmarlo y la entrada estándar no es un terminal: añada --yes, o --dry-run para \
              comprobarlo antes",
     }
     /// The question of a confirmation.

@@ -4,8 +4,8 @@ crate::texts! {
     /// `--dry-run`: what would be archived.
     pub(crate) fn would(count: u64) {
         en: "1 is old enough; nothing was changed." | "{count} are old enough; nothing was changed.",
-        es: "1 tiene antigüedad suficiente; no se cambió nada."
-          | "{count} tienen antigüedad suficiente; no se cambió nada.",
+        es: "1 ya cumple el plazo; no se cambió nada."
+          | "{count} ya cumplen el plazo; no se cambió nada.",
     }
     /// The confirmation.
     pub(crate) fn will(count: u64) {

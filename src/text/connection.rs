@@ -16,7 +16,7 @@ crate::texts! {
     /// A reason of [`did_not_answer`].
     pub(crate) fn no_reply_within(seconds: u64) {
         en: "no reply within {seconds} s",
-        es: "ninguna respuesta en {seconds} s",
+        es: "no hubo respuesta en {seconds} s",
     }
     /// A reason of [`did_not_answer`].
     pub(crate) fn closed() { en: "it closed the connection", es: "cerró la conexión" }
@@ -41,14 +41,14 @@ crate::texts! {
     pub(crate) fn silent_without_service(path: impl Display, seconds: u64, unit: &str) {
         en: "no agent answered at {path} within {seconds} s: systemd holds its socket, and resyncd.service is {unit}\n\
              Next: resyncd config check; then: systemctl restart resyncd",
-        es: "ningún agente respondió en {path} en {seconds} s: systemd mantiene su socket y resyncd.service está {unit}\n\
+        es: "ningún agente respondió en {path} en {seconds} s: systemd mantiene su socket; estado de resyncd.service: {unit}\n\
              Siguiente paso: resyncd config check; después: systemctl restart resyncd",
     }
     /// The service runs and does not answer.
     pub(crate) fn silent_service(path: impl Display, seconds: u64, unit: &str) {
         en: "no agent answered at {path} within {seconds} s; resyncd.service is {unit}\n\
              Next: journalctl -u resyncd; if it stays silent: systemctl restart resyncd",
-        es: "ningún agente respondió en {path} en {seconds} s; resyncd.service está {unit}\n\
+        es: "ningún agente respondió en {path} en {seconds} s; estado de resyncd.service: {unit}\n\
              Siguiente paso: journalctl -u resyncd; si sigue sin responder: systemctl restart resyncd",
     }
     /// An agent that is not the packaged service does not answer.
@@ -68,7 +68,7 @@ crate::texts! {
     pub(crate) fn service_failed(path: impl Display, error: impl Display, unit: &str) {
         en: "no agent answers at {path} ({error}): resyncd.service is {unit}\n\
              Next: resyncd config check; then: systemctl restart resyncd.socket resyncd",
-        es: "ningún agente responde en {path} ({error}): resyncd.service está {unit}\n\
+        es: "ningún agente responde en {path} ({error}); estado de resyncd.service: {unit}\n\
              Siguiente paso: resyncd config check; después: systemctl restart resyncd.socket resyncd",
     }
     /// Nothing is known of an agent.

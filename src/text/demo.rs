@@ -9,7 +9,7 @@ crate::texts! {
     /// The second heading.
     pub(crate) fn power_fails() {
         en: "2. The power fails: the agent is killed with -9, and started again.",
-        es: "2. Se corta la luz: se mata el agente con -9 y se inicia de nuevo.",
+        es: "2. Se corta la luz: se termina el agente con kill -9 y se inicia de nuevo.",
     }
     /// The third heading.
     pub(crate) fn connection_breaks() {
@@ -46,17 +46,17 @@ crate::texts! {
     /// The request after it.
     pub(crate) fn known_by_key(entity: &str, action: &str, key: &str) {
         en: "(Head office: {entity} {action} under {key}: known by its key, nothing is done twice.)",
-        es: "(La central: {entity} {action} con la clave {key}: conocida por su clave; nada se hace dos veces.)",
+        es: "(La central: {entity} {action} con la clave {key}: ya conocida por su clave; no se procesa dos veces.)",
     }
     /// The table of requests: accepted, and the response was lost. At most 22 columns.
     pub(crate) fn lost_on_the_way() { en: "201, lost on the way", es: "201, se perdió" }
     /// The table of requests: a key that was known. At most 22 columns.
     pub(crate) fn known_already() { en: "201, known already", es: "201, ya conocida" }
     /// Before the agent's log, if the demo fails.
-    pub(crate) fn log(log: &str) { en: "The agent's log:\n{log}", es: "Registro del agente:\n{log}" }
+    pub(crate) fn log(log: &str) { en: "The agent's log:\n{log}", es: "Log del agente:\n{log}" }
     /// `--keep`
     pub(crate) fn kept(dir: &str, pid: u32) {
-        en: "\nThe agent goes on running (its head office ends with this demo). Reach it with:\n\n  \
+        en: "\nThe agent keeps running (its head office ends with this demo). Reach it with:\n\n  \
              export RESYNCD_CONFIG={dir}/resyncd.toml\n\nand end it with:\n\n  kill {pid}; rm -r {dir}",
         es: "\nEl agente sigue en marcha (su central termina con esta demostración). Para usarlo:\n\n  \
              export RESYNCD_CONFIG={dir}/resyncd.toml\n\ny para terminarlo:\n\n  kill {pid}; rm -r {dir}",

@@ -1,5 +1,7 @@
 //! `doctor`.
 
+use super::Count;
+
 /// What is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -136,7 +138,7 @@ crate::texts! {
     /// A socket that too many may use.
     pub(crate) fn socket_open(path: &str, mode: u32, right: u32) {
         en: "{path} has mode {mode:04o}, so that too many users can connect. chmod {right:o} {path}",
-        es: "{path} tiene el modo {mode:04o}, con el que pueden conectarse demasiados usuarios. chmod {right:o} {path}",
+        es: "{path} tiene el modo {mode:04o}, con el que pueden conectarse demasiados usuarios. Ejecute: chmod {right:o} {path}",
     }
     /// A socket is well.
     pub(crate) fn socket_answers(path: &str, version: &str, mode: u32) {
@@ -162,7 +164,7 @@ crate::texts! {
     pub(crate) fn not_in_group(user: &str, group: &str) {
         en: "{user} is not in the group {group} and cannot record. sudo usermod -aG {group} {user}; then log in again, \
              and restart the application",
-        es: "{user} no pertenece al grupo {group} y no puede registrar. sudo usermod -aG {group} {user}; después, \
+        es: "{user} no pertenece al grupo {group} y no puede registrar. Ejecute: sudo usermod -aG {group} {user}; después, \
              vuelva a iniciar sesión y reinicie la aplicación",
     }
     /// The session began before the user was added to the group.
@@ -179,9 +181,9 @@ crate::texts! {
     }
     /// The group has no member.
     pub(crate) fn group_empty(group: &str) {
-        en: "nobody is in the group {group}, so only root can record. usermod -aG {group} USER; then USER logs in \
+        en: "the group {group} has no members, so only root can record. usermod -aG {group} USER; then USER logs in \
              again, and its programs are restarted",
-        es: "nadie pertenece al grupo {group}, así que solo root puede registrar. usermod -aG {group} USUARIO; \
+        es: "nadie pertenece al grupo {group}, así que solo root puede registrar. Ejecute: usermod -aG {group} USUARIO; \
              después, USUARIO vuelve a iniciar sesión y se reinician sus programas",
     }
     /// Who may record.
@@ -225,7 +227,7 @@ crate::texts! {
     /// Others can look into it.
     pub(crate) fn directory_open(path: &str, mode: u32) {
         en: "{path} has mode {mode:04o}: others can read payloads there. chmod 700 {path}",
-        es: "{path} tiene el modo {mode:04o}: otros usuarios pueden leer ahí los contenidos. chmod 700 {path}",
+        es: "{path} tiene el modo {mode:04o}: otros usuarios pueden leer ahí los contenidos. Ejecute: chmod 700 {path}",
     }
     /// It may contain other programs' files, whose owner and mode nobody should change.
     pub(crate) fn directory_shared(path: &str) {
@@ -235,7 +237,7 @@ crate::texts! {
     /// It is another user's.
     pub(crate) fn directory_of_other(path: &str, owner: &str, user: &str, account: &str) {
         en: "{path} belongs to {owner}, but the agent runs as {user}. chown -R {account} {path}",
-        es: "{path} pertenece a {owner}, pero el agente se ejecuta como {user}. chown -R {account} {path}",
+        es: "{path} pertenece a {owner}, pero el agente se ejecuta como {user}. Ejecute: chown -R {account} {path}",
     }
     /// The database is another user's.
     pub(crate) fn database_of_other(file: &str, owner: &str, of_directory: &str, remedy: &str) {
@@ -250,7 +252,7 @@ crate::texts! {
     /// No agent has run with it.
     pub(crate) fn no_database(path: &str) {
         en: "{path} contains no database: no agent has run with it. systemctl start resyncd, or: resyncd run",
-        es: "{path} no contiene ninguna base de datos: ningún agente lo ha usado. systemctl start resyncd, o bien: \
+        es: "{path} no contiene ninguna base de datos: ningún agente lo ha usado. Ejecute: systemctl start resyncd, o bien: \
              resyncd run",
     }
     /// This user may not look into it.
@@ -293,7 +295,7 @@ crate::texts! {
              Indique terminal_id en [agent], o cambie el nombre del equipo",
     }
     /// The limit of descriptors suffices.
-    pub(crate) fn descriptors_suffice(most: u64, wanted: usize) {
+    pub(crate) fn descriptors_suffice(most: u64, wanted: Count) {
         en: "the agent may open 1, it needs at most {wanted}" | "the agent may open {most}, it needs at most {wanted}",
         es: "el agente puede abrir 1; necesita como máximo {wanted}"
             | "el agente puede abrir {most}; necesita como máximo {wanted}",
@@ -322,7 +324,7 @@ crate::texts! {
     /// Deliveries succeed, probes do not.
     pub(crate) fn no_probe_answered(name: &str, url: &str) {
         en: "{name} accepts failures, but answers no probe at {url}. Set probe_url to something that it answers",
-        es: "{name} acepta incidencias, pero no responde a las comprobaciones en {url}. Indique en probe_url una \
+        es: "{name} acepta incidencias, pero no responde a los sondeos en {url}. Indique en probe_url una \
              dirección que responda",
     }
     /// It was paused.
@@ -333,7 +335,7 @@ crate::texts! {
     /// It was paused; `by` says when, by whom and why.
     pub(crate) fn paused_by(name: &str, by: &str) {
         en: "{name}: paused {by}. To send again: resyncd resume {name}",
-        es: "{name}: pausada {by}. Para volver a enviar: resyncd resume {name}",
+        es: "{name}: puesta en pausa {by}. Para volver a enviar: resyncd resume {name}",
     }
     /// It accepts nothing.
     pub(crate) fn accepts_nothing(name: &str, remedy: &str) {
@@ -386,7 +388,7 @@ crate::texts! {
     pub(crate) fn no_response(name: &str) {
         en: "accepted the connection but sent no response. Is there a proxy or firewall in between? If not, tell the \
              people who run {name}",
-        es: "aceptó la conexión, pero no envió ninguna respuesta. ¿Hay un proxy o un cortafuegos en medio? Si no, \
+        es: "aceptó la conexión, pero no envió ninguna respuesta. ¿Hay un proxy o un firewall en medio? Si no, \
              avise a los responsables de {name}",
     }
     /// A connection that was closed.
@@ -409,13 +411,13 @@ crate::texts! {
 
     /// The name is not found.
     pub(crate) fn look_up() {
-        en: "Is the cable in? Is the name right? If so, check the name server: cat /etc/resolv.conf",
+        en: "Is the cable connected? Is the name right? If so, check the name server: cat /etc/resolv.conf",
         es: "¿Está conectado el cable? ¿Es correcto el nombre? Si es así, revise el servidor DNS: cat /etc/resolv.conf",
     }
     /// No connection.
     pub(crate) fn connect(name: &str) {
-        en: "Is the cable in? Are host and port right? If so, a firewall blocks the connection, or {name} is down",
-        es: "¿Está conectado el cable? ¿Son correctos el servidor y el puerto? Si es así, un cortafuegos bloquea la \
+        en: "Is the cable connected? Are host and port right? If so, a firewall blocks the connection, or {name} is down",
+        es: "¿Está conectado el cable? ¿Son correctos el servidor y el puerto? Si es así, un firewall bloquea la \
              conexión o {name} está fuera de servicio",
     }
     /// A certificate that is its own authority.
@@ -452,7 +454,7 @@ crate::texts! {
     /// Another fault of a certificate.
     pub(crate) fn wrong_certificate(name: &str) {
         en: "Is it really {name}? If so, its certificate must be renewed or replaced there",
-        es: "¿Es realmente {name}? Si es así, allí deben renovar o sustituir su certificado",
+        es: "¿Es realmente {name}? Si es así, allí deben renovar o reemplazar su certificado",
     }
     /// A certificate that has expired or is not valid yet.
     pub(crate) fn certificate_time(name: &str) {
@@ -479,7 +481,7 @@ crate::texts! {
     /// A bug of resyncd.
     pub(crate) fn bug() {
         en: "Please report it, with the log: journalctl -u resyncd",
-        es: "Le rogamos que lo comunique, con el registro: journalctl -u resyncd",
+        es: "Comuníquelo y adjunte el log: journalctl -u resyncd",
     }
 
     // The clock and the credentials.
@@ -487,19 +489,19 @@ crate::texts! {
     /// Our clock is fast.
     pub(crate) fn clock_ahead(difference: &str, name: &str) {
         en: "this terminal's is {difference} ahead of that of {name}. timedatectl set-ntp true, or set it by hand",
-        es: "el de este terminal va {difference} adelantado respecto al de {name}. timedatectl set-ntp true, o \
+        es: "el de este terminal va {difference} adelantado respecto al de {name}. Ejecute: timedatectl set-ntp true, o \
              ajústelo a mano",
     }
     /// Our clock is slow.
     pub(crate) fn clock_behind(difference: &str, name: &str) {
         en: "this terminal's is {difference} behind that of {name}. timedatectl set-ntp true, or set it by hand",
-        es: "el de este terminal va {difference} atrasado respecto al de {name}. timedatectl set-ntp true, o ajústelo \
-             a mano",
+        es: "el de este terminal va {difference} atrasado respecto al de {name}. Ejecute: timedatectl set-ntp true, o \
+             ajústelo a mano",
     }
     /// Our clock is right.
     pub(crate) fn clock_right(seconds: u64, name: &str) {
         en: "within 1 s of that of {name}" | "within {seconds} s of that of {name}",
-        es: "a 1 s como máximo del de {name}" | "a {seconds} s como máximo del de {name}",
+        es: "difiere como máximo 1 s del de {name}" | "difiere como máximo {seconds} s del de {name}",
     }
     /// Our credentials are rejected.
     pub(crate) fn credentials_rejected(name: &str, status: u16, remedy: &str) {

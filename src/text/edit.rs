@@ -74,7 +74,7 @@ crate::texts! {
              post it twice.\n\
              If it surely has not arrived: resyncd edit {seq} --new-key --reason …",
         es: "Es posible que un intento anterior haya llegado, por lo que conserva su clave {key}: si la central ya la \
-             tiene, no la registrará dos veces.\n\
+             tiene, no la procesará dos veces.\n\
              Si es seguro que no llegó: resyncd edit {seq} --new-key --reason …",
     }
     /// It has a new idempotency key.
@@ -85,12 +85,12 @@ crate::texts! {
     /// The editor's temporary file cannot be used.
     pub(crate) fn editors_file(path: impl Display, error: impl Display) {
         en: "a file for the editor, {path}: {error}; use --payload-file instead",
-        es: "un archivo para el editor, {path}: {error}; use --payload-file en su lugar",
+        es: "el archivo para el editor, {path}: {error}; use --payload-file en su lugar",
     }
     /// The editor reports a failure.
     pub(crate) fn editor_failed(program: &str, status: impl Display) {
         en: "{program} ended with {status}; nothing was changed",
-        es: "{program} terminó con «{status}»; no se cambió nada",
+        es: "{program} terminó con {status}; no se cambió nada",
     }
     /// The editor does not exist.
     pub(crate) fn no_editor(program: &str, error: impl Display) {

@@ -64,8 +64,8 @@ crate::texts! {
     pub(crate) fn older_and_leaving(count: u64) {
         en: "1 is older than [retention] keeps, and goes to the archive with the next clean-up."
           | "{count} are older than [retention] keeps, and go to the archive with the next clean-up.",
-        es: "1 es más antigua de lo que conserva [retention] y pasará al archivo en la próxima limpieza."
-          | "{count} son más antiguas de lo que conserva [retention] y pasarán al archivo en la próxima limpieza.",
+        es: "1 es más antigua de lo que conserva [retention] y se archivará en la próxima limpieza."
+          | "{count} son más antiguas de lo que conserva [retention] y se archivarán en la próxima limpieza.",
     }
     /// Nothing can be read; what to do about it.
     pub(crate) fn nothing(advice: &str) {
@@ -115,8 +115,8 @@ crate::texts! {
     }
     /// An array that ends too early.
     pub(crate) fn broken_array(error: impl Display) {
-        en: "the array breaks off here: {error}",
-        es: "la lista se interrumpe aquí: {error}",
+        en: "the array ends here without being closed: {error}",
+        es: "la lista termina aquí sin cerrarse: {error}",
     }
     /// A record of CSV that does not fit its heading.
     pub(crate) fn cells(cells: usize, names: usize) {

@@ -3,6 +3,7 @@
 //! An entry of [`texts!`](crate::texts) is a function with typed arguments and both languages; an entry that lacks one
 //! of them does not compile. The language is a value of the process, set once at its start, because every sentence of a
 //! process is for the same reader. Logs, JSON names, metrics, `--help` and the manual are English and are not here.
+//! `phrases` has what the agent says in English and a command shows in its reader's language.
 
 pub(crate) mod advice;
 pub(crate) mod alert_list;
@@ -26,6 +27,7 @@ pub(crate) mod moments;
 pub mod numbers;
 pub(crate) mod operate;
 pub(crate) mod payload;
+pub(crate) mod phrases;
 pub(crate) mod record;
 pub(crate) mod reload;
 pub(crate) mod replay;
@@ -41,6 +43,7 @@ pub(crate) mod why;
 pub(crate) mod words;
 
 pub use numbers::Count;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A language of the catalogue.
@@ -55,21 +58,19 @@ pub enum Language {
 
 static SPANISH: AtomicBool = AtomicBool::new(false);
 
-#[cfg(test)]
 thread_local! {
-    /// Tests of one process run at the same time, each in its language.
-    static OF_THE_TEST: std::cell::Cell<Option<Language>> = const { std::cell::Cell::new(None) };
+    /// The language of a part, in place of that of the process.
+    static OF_THIS_PART: Cell<Option<Language>> = const { Cell::new(None) };
 }
 
 impl Language {
     /// All languages, by the names that flags, variables and the configuration use.
     pub const NAMED: [(&str, Self); 2] = [("en", Self::English), ("es", Self::Spanish)];
 
-    /// The language of this process; English until it is set.
+    /// The language of this process, English until it is set; within `during` the language of that part.
     #[must_use]
     pub fn current() -> Self {
-        #[cfg(test)]
-        if let Some(language) = OF_THE_TEST.get() {
+        if let Some(language) = OF_THIS_PART.get() {
             return language;
         }
         if SPANISH.load(Ordering::Relaxed) { Self::Spanish } else { Self::English }
@@ -80,12 +81,12 @@ impl Language {
         SPANISH.store(self == Self::Spanish, Ordering::Relaxed);
     }
 
-    /// Runs a part of a test in this language, on its thread alone.
-    #[cfg(test)]
+    /// Runs a part in this language, on its thread alone. What programs read, such as the log, is English whatever the
+    /// language of the process is.
     pub(crate) fn during<T>(self, part: impl FnOnce() -> T) -> T {
-        let before = OF_THE_TEST.replace(Some(self));
+        let before = OF_THIS_PART.replace(Some(self));
         let result = part();
-        OF_THE_TEST.set(before);
+        OF_THIS_PART.set(before);
         result
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Display;
 crate::texts! {
     /// The result for one failure, by the operation.
     pub(crate) fn done(op: &str, object: &str) {
-        "retry" => { en: "{object}: queued for retry.", es: "{object}: en cola para reintento." }
+        "retry" => { en: "{object}: queued for retry.", es: "{object}: en cola para volver a enviarse." }
         "hold" => {
             en: "{object}: put on hold; undo: resyncd release.",
             es: "{object}: retenida; para deshacerlo: resyncd release.",
@@ -22,7 +22,7 @@ crate::texts! {
     }
     /// The result for several.
     pub(crate) fn all_done(op: &str, changed: Count, matched: Count) {
-        "retry" => { en: "{changed} of {matched} queued for retry.", es: "En cola para reintento: {changed} de {matched}." }
+        "retry" => { en: "{changed} of {matched} queued for retry.", es: "En cola para volver a enviarse: {changed} de {matched}." }
         "hold" => {
             en: "{changed} of {matched} put on hold; undo: resyncd release.",
             es: "Retenidas: {changed} de {matched}; para deshacerlo: resyncd release.",
@@ -39,7 +39,7 @@ crate::texts! {
     /// Those that the operation does not apply to.
     pub(crate) fn skipped(count: u64) {
         en: "1 skipped (in flight, or not applicable)." | "{count} skipped (in flight, or not applicable).",
-        es: "1 omitida (se está enviando o no corresponde)." | "{count} omitidas (se están enviando o no corresponde).",
+        es: "1 omitida (se está enviando o no procede)." | "{count} omitidas (se están enviando o no procede).",
     }
     /// The confirmation, below what matches.
     pub(crate) fn question(op: &str, shown: &str) {

@@ -18,7 +18,7 @@ crate::texts! {
     /// The error of a stream.
     pub(crate) fn some_refused(done: impl Display, refused: impl Display) {
         en: "{refused} of {done} lines were refused",
-        es: "se rechazaron {refused} de {done} líneas",
+        es: "líneas rechazadas: {refused} de {done}",
     }
     /// `export`: a reply of the agent makes no sense.
     pub(crate) fn unreadable_page(error: impl Display) {

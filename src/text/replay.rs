@@ -33,17 +33,17 @@ crate::texts! {
     /// The span that was asked for begins before the archive.
     pub(crate) fn begins_later(day: &str) {
         en: "the archive begins on {day} (UTC); what was delivered before is not in it",
-        es: "el archivo empieza el {day} (UTC); lo entregado antes no está en él",
+        es: "el archivo de entregas empieza el {day} (UTC); lo entregado antes no está en él",
     }
     /// Damaged lines.
     pub(crate) fn unreadable(count: u64) {
         en: "1 line of the archive cannot be read" | "{count} lines of the archive cannot be read",
-        es: "1 línea del archivo no se puede leer" | "{count} líneas del archivo no se pueden leer",
+        es: "1 línea del archivo de entregas no se puede leer" | "{count} líneas del archivo de entregas no se pueden leer",
     }
     /// The archive cannot be opened.
     pub(crate) fn reading(dir: impl Display, error: impl Display) {
         en: "reading the archive in {dir}: {error}",
-        es: "al leer el archivo en {dir}: {error}",
+        es: "al leer el archivo de entregas en {dir}: {error}",
     }
     /// The number of matching deliveries.
     pub(crate) fn matches(count: u64) {
@@ -164,7 +164,7 @@ crate::texts! {
     pub(crate) fn no_longer_kept(span: &str) {
         en: "It cannot be sent again: it is not in the archive, which keeps what was delivered for {span} ([retention] \
              delivered).",
-        es: "No se puede volver a enviar: no está en el archivo, que conserva lo entregado durante {span} ([retention] \
+        es: "No se puede volver a enviar: no está en el archivo de entregas, que conserva lo entregado durante {span} ([retention] \
              delivered).",
     }
 }

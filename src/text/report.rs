@@ -220,8 +220,6 @@ crate::texts! {
         en: "None, now or in the last 24 hours.",
         es: "Ninguna, ni ahora ni en las últimas 24 horas.",
     }
-    /// An active alert.
-    pub(crate) fn since(at: &str) { en: "since {at}", es: "desde {at}" }
     /// An alert that has ended.
     pub(crate) fn ended(at: &str) { en: "ended {at}", es: "terminó: {at}" }
     /// In place of an upstream's or an entity's name.
@@ -325,7 +323,7 @@ crate::texts! {
     }
     /// Headings of the attempts.
     pub(crate) fn attempt_headings() {
-        en: ["when", "recorded", "delivered", "failed", "refused", "min without connection", "min shut"],
+        en: ["when", "recorded", "delivered", "failed", "refused", "min without connection", "min not sending"],
         es: ["cuándo", "registradas", "entregadas", "fallidos", "rechazadas", "min sin conexión", "min sin envío"],
     }
     /// There was no outage.

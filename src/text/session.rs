@@ -38,23 +38,23 @@ crate::texts! {
     /// A number means no failure, and is the id of an entity.
     pub(crate) fn is_an_entity(name: &str, failures: &str) {
         en: "no live failure {name}; an entity has this id, name its failure:\n{failures}",
-        es: "no hay ninguna incidencia {name} en la cola; una entidad tiene ese id, indique su incidencia:\n{failures}",
+        es: "no hay ninguna incidencia {name} en la cola; una entidad tiene ese id; indique su incidencia:\n{failures}",
     }
     /// An entity has more than one.
     pub(crate) fn several_of_entity(name: &str, failures: &str) {
         en: "{name} has several live failures, name one:\n{failures}",
-        es: "{name} tiene varias incidencias en la cola, indique una:\n{failures}",
+        es: "{name} tiene varias incidencias en la cola; indique una:\n{failures}",
     }
     /// Digits are a number, and an id.
     pub(crate) fn number_or_id(name: &str, failures: &str) {
         en: "{name} may be a number or the id of an imported failure (#{name} or id:{name}), name one:\n{failures}",
-        es: "{name} puede ser un número o el id de una incidencia importada (#{name} o id:{name}), indique \
+        es: "{name} puede ser un número o el id de una incidencia importada (#{name} o id:{name}); indique \
              una:\n{failures}",
     }
     /// The beginning of an id is not enough.
     pub(crate) fn several_ids(name: &str, failures: &str) {
         en: "{name} is the beginning of several ids, name one:\n{failures}",
-        es: "{name} es el comienzo de varios ids, indique uno:\n{failures}",
+        es: "{name} es el comienzo de varios ids; indique uno:\n{failures}",
     }
     /// Root could not become the owner of the state directory.
     pub(crate) fn acting_as_owner(dir: impl Display, error: impl Display) {

@@ -11,7 +11,7 @@ crate::texts! {
         "recorded" => { en: "Recorded", es: "Registrada" }
         "error" => { en: "Error", es: "Error" }
         "retries" => { en: "Retries", es: "Reintentos" }
-        "upstream" => { en: "Upstream", es: "Destino" }
+        "upstream" => { en: "Upstream", es: "Central" }
         "key" => { en: "Key", es: "Clave" }
         "order_key" => { en: "Order key", es: "Orden" }
         "next" => { en: "Next", es: "Siguiente" }
@@ -31,12 +31,12 @@ crate::texts! {
     /// It has no upstream because no route matches.
     pub(crate) fn no_route() {
         en: "none: no route in the configuration matches it",
-        es: "ninguno: no le corresponde ninguna ruta de la configuración",
+        es: "ninguna: no le corresponde ninguna ruta de la configuración",
     }
     /// It has no upstream because there is none.
     pub(crate) fn no_upstream() {
         en: "none is configured; it is kept until there is one",
-        es: "no hay ninguno configurado; se conserva hasta que lo haya",
+        es: "no hay ninguna configurada; se conserva hasta que la haya",
     }
     /// The next lines of a list that was cut.
     pub(crate) fn in_all(numbers: &str, count: usize) {

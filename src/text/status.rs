@@ -51,9 +51,7 @@ crate::texts! {
         es: "{name}: en línea{latency}; la última petición falló{reason}.",
     }
     /// An upstream that an operator paused; `deed` says when and who.
-    pub(crate) fn paused(name: &str, deed: &str) { en: "{name}: paused {deed}.", es: "{name}: pausado {deed}." }
-    /// Since when an upstream has been in its state.
-    pub(crate) fn since(clock: &str) { en: " since {clock}", es: " desde {clock}" }
+    pub(crate) fn paused(name: &str, deed: &str) { en: "{name}: paused {deed}.", es: "{name}: puesta en pausa {deed}." }
     /// When the next attempt is.
     pub(crate) fn next_attempt(span: &str) { en: " Next attempt in {span}.", es: " Próximo intento dentro de {span}." }
     /// How to end a pause.

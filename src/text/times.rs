@@ -12,7 +12,6 @@ crate::texts! {
         en: "--{name} {given}: expected a time such as 24h (ago), 06:12, 2026-11-24, \"2026-11-24 06:12\" or \
              2026-11-24T06:12:34Z",
         es: "--{name} {given}: se esperaba una hora como 24h (hace 24 horas), 06:12, 2026-11-24, \"2026-11-24 \
-             06:12\" o \
-             2026-11-24T06:12:34Z",
+             06:12\" o 2026-11-24T06:12:34Z",
     }
 }

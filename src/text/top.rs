@@ -13,7 +13,7 @@ crate::texts! {
     /// The columns of the upstreams.
     pub(crate) fn upstream_headings() {
         en: ["UPSTREAM", "STATE", "SINCE", "NEXT", "WHY"],
-        es: ["DESTINO", "ESTADO", "DESDE", "PRÓXIMO", "MOTIVO"],
+        es: ["CENTRAL", "ESTADO", "DESDE", "PRÓXIMO", "MOTIVO"],
     }
     /// More upstreams than fit.
     pub(crate) fn more_upstreams(count: usize) {
@@ -40,7 +40,7 @@ crate::texts! {
     /// The counts, and when something was delivered.
     pub(crate) fn figures(counts: &str, delivered: &str) {
         en: "{counts}   last delivery {delivered}",
-        es: "{counts}   último envío {delivered}",
+        es: "{counts}   entregado {delivered}",
     }
     /// The oldest pending failure.
     pub(crate) fn waits(age: &str, seq: i64, failure: &str) {
@@ -54,10 +54,10 @@ crate::texts! {
         en: "recorded {recorded}   delivered {delivered}   failed {failed}   (over {span})",
         es: "registradas {recorded}   entregadas {delivered}   fallidas {failed}   (en {span})",
     }
-    /// An active alert. `of` is empty or its subject.
+    /// An active alert. `of` is empty or its subject, `since` begins with its preposition.
     pub(crate) fn alert(kind: &str, of: &str, since: &str, message: &str) {
-        en: "{kind}{of} since {since}: {message}",
-        es: "{kind}{of} desde {since}: {message}",
+        en: "{kind}{of} {since}: {message}",
+        es: "{kind}{of} {since}: {message}",
     }
     /// A failure that others wait for.
     pub(crate) fn blocks(waiting: u64, seq: i64, what: &str) {
@@ -67,7 +67,7 @@ crate::texts! {
     /// Attempts that ended alike.
     pub(crate) fn alike(attempts: Count, class: &str, last: &str, seq: i64, error: &str) {
         en: "{attempts} × {class}, last {last} ago (no. {seq}) {error}",
-        es: "{attempts} × {class}, última hace {last} (n.º {seq}) {error}",
+        es: "{attempts} × {class}, último hace {last} (n.º {seq}) {error}",
     }
     /// The class of all others.
     pub(crate) fn others() { en: "others", es: "otros" }
@@ -134,15 +134,14 @@ crate::texts! {
     }
     /// Input or output is no terminal.
     pub(crate) fn needs_a_terminal() {
-        en: "top needs a terminal for its screen and its keys. For a single look: resyncd status; for a program: \
-             resyncd \
+        en: "top needs a terminal for its screen and its keys. To look once: resyncd status; for a program: resyncd \
              status --json, or resyncd metrics",
         es: "top necesita un terminal para la pantalla y las teclas. Para una sola consulta: resyncd status; para un \
              programa: resyncd status --json o resyncd metrics",
     }
     /// `TERM=dumb`
     pub(crate) fn dumb_terminal() {
-        en: "this terminal cannot show a screen (TERM=dumb). For a single look: resyncd status; for a program: resyncd \
+        en: "this terminal cannot show a screen (TERM=dumb). To look once: resyncd status; for a program: resyncd \
              status --json, or resyncd metrics",
         es: "este terminal no puede mostrar una pantalla (TERM=dumb). Para una sola consulta: resyncd status; para un \
              programa: resyncd status --json o resyncd metrics",

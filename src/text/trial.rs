@@ -26,7 +26,7 @@ crate::texts! {
     /// Where it goes, without routes.
     pub(crate) fn to_as_envelope(upstream: &str) {
         en: "To {upstream}, as an envelope (there are no routes):",
-        es: "Destino: {upstream}, en un sobre (no hay rutas):",
+        es: "Destino: {upstream}, en el formato envelope (no hay rutas):",
     }
     /// Where it goes, by a route.
     pub(crate) fn to_by_route(upstream: &str) {
@@ -81,23 +81,23 @@ crate::texts! {
         Class::Delivered => { en: "it would be delivered", es: "se entregaría" }
         Class::Unreachable => {
             en: "a fault of the connection; it would use no retry",
-            es: "un problema de la conexión; no gastaría ningún reintento",
+            es: "un problema de la conexión; no consumiría reintentos",
         }
         Class::Throttled | Class::Busy => {
             en: "the upstream's load; it would use no retry, unless the upstream accepts others and never this one",
-            es: "sobrecarga de la central; no gastaría ningún reintento, salvo que la central acepte otras y nunca \
+            es: "sobrecarga de la central; no consumiría reintentos, salvo que la central acepte otras y nunca \
                  esta",
         }
         Class::Unsure => {
             en: "it may have arrived; it would be sent again under the same key",
-            es: "puede que haya llegado; se volvería a enviar con la misma clave",
+            es: "es posible que haya llegado; se volvería a enviar con la misma clave",
         }
         Class::Misconfigured => {
             en: "the upstream is configured wrongly; nothing would be sent until that is corrected",
             es: "la central está mal configurada; no se enviaría nada hasta que se corrija",
         }
         Class::Refused => { en: "it would need a person at once", es: "requeriría intervención de inmediato" }
-        Class::Failed => { en: "it would use a retry", es: "gastaría un reintento" }
+        Class::Failed => { en: "it would use a retry", es: "consumiría un reintento" }
     }
 }
 

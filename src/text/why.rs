@@ -6,7 +6,7 @@ crate::texts! {
         "accepted" => { en: "Last attempt: {upstream} accepted it.", es: "Último intento: {upstream} la aceptó." }
         "handed_over" => {
             en: "Last attempt: the application handed it over, and {upstream} accepted it at the first attempt.",
-            es: "Último intento: la aplicación la entregó al agente y {upstream} la aceptó en el primer intento.",
+            es: "Último intento: la aplicación la pasó al agente sin enviarla y {upstream} la aceptó a la primera.",
         }
         "found" => {
             en: "Last attempt: an earlier one had arrived. {upstream} already has it, so it is not sent again.",

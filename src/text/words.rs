@@ -27,7 +27,7 @@ crate::texts! {
     }
     /// The meaning of a failure's state.
     pub(crate) fn state(state: &str) {
-        "due" => { en: "ready to be sent", es: "lista para enviarse" }
+        "due" => { en: "ready to be sent", es: "se enviará cuando llegue su turno" }
         "scheduled" => { en: "waiting for its next attempt", es: "en espera del próximo intento" }
         "blocked" => {
             en: "waiting for an earlier change with the same order key",
@@ -36,6 +36,30 @@ crate::texts! {
         "in_flight" => { en: "being sent right now", es: "se está enviando en este momento" }
         "held" => { en: "on hold", es: "se retuvo y no se envía hasta que se libere" }
         "critical" => { en: "needs a person", es: "requiere intervención" }
+        _ => { en: "", es: "" }
+    }
+    /// An action of an operator, as a history shows it. Empty: it is shown by its code.
+    pub(crate) fn operation(code: &str) {
+        "retry" => { en: "retry", es: "reenvío" }
+        "hold" => { en: "hold", es: "retención" }
+        "release" => { en: "release", es: "liberación" }
+        "discard" => { en: "discard", es: "descarte" }
+        "edit" => { en: "edit", es: "corrección" }
+        "flush" => { en: "flush", es: "envío inmediato" }
+        "pause" => { en: "pause", es: "pausa" }
+        "resume" => { en: "resume", es: "reanudación" }
+        "cleanup" => { en: "cleanup", es: "limpieza" }
+        "import" => { en: "import", es: "importación" }
+        "replay" => { en: "replay", es: "repetición" }
+        "reload" => { en: "reload", es: "recarga" }
+        _ => { en: "", es: "" }
+    }
+    /// What triggered an attempt. Empty: it is shown by its code.
+    pub(crate) fn trigger(code: &str) {
+        "auto" => { en: "auto", es: "auto" }
+        "manual" => { en: "manual", es: "manual" }
+        "probe" => { en: "probe", es: "sondeo" }
+        "verify" => { en: "verify", es: "verificación" }
         _ => { en: "", es: "" }
     }
     /// Whether an attempt used up a retry, as a table shows it.
@@ -206,7 +230,7 @@ crate::texts! {
     /// Waiting will not help.
     pub(crate) fn needs_support(count: u64) {
         en: "1 entry needs support; waiting will not help." | "{count} entries need support; waiting will not help.",
-        es: "1 registro requiere soporte; no sirve esperar." | "{count} registros requieren soporte; no sirve esperar.",
+        es: "1 registro requiere soporte; esperar no servirá." | "{count} registros requieren soporte; esperar no servirá.",
     }
     /// Followers of what needs support.
     pub(crate) fn waits_behind(count: u64) {
@@ -221,7 +245,7 @@ crate::texts! {
             en: "{upstream} rejects all requests; tell support.",
             es: "{upstream} rechaza todas las peticiones; avise a soporte.",
         }
-        _ => { en: "{upstream} currently has a fault.", es: "{upstream} tiene una avería en este momento." }
+        _ => { en: "{upstream} currently has a fault.", es: "{upstream} tiene un problema en este momento." }
     }
     /// The last sentence wherever something is left.
     pub(crate) fn switching_off_loses_nothing() {

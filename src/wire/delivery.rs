@@ -260,7 +260,7 @@ fn members(text: &str) -> Result<&str, String> {
     match inner {
         // Without members the adjacent comma would be left over.
         Some(inner) if !inner.is_empty() && serde_json::from_str::<IgnoredAny>(text).is_ok() => Ok(inner),
-        _ => Err("the payload is no JSON object with members, as the route's template asks for".to_owned()),
+        _ => Err("the payload is not a JSON object with members, as the route's template asks for".to_owned()),
     }
 }
 
@@ -311,7 +311,7 @@ fn address(failure: &Failure, upstream: &Upstream, path: &Template) -> Result<St
 fn judge_in_path(text: &str) -> Result<(), String> {
     let climbs = text.split(['/', '\\']).any(|part| part == "..");
     if text.is_empty() || text == "." || climbs {
-        return Err(format!("{text:?} cannot stand in a path"));
+        return Err(format!("{text:?} cannot be used in a path"));
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ fn request<'a>(mut fields: Fields<'a>, socket: Socket, limits: &Limits) -> Resul
         _ => {
             let known =
                 if socket == Socket::App { APP_OPS.join(" ") } else { [&APP_OPS[..], ADMIN_OPS].concat().join(" ") };
-            let message = format!("unknown operation {}; there are {known}", quote(&op));
+            let message = format!("unknown operation {}; known: {known}", quote(&op));
             Err(Rejection::new(Code::UnknownOp, message).about("op"))
         }
     }
@@ -250,7 +250,7 @@ pub(super) fn payload<'a>(
             return Err(Rejection::field("payload_kind", "what payload_base64 stands for is of the kind bytes"));
         }
         (Some(_), None, Some(PayloadKind::Bytes)) => {
-            return Err(Rejection::field("payload_kind", "a payload of the kind bytes stands in payload_base64"));
+            return Err(Rejection::field("payload_kind", "a payload of the kind bytes belongs in payload_base64"));
         }
         (Some((text, PayloadKind::Text)), None, Some(PayloadKind::Json)) => {
             if serde_json::from_str::<IgnoredAny>(&text).is_err() {
@@ -275,7 +275,7 @@ fn plain_payload<'a>(fields: &mut Fields<'a>) -> Result<Option<(Cow<'a, str>, Pa
     if !value.get().starts_with('"') {
         return Ok(Some((Cow::Borrowed(value.get()), PayloadKind::Json)));
     }
-    let wrong = "payload is no valid Unicode text; bytes of any kind stand in payload_base64";
+    let wrong = "payload is not valid Unicode text; other bytes belong in payload_base64";
     let text = string(value).ok_or_else(|| Rejection::field("payload", wrong))?;
     Ok(Some((text, PayloadKind::Text)))
 }

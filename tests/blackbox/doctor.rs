@@ -102,7 +102,7 @@ fn an_upstream_that_cannot_be_reached_is_found_with_the_reason() {
     let agent = Agent::start(&Plan::to(upstream.url()));
     upstream.down();
     let told = ill(&agent, &["upstream"]);
-    assert!(told.contains("refused") && told.contains("Is the cable in?"), "{told}");
+    assert!(told.contains("refused") && told.contains("Is the cable connected?"), "{told}");
     agent.configure(&Plan::to("https://no-such-host.invalid/sync".into()));
     let lookup = ill(&agent, &["upstream"]);
     assert!(lookup.contains("name lookup fails: ") && !lookup.contains("failed to lookup"), "{lookup}");

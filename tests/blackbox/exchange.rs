@@ -348,7 +348,9 @@ fn try_speaks_spanish() {
     let agent = Agent::start(&Plan::to(upstream.url()));
     let args = ["try", "--type", "SALE", "--entity", "s-9", "--action", "CREATE", "--send", "--lang", "es"];
     let tried = resyncd(&agent, &args);
-    for said in ["Destino: hq, en un sobre (no hay rutas):", "Respuesta: HTTP 422", "Clase:     refused: requeriría"] {
+    for said in
+        ["Destino: hq, en el formato envelope (no hay rutas):", "Respuesta: HTTP 422", "Clase:     refused: requeriría"]
+    {
         assert!(out(&tried).contains(said), "{said} in {}", out(&tried));
     }
     assert_eq!(told(&tried), "resyncd: no se entregaría: refused\n");

@@ -65,7 +65,7 @@ fn a_technician_reads_spanish() {
         (&["history", "--delivered"], &["No se ha entregado nada."]),
         (
             &["check", "--closing", "--wait", "0s"],
-            &["1 registro requiere soporte; no sirve esperar. Si apaga, no se pierde nada"],
+            &["1 registro requiere soporte; esperar no servirá. Si apaga, no se pierde nada"],
         ),
     ] {
         let text = reads(args);

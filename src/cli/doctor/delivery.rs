@@ -20,6 +20,7 @@ use crate::store::StoreSettings;
 use crate::store::reader::Reader;
 use crate::text::doctor as text;
 use crate::text::doctor::Check;
+use crate::text::phrases::of_attempt;
 use crate::wire::delivery::{HttpRequest, credentials};
 use std::time::Duration;
 
@@ -77,13 +78,13 @@ fn met(upstream: &Upstream, known: &snapshot::Upstream) -> Option<Finding> {
         }
         ("blocked" | "failing", Some(reason)) => {
             let remedy = advice::about_answers(reason, upstream);
-            Finding::ill(CHECK, text::accepts_nothing_because(name, reason, &remedy))
+            Finding::ill(CHECK, text::accepts_nothing_because(name, &of_attempt(reason), &remedy))
         }
         ("blocked" | "failing", None) => {
             Finding::ill(CHECK, text::accepts_nothing(name, &advice::about_answers("", upstream)))
         }
-        ("throttled" | "waiting", Some(reason)) => Finding::well(CHECK, text::asked_to_wait(name, reason)),
-        ("online", Some(reason)) => Finding::well(CHECK, text::last_failed(name, reason)),
+        ("throttled" | "waiting", Some(reason)) => Finding::well(CHECK, text::asked_to_wait(name, &of_attempt(reason))),
+        ("online", Some(reason)) => Finding::well(CHECK, text::last_failed(name, &of_attempt(reason))),
         _ => return None,
     })
 }
@@ -114,15 +115,15 @@ fn reached(upstream: &Upstream, ending: &Ending, took: Duration) -> Finding {
             return Finding::well(CHECK, answers(name, url, took.as_millis(), status));
         }
         (_, ProbeEnd::Page { status, .. }) => text::web_page(status, name),
-        (Ending::NotSent(fault, why), _) => format!("{why}. {}", mend(*fault, why, upstream)),
-        (Ending::LoginError(end), _) => end.error.clone(),
+        (Ending::NotSent(fault, why), _) => format!("{}. {}", of_attempt(why), mend(*fault, why, upstream)),
+        (Ending::LoginError(end), _) => of_attempt(&end.error).into_owned(),
         (Ending::Broken(InterruptKind::Timeout | InterruptKind::Upload, _), _) => text::no_response(name),
-        (Ending::Broken(InterruptKind::Reset, why), _) => text::closed(why),
-        (Ending::InvalidRequest(why), _) => why.clone(),
+        (Ending::Broken(InterruptKind::Reset, why), _) => text::closed(&of_attempt(why)),
+        (Ending::InvalidRequest(why), _) => of_attempt(why).into_owned(),
         (Ending::Answered(answer), ProbeEnd::Silence { reason }) if answer.status / 100 == 3 => {
-            text::led_elsewhere(&reason, name, &advice_about(answer, upstream))
+            text::led_elsewhere(&of_attempt(&reason), name, &advice_about(answer, upstream))
         }
-        (Ending::Answered(_), ProbeEnd::Silence { reason }) => text::answered_by_other(&reason),
+        (Ending::Answered(_), ProbeEnd::Silence { reason }) => text::answered_by_other(&of_attempt(&reason)),
     };
     Finding::ill(CHECK, format!("{name}: {url}: {remedy}"))
 }
@@ -201,7 +202,9 @@ fn let_in(upstream: &Upstream) -> Option<Finding> {
             )
         }
         Ending::Answered(answer) => Finding::well(CHECK, text::credentials_accepted(name, answer.status, method)),
-        Ending::NotSent(fault, why) => Finding::ill(CHECK, format!("{name}: {why}. {}", mend(fault, &why, upstream))),
+        Ending::NotSent(fault, why) => {
+            Finding::ill(CHECK, format!("{name}: {}. {}", of_attempt(&why), mend(fault, &why, upstream)))
+        }
         Ending::LoginError(end) => Finding::ill(CHECK, format!("{name}: {}", end.error)),
         Ending::Broken(_, why) | Ending::InvalidRequest(why) => Finding::ill(CHECK, format!("{name}: {why}")),
     })

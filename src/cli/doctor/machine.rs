@@ -8,6 +8,7 @@ use crate::io::owner::AsOwner;
 use crate::io::system::{disk_free, user_name};
 use crate::store::StoreSettings;
 use crate::store::open::may_write;
+use crate::text::Count;
 use crate::text::doctor as text;
 use crate::text::doctor::Check;
 use crate::text::numbers::size;
@@ -163,7 +164,7 @@ fn descriptors(config: &Config, seen: &AgentSeen) -> Option<Finding> {
     let sending: usize = config.upstreams.iter().map(|upstream| upstream.concurrency + 1).sum();
     let wanted = config.limits.max_connections + sending + OWN;
     Some(if u64::try_from(wanted).is_ok_and(|wanted| wanted <= most) {
-        Finding::well(CHECK, text::descriptors_suffice(most, wanted))
+        Finding::well(CHECK, text::descriptors_suffice(most, Count(wanted as u64)))
     } else {
         Finding::ill(CHECK, text::descriptors_lack(most, wanted))
     })

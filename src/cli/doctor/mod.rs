@@ -10,7 +10,7 @@ mod files;
 mod machine;
 
 use super::args::Global;
-use super::render::{self, Tone, sanitize};
+use super::render::{self, Tone, spoken_by_agent};
 use super::session::Session;
 use super::status::asks_for_something;
 use super::{Failure, deeds};
@@ -19,6 +19,9 @@ use crate::text::doctor as text;
 use crate::text::doctor::Check;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+
+/// Columns of a check's name.
+const NAME: usize = 12;
 
 /// The result of one check.
 #[derive(Debug)]
@@ -113,5 +116,7 @@ fn tell(session: &Session, out: &mut impl Write, finding: &Finding) -> io::Resul
         return writeln!(out, "{}", json!({"check": check, "ok": ok, "message": message}));
     }
     let (tone, word) = if *ok { (Tone::Good, text::well()) } else { (Tone::Bad, text::ill()) };
-    writeln!(out, "{}{check:<12} {}", session.screen.paint(tone, word), sanitize(message))
+    let before = word.chars().count() + NAME + 1;
+    let message = session.screen.folded(&spoken_by_agent(message), before, before);
+    writeln!(out, "{}{check:<NAME$} {message}", session.screen.paint(tone, word))
 }

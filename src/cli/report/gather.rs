@@ -10,6 +10,7 @@ use crate::figures::snapshot::{self, Part, Snapshot};
 use crate::io::clock::wall;
 use crate::io::system;
 use crate::moment::WallTime;
+use crate::text::phrases::of_agent;
 use crate::text::report as text;
 use serde_json::{Value, json};
 
@@ -86,7 +87,7 @@ fn configuration(global: &Global) -> String {
     let run = RunArgs::default();
     match load_config::config_and_origins(global, &run) {
         Ok((config, origins)) => config::as_file(&config, &origins, &load_config::overrides(global, &run)),
-        Err(failure) => text::configuration_wrong(&failure.to_string()),
+        Err(failure) => text::configuration_wrong(&of_agent(&failure.to_string())),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::figures::digest::{Alike, BulkAction};
 use crate::figures::snapshot::{self, Failure};
 use crate::moment::WallTime;
 use crate::text::numbers::size;
-use crate::text::{Count, deeds, history, report as text, show};
+use crate::text::phrases::{of_agent, of_alert, of_attempt};
+use crate::text::{Count, deeds, history, moments, report as text, show};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use time::UtcOffset;
@@ -79,9 +80,9 @@ fn clip(text: &str, most: usize) -> String {
     text.to_owned()
 }
 
-/// A foreign text.
+/// A foreign text, or words of the agent.
 fn cell(text: &str) -> Cell {
-    Cell::Text(clip(text, TEXT))
+    Cell::Text(clip(&of_attempt(text), TEXT))
 }
 
 fn words_of(text: &str) -> Block {
@@ -121,7 +122,7 @@ fn numbers(gathered: &ReportData) -> Vec<Block> {
     let day_figures = [day.recorded, day.delivered, day.discarded, day.cleaned].map(|number| plain(count(number)));
     let mut blocks = vec![figures(&text::figures(), now_figures)];
     if !health.reasons.is_empty() {
-        let reasons = health.reasons.iter().take(ROWS).map(|reason| clip(reason, TEXT)).collect();
+        let reasons = health.reasons.iter().take(ROWS).map(|reason| clip(&of_agent(reason), TEXT)).collect();
         blocks.extend([words_of(text::health(&health.state)), Block::List(reasons)]);
     }
     let day_figures = figures(&text::figures_of_the_day(), day_figures.to_vec());
@@ -210,12 +211,12 @@ fn entry(entry: &Value) -> Vec<Cell> {
     let at = stamped(part("at"));
     if entry["kind"] == "operation" {
         let who = who(entry["actor_name"].as_str(), entry["actor_uid"].as_u64(), entry["claimed_by"].as_str());
-        let did = text::operation(part("operation"), &who);
+        let did = text::operation(words::operation(part("operation")), &who);
         return vec![at, cell(&did), "".into(), "".into(), "".into(), cell(part("reason"))];
     }
     let status = entry["http_status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string());
     let [number, ms] = ["attempt", "duration_ms"].map(|name| entry[name].to_string());
-    let tried = history::attempt(&number, part("trigger"), &ms);
+    let tried = history::attempt(&number, words::trigger(part("trigger")), &ms);
     vec![at, tried.into(), status.into(), cell(part("class")), words::counted(entry).into(), cell(part("error"))]
 }
 
@@ -255,7 +256,7 @@ fn blocked(gathered: &ReportData) -> Vec<Block> {
         vec![
             Cell::Text(one.seq.to_string()),
             named(&one.entity_type, &one.entity_id, &one.action).into(),
-            cell(&one.status),
+            cell(words::state_name(&one.status)),
             stamped(&one.created_at),
             one.waiting.into(),
         ]
@@ -332,12 +333,12 @@ fn alerts(gathered: &ReportData) -> Vec<Block> {
     }
     let row = |alert: &snapshot::Alert| {
         let state = if alert.active {
-            text::since(&when(alert.since, gathered.now))
+            moments::since(&when(alert.since, gathered.now))
         } else {
             text::ended(&when(alert.cleared_at, gathered.now))
         };
         let subject = alert.subject.as_deref().unwrap_or(text::this_terminal());
-        vec![cell(&alert.kind), cell(subject), state.into(), cell(&alert.message)]
+        vec![cell(&alert.kind), cell(subject), state.into(), Cell::Text(clip(&of_alert(&alert.message), TEXT))]
     };
     vec![Block::Table(Table::new(text::alert_headings(), alerts.iter().take(ROWS).map(row).collect()))]
 }
@@ -358,7 +359,7 @@ fn deeds(deeds: &[BulkAction]) -> Vec<Block> {
         };
         let who = who(deed.actor.as_deref(), deed.actor_uid.map(u64::from), deed.claimed_by.as_deref());
         let reason = deed.reason.as_deref().unwrap_or_default();
-        vec![stamped(&deed.at), cell(&deed.operation), cell(&who), cell(&what), cell(reason)]
+        vec![stamped(&deed.at), cell(words::operation(&deed.operation)), cell(&who), cell(&what), cell(reason)]
     };
     let rows = deeds.iter().take(2 * ROWS).map(row).collect();
     let mut blocks = vec![Block::Table(Table::new(text::operation_headings(), rows))];

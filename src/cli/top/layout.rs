@@ -7,7 +7,7 @@ use super::spark::sparkline;
 use super::watch::{Line, View, Watch};
 use crate::cli::list::{expendable, row};
 use crate::cli::operate::Many;
-use crate::cli::render::{Screen, Tone, ago, clock, columns, count, sanitize, span, width};
+use crate::cli::render::{Screen, Tone, ago, clock, columns, count, sanitize, span, spoken, width};
 use crate::cli::status::{next, verdict};
 use crate::cli::words;
 use crate::figures::digest::{Alike, Blocking};
@@ -15,7 +15,8 @@ use crate::figures::snapshot::{Failure, Upstream};
 use crate::moment::WallTime;
 use crate::text::list::headings;
 use crate::text::numbers::decimal;
-use crate::text::{Count, times, top as text};
+use crate::text::phrases::{of_alert, of_attempt};
+use crate::text::{Count, moments, times, top as text};
 use std::time::Duration;
 
 /// Columns of the label before a line.
@@ -117,7 +118,7 @@ fn upstreams(seen: &Seen, now: WallTime, width: usize, most: usize) -> Vec<Writt
             since,
             next.map_or_else(|| "-".to_owned(), |at| countdown(at.since(now))),
             why.or_else(|| upstream.paused_by.clone())
-                .unwrap_or_else(|| sanitize(upstream.reason.as_deref().unwrap_or_default())),
+                .unwrap_or_else(|| spoken(upstream.reason.as_deref().unwrap_or_default())),
         ]
     };
     let most = most.max(1);
@@ -203,9 +204,9 @@ fn section<T>(label: &str, tone: Tone, all: &[T], line: impl Fn(&T) -> String) -
 
 fn alerts(seen: &Seen, now: WallTime) -> Vec<Written> {
     section(text::section("alerts"), Tone::Warning, &seen.snapshot.alerts.alerts, |alert| {
-        let since = alert.since.map_or_else(String::new, |at| clock(at, now));
+        let since = alert.since.map_or_else(String::new, |at| moments::since(&clock(at, now)));
         let of = alert.subject.as_ref().map_or_else(String::new, |subject| format!(" {}", sanitize(subject)));
-        text::alert(&sanitize(&alert.kind), &of, &since, &sanitize(&alert.message))
+        text::alert(&sanitize(&alert.kind), &of, &since, &sanitize(&of_alert(&alert.message)))
     })
 }
 
@@ -225,7 +226,7 @@ fn errors(seen: &Seen, now: WallTime) -> Vec<Written> {
         |Alike { tries, class, error, last_at, seq, .. }| {
             let last = WallTime::parse(last_at).map_or_else(String::new, |at| span(now.since(at)));
             let class = if class.is_empty() { text::others() } else { class.as_str() };
-            sanitize(&text::alike(Count(*tries), class, &last, *seq, error))
+            sanitize(&text::alike(Count(*tries), class, &last, *seq, &of_attempt(error)))
         },
     )
 }

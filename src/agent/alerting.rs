@@ -208,7 +208,7 @@ impl Watch {
     }
 
     /// Raises an alert for a single event, such as a quarantine or a foreign write.
-    pub(super) fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: Words) {
+    pub(super) fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: impl Fn() -> Words) {
         self.board.happen(now, kind, subject, words);
     }
 
@@ -298,7 +298,7 @@ impl Agent {
         }
         self.keep_alerts();
         for alert in notices.iter().flat_map(|notice| &notice.alerts) {
-            report(alert);
+            report(alert, self.watch.board.english(alert.kind, &alert.subject));
         }
         if !watches || (!turned && notices.is_empty() && self.watch.retry_columns) {
             return;
@@ -379,15 +379,13 @@ impl Agent {
     }
 }
 
-/// Logs a changed alert as one line.
-fn report(alert: &Alert) {
-    let Alert { kind, subject, message, .. } = alert;
-    let kind = kind.as_str();
-    if alert.active {
-        log::warn!("event=alert kind={kind} subject={subject:?} active=true message={message:?}");
-    } else {
-        log::info!("event=alert kind={kind} subject={subject:?} active=false message={message:?}");
-    }
+/// Logs a changed alert as one line. The log is English, and the alert's own message may be in another language; an
+/// alert of an earlier run that ends at once is logged without one.
+fn report(alert: &Alert, english: Option<&str>) {
+    let Alert { kind, subject, active, .. } = alert;
+    let message = english.map_or_else(String::new, |message| format!(" message={message:?}"));
+    let level = if *active { log::Level::Warn } else { log::Level::Info };
+    log::log!(level, "event=alert kind={} subject={subject:?} active={active}{message}", kind.as_str());
 }
 
 #[cfg(test)]

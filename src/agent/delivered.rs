@@ -22,6 +22,7 @@ use crate::policy::alert::Kind;
 use crate::store::StoreError;
 use crate::store::archive::Part;
 use crate::text::alerts as text;
+use crate::text::phrases::of_agent;
 use crate::wire::portable::{Delivery, delivered_line};
 
 /// Lines to be written before the next commit.
@@ -72,7 +73,7 @@ impl Agent {
         let lines = std::mem::take(&mut self.delivered.lines);
         let of = std::mem::take(&mut self.delivered.of);
         if self.write_recovery.is_full() || self.lacks_disk() {
-            self.not_archived(now, &of, "the disk is full, and what room is left is reserved for outcomes");
+            self.not_archived(now, &of, "the disk is full, and the remaining space is reserved for delivery results");
             return Ok(());
         }
         match self.store.archive_delivered(now.wall, &lines) {
@@ -96,7 +97,8 @@ impl Agent {
         }
         self.delivered.missed += of.len() as u64;
         let missed = self.delivered.missed;
-        self.watch.happen(now, Kind::DeliveredNotArchived, "", (text::not_archived(missed, why), missed));
+        let words = || (text::not_archived(missed, &of_agent(why)), missed);
+        self.watch.happen(now, Kind::DeliveredNotArchived, "", words);
         self.watch.stir();
     }
 }

@@ -204,10 +204,7 @@ impl Agent {
             Ok(None) => {}
             Ok(Some(name)) => {
                 log::warn!("event=history_shortened file={name:?}");
-                let message = format!(
-                    "archive/{name} was deleted before its time, because the disk is full: what it held cannot be replayed"
-                );
-                self.watch.happen(now, Kind::HistoryShortened, "", (message, 0));
+                self.watch.happen(now, Kind::HistoryShortened, "", || (text::archive_shortened(&name), 0));
                 self.watch.stir();
             }
             Err(error) => log::warn!("event=archive_not_forgotten error={:?}", error.to_string()),
@@ -245,8 +242,8 @@ impl Agent {
             return;
         }
         log::warn!("event=history_shortened rows={rows}");
-        let message = text::history_shortened(&size(self.limits.max_database));
-        self.watch.happen(now, Kind::HistoryShortened, "", (message, 0));
+        let quota = self.limits.max_database;
+        self.watch.happen(now, Kind::HistoryShortened, "", || (text::history_shortened(&size(quota)), 0));
         self.watch.stir();
     }
 

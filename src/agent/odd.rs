@@ -102,7 +102,7 @@ impl Agent {
     /// Raises the alert, unless nothing was lost.
     pub(super) fn tell_taken_out(&mut self, now: Moment, out: &TakenOut) {
         if !out.file.is_empty() {
-            self.watch.happen(now, Kind::DatabaseCorrupt, &out.file, (in_words(out), out.lost));
+            self.watch.happen(now, Kind::DatabaseCorrupt, &out.file, || (in_words(out), out.lost));
         }
     }
 }

@@ -26,11 +26,10 @@ impl Agent {
         for quarantined in self.store.take_quarantined() {
             let kind = if quarantined.replaced { Kind::DatabaseReplaced } else { Kind::DatabaseCorrupt };
             let name = quarantined.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let words = (in_words(&quarantined, &name), quarantined.tally.lost);
-            self.watch.happen(now, kind, &name, words);
+            self.watch.happen(now, kind, &name, || (in_words(&quarantined, &name), quarantined.tally.lost));
         }
         if let Some(vanished) = self.store.take_vanished() {
-            self.watch.happen(now, Kind::DatabaseReplaced, "", vanished_in_words(&vanished));
+            self.watch.happen(now, Kind::DatabaseReplaced, "", || vanished_in_words(&vanished));
         }
         for line in &mut self.upstreams {
             line.stored = None;
@@ -53,7 +52,7 @@ impl Agent {
             Ok(false) => return,
             Ok(true) => {
                 log::warn!("event=foreign_write message=\"another program has written to the database\"");
-                self.watch.happen(now, Kind::DatabaseForeignWrite, "", (text::foreign_write().to_owned(), 0));
+                self.watch.happen(now, Kind::DatabaseForeignWrite, "", || (text::foreign_write().to_owned(), 0));
                 self.adopt(now)
             }
             Err(error) => Err(error),

@@ -11,6 +11,7 @@ use crate::policy::upstream::Upstream;
 use crate::store::alerts::{Happened, When};
 use crate::store::{Room, StoreError};
 use crate::text::numbers::{decimal, size};
+use crate::text::phrases::of_attempt;
 use crate::text::{Count, alerts as text};
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Watch {
                 let patience = span(patience);
                 let words = state.reason().map_or_else(
                     || text::upstream_offline_unexplained(name, &patience),
-                    |why| text::upstream_offline(name, &patience, &cut(why, 200)),
+                    |why| text::upstream_offline(name, &patience, &reason(why, 200)),
                 );
                 (words, 0)
             }),
@@ -110,14 +111,14 @@ impl Watch {
         }
         match state.blocked_by() {
             Some(why) => {
-                board
-                    .fire(now, Kind::UpstreamBlocked, name, anew, || (text::upstream_blocked(name, &cut(why, 200)), 0));
+                let words = || (text::upstream_blocked(name, &reason(why, 200)), 0);
+                board.fire(now, Kind::UpstreamBlocked, name, anew, words);
             }
             None => board.clear(now, Kind::UpstreamBlocked, name),
         }
         match state.failing_since() {
             Some((since, why)) if now.agent.since(since) >= FAILING_ALERT_DELAY => {
-                let words = || (text::upstream_failing(name, &cut(why, 200)), 0);
+                let words = || (text::upstream_failing(name, &reason(why, 200)), 0);
                 board.fire(now, Kind::UpstreamFailing, name, anew, words);
             }
             Some(_) => {}
@@ -125,7 +126,7 @@ impl Watch {
         }
         match state.uploads_time_out(now.agent) {
             Some(why) => {
-                board.fire(now, Kind::UploadTimeout, name, anew, || (text::upload_timeout(name, &cut(why, 300)), 0));
+                board.fire(now, Kind::UploadTimeout, name, anew, || (text::upload_timeout(name, &reason(why, 300)), 0));
             }
             None => board.clear(now, Kind::UploadTimeout, name),
         }
@@ -321,6 +322,11 @@ fn need_a_person(count: u64) -> String {
         count if count >= MOST_COUNTED as u64 => text::critical_failures_or_more(Count(MOST_COUNTED as u64)),
         count => text::critical_failures(count),
     }
+}
+
+/// An upstream's reason in the language of the message, cut to `most` bytes.
+fn reason(why: &str, most: usize) -> String {
+    cut(&of_attempt(why), most)
 }
 
 /// `24 h`, `15 min`, `90 s`

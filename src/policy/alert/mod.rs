@@ -19,7 +19,7 @@ pub mod window;
 
 use crate::limits::{ALERT_RETENTION, ALERTS_OF_A_KIND, NOTIFY_INTERVAL};
 use crate::moment::{AgentTime, Moment, WallTime};
-use crate::text::alerts as text;
+use crate::text::{Language, alerts as text};
 pub use kind::Kind;
 use std::collections::BTreeMap;
 
@@ -83,8 +83,16 @@ pub struct Notice {
 #[derive(Clone, Debug)]
 struct StoredAlert {
     alert: Alert,
+    /// Its message in English; `None` for one that was read from the store, until its words are asked for again.
+    english: Option<String>,
     /// The stored row is up to date.
     saved: bool,
+}
+
+impl StoredAlert {
+    fn new(alert: Alert) -> Self {
+        Self { alert, english: None, saved: false }
+    }
 }
 
 /// The table of alerts.
@@ -103,7 +111,7 @@ impl AlertTable {
         for alert in stored {
             let kind = self.kinds.entry(alert.kind).or_default();
             let subject = alert.subject.clone();
-            kind.entry(subject).or_insert(StoredAlert { alert, saved: true });
+            kind.entry(subject).or_insert(StoredAlert { alert, english: None, saved: true });
         }
     }
 
@@ -112,16 +120,19 @@ impl AlertTable {
         self.kinds.values_mut().flat_map(BTreeMap::values_mut).for_each(|pinned| pinned.saved = false);
     }
 
-    /// Reports that the condition holds. `words` is only called when needed: at the start of an alert, or if `again`.
-    pub fn fire(&mut self, now: Moment, kind: Kind, subject: &str, anew: bool, words: impl FnOnce() -> Words) {
+    /// Reports that the condition holds. `words` is only called when needed, at the start of an alert or if
+    /// `anew`, and once for each language.
+    pub fn fire(&mut self, now: Moment, kind: Kind, subject: &str, anew: bool, words: impl Fn() -> Words) {
         let subject = self.place(now, kind, subject);
         let pinned = self.kinds.entry(kind).or_default().entry(subject.clone());
-        let pinned = pinned.or_insert_with(|| StoredAlert { alert: Alert::new(kind, &subject, now), saved: false });
+        let pinned = pinned.or_insert_with(|| StoredAlert::new(Alert::new(kind, &subject, now)));
         let alert = &mut pinned.alert;
         if alert.active && !anew {
             return;
         }
-        let words = if subject == OTHERS { (others(kind), 0) } else { words() };
+        let words = || if subject == OTHERS { (others(kind), 0) } else { words() };
+        pinned.english = Some(Language::English.during(|| words().0));
+        let words = words();
         if !alert.active {
             (alert.active, alert.untold, self.turned) = (true, true, true);
             (alert.since, alert.cleared_at, alert.changed_at) = (now.wall, None, now.agent);
@@ -134,8 +145,8 @@ impl AlertTable {
     }
 
     /// Reports an event, which may be a repeated one; the alert stays active for a day from now on.
-    pub fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: Words) {
-        self.fire(now, kind, subject, true, || words);
+    pub fn happen(&mut self, now: Moment, kind: Kind, subject: &str, words: impl Fn() -> Words) {
+        self.fire(now, kind, subject, true, words);
         let subject = if self.is_active(kind, subject) { subject } else { OTHERS };
         if let Some(pinned) = self.kinds.get_mut(&kind).and_then(|all| all.get_mut(subject)) {
             pinned.saved &= pinned.alert.changed_at == now.agent;
@@ -167,7 +178,7 @@ impl AlertTable {
         // The time of the kind's last notice must survive the removal of the alert that recorded it.
         let told_at = all.remove(&oldest).and_then(|pinned| pinned.alert.told_at);
         let newcomer = Alert { told_at, ..Alert::new(kind, subject, now) };
-        all.insert(subject.to_owned(), StoredAlert { alert: newcomer, saved: false });
+        all.insert(subject.to_owned(), StoredAlert::new(newcomer));
         self.gone.push((kind, oldest));
         subject.to_owned()
     }
@@ -247,6 +258,12 @@ impl AlertTable {
     pub fn next_end_at(&self) -> Option<AgentTime> {
         let stand = self.alerts().filter(|alert| alert.active && alert.kind.is_happening());
         stand.map(|alert| alert.changed_at.after(ALERT_RETENTION)).min()
+    }
+
+    /// The message of an alert in English, for the log.
+    #[must_use]
+    pub fn english(&self, kind: Kind, subject: &str) -> Option<&str> {
+        self.kinds.get(&kind)?.get(subject)?.english.as_deref()
     }
 
     /// The subjects of active alerts of this kind.

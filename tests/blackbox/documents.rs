@@ -91,12 +91,13 @@ fn the_protocol_page_names_every_operation() {
 /// Where the README's commands run: a directory, and an agent that they start.
 struct Terminal {
     dir: tempfile::TempDir,
+    locale: &'static str,
     agents: Vec<Child>,
 }
 
 impl Terminal {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a temporary directory"), agents: Vec::new() }
+    fn new(locale: &'static str) -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), locale, agents: Vec::new() }
     }
 
     fn socket(&self) -> PathBuf {
@@ -116,7 +117,7 @@ impl Terminal {
             .env_remove("SUDO_USER")
             .env_remove("RESYNCD_UPSTREAM")
             .env_remove("RESYNCD_LANG")
-            .env("LC_ALL", "C.UTF-8")
+            .env("LC_ALL", self.locale)
             .env("RESYNCD_STATE_DIR", self.dir.path().join("state"));
         command.env("RESYNCD_SOCKET", self.socket()).env("RESYNCD_ADMIN_SOCKET", self.dir.path().join("admin.sock"));
         command
@@ -202,9 +203,19 @@ fn run_python(terminal: &mut Terminal, block: &Block) {
 
 #[test]
 fn the_readme_tells_the_truth() {
-    let mut terminal = Terminal::new();
+    run_readme("README.md", "C.UTF-8", "The configuration is valid.");
+}
+
+/// Its screens are those that a Spanish reader sees.
+#[test]
+fn the_spanish_readme_tells_the_truth() {
+    run_readme("packaging/doc/README.es.md", "es_ES.UTF-8", "La configuración es válida.");
+}
+
+fn run_readme(page: &str, locale: &'static str, valid: &str) {
+    let mut terminal = Terminal::new(locale);
     let (mut ran, mut later) = (0, Vec::new());
-    for block in blocks("README.md") {
+    for block in blocks(page) {
         match block.kind.as_str() {
             "console" => run_console(&mut terminal, &block),
             // The screen at the top shows what the page does further below.
@@ -218,7 +229,7 @@ fn the_readme_tells_the_truth() {
             "toml" => {
                 fs::write(terminal.dir.path().join("checked.toml"), block.lines.join("\n")).expect("a file");
                 let told = terminal.run("resyncd config check --syntax --config checked.toml");
-                assert_eq!(told[0], "The configuration is valid.");
+                assert_eq!(told[0], valid);
             }
             // The two commands of the beginning are what runs this test, and the demo's own test.
             "sh" => {}
@@ -260,7 +271,10 @@ fn skeleton(page: &str) -> Vec<String> {
         match (line.strip_prefix("```"), inside) {
             (Some(kind), None) => inside = Some(kind),
             (Some(_), Some(_)) => inside = None,
-            (None, Some(kind)) if kind.starts_with("console") => found.push(format!("{kind}: {line}")),
+            // What is printed is in the page's language, and another test runs it.
+            (None, Some(kind)) if kind.starts_with("console") => {
+                found.extend(line.starts_with("$ ").then(|| format!("{kind}: {line}")));
+            }
             (None, Some(kind)) => {
                 let typed = line.split('#').next().unwrap_or_default().trim_end();
                 found.extend(Some(format!("{kind}: {typed}")).filter(|_| !typed.is_empty()));

@@ -68,7 +68,7 @@ use crate::moment::{AgentTime, Moment};
 use crate::policy::class::Ending;
 use crate::question::{self, Filter, View};
 use crate::store::audit::Actor;
-use crate::store::open::OpenError;
+use crate::store::open_error::OpenError;
 use crate::store::rows::Found;
 use crate::store::{Room, Store, StoreError};
 use crate::wire::fields::{Code, Rejection, legible};

@@ -19,7 +19,7 @@ use super::upstream_entry::UpstreamEntry;
 use crate::limits::BUSY_TIMEOUT;
 use crate::moment::{AgentTime, Moment};
 use crate::store::StoreError;
-use crate::store::open::OpenError;
+use crate::store::open_error::OpenError;
 use crate::wire::fields::{Code, Rejection};
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use crate::io::owner::AsOwner;
 use crate::io::system;
 use crate::moment::Moment;
 use crate::question::{Question, View};
-use crate::store::open::OpenError;
+use crate::store::open_error::OpenError;
 use crate::store::reader::Reader;
 use crate::store::{Store, StoreSettings};
 use crate::text::session;

@@ -21,7 +21,7 @@ use crate::io::sender::MAX_PREFETCH_PER_SLOT;
 use crate::io::socket_activation::Passed;
 use crate::io::{sd_notify, system, textfile, tls};
 use crate::limits::{LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, READER_SHUTDOWN_TIMEOUT};
-use crate::store::open::OpenError;
+use crate::store::open_error::OpenError;
 use crate::store::reader_gate::{Door, Shut};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::wire::request::Socket;

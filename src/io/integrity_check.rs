@@ -12,7 +12,7 @@ use super::inbox::Outbox;
 use super::system::file_size;
 use crate::limits::CHECK_LOG;
 use crate::store::check::Finding;
-use crate::store::open::OpenError;
+use crate::store::open_error::OpenError;
 use crate::store::reader::Reader;
 use crate::store::reader_gate::Door;
 use crate::store::{StoreError, StoreSettings};

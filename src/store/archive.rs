@@ -17,7 +17,8 @@
 //! A full disk or a power cut may leave an incomplete last line. It had no transaction, and is cut off before the next line
 //! is added to its file (in the files of undelivered failures also at a start). Readers skip it.
 
-use super::open::{OpenError, give_to_owner};
+use super::files::give_to_owner;
+use super::open_error::OpenError;
 use super::own;
 use super::{Store, StoreError, StoreSettings};
 use crate::access::standing;

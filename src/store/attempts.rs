@@ -1,6 +1,6 @@
 //! The attempts' table: rows outlive their failure.
 
-use super::reader::readable;
+use super::cells::readable;
 use super::{Store, StoreError};
 use crate::ids::{FailureId, Seq};
 use crate::limits::{MAX_EXCERPT, cut};

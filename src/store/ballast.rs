@@ -6,7 +6,7 @@
 //!
 //! It reads neither clock nor disk space; the caller passes the free bytes.
 
-use super::open::give_to_owner;
+use super::files::give_to_owner;
 use super::own;
 use crate::limits::{BALLAST, LEAST_BALLAST};
 use rustix::fs::{FallocateFlags, fallocate};

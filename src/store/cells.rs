@@ -90,6 +90,11 @@ pub(super) fn text_or_null(row: &Row, column: usize) -> rusqlite::Result<Option<
     row.get::<_, Option<Text>>(column).map(|text| text.map(|Text(text)| text))
 }
 
+/// A readable form of a text; `None` if there is none.
+pub(super) fn readable(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(Cell::of(row.get_ref(column)?).lossy())
+}
+
 /// Returns whether this error means that a cell holds a value that is invalid for its column.
 pub(super) fn is_odd(error: &Error) -> bool {
     matches!(

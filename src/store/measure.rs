@@ -1,7 +1,8 @@
 //! The metrics' queries of the table: counts over indexes, each read once from end to end, none of them sorted.
 
 use super::StoreError;
-use super::reader::{Reader, readable};
+use super::cells::readable;
+use super::reader::Reader;
 use crate::figures::{ByStatus, OTHER, TableFigures};
 use crate::limits::MAX_TYPES;
 use crate::moment::AgentTime;

@@ -8,7 +8,7 @@
 use super::StoreSettings;
 use super::cells::Cell;
 use super::odd::{self, TakenOut};
-use super::open::OpenError;
+use super::open_error::OpenError;
 use crate::moment::WallTime;
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, params};

@@ -26,6 +26,7 @@ pub mod digest;
 pub mod disk;
 pub mod editing;
 pub mod failures;
+mod files;
 pub mod filter;
 pub mod foreign_writes;
 pub mod history;
@@ -38,7 +39,9 @@ mod migrations;
 pub mod numbers;
 pub mod odd;
 pub mod open;
+pub mod open_error;
 mod own;
+mod pragma;
 pub mod quarantine;
 pub mod reader;
 pub mod reader_gate;
@@ -61,11 +64,13 @@ use agent_row::Ledger;
 use ballast::Ballast;
 use cells::{OddRows, is_odd};
 use disk::Disk;
+use files::{Files, Identity, Lengths};
 use foreign_writes::ForeignWrites;
 use instance::{Keeper, Known};
 use lock::Lock;
 use odd::{Search, TakenOut};
-use open::{Files, Identity, Lengths, OpenError, Opened};
+use open::Opened;
+use open_error::OpenError;
 use quarantine::{Copied, Copy, Quarantined, Recovery};
 use reader_gate::Door;
 use reserve::Reserve;
@@ -359,7 +364,7 @@ impl Store {
             return; // SQLite still runs automatic checkpoints.
         }
         let page = u64::from(self.page_size);
-        let most = u64::from(open::checkpoint_pages(self.page_size, self.careful));
+        let most = u64::from(pragma::checkpoint_pages(self.page_size, self.careful));
         if self.written.log_at_most(0).is_some_and(|bytes| bytes < most * page) {
             return;
         }
@@ -494,7 +499,7 @@ impl Store {
         if self.is_open() {
             self.close_file()?;
         }
-        open::make_dir(&self.settings.dir)?;
+        files::make_dir(&self.settings.dir)?;
         if !self.lock.is_of(&self.settings.dir) {
             // The directory was replaced, and another agent may hold it.
             self.lock = open::take_lock(&self.settings)?;
@@ -564,7 +569,7 @@ impl Store {
 
     /// Turns SQLite's automatic checkpoints off; the store decides from now on.
     fn takes_the_log(&self) -> Result<(), OpenError> {
-        let set = open::drain(&self.connection, "PRAGMA wal_autocheckpoint = 0");
+        let set = pragma::drain(&self.connection, "PRAGMA wal_autocheckpoint = 0");
         set.map_err(|why| OpenError::sqlite("opening", &self.settings.file(), why))
     }
 
@@ -707,7 +712,7 @@ impl Store {
         // While there is something to return, the next round checks it again.
         self.deletions = Deletions { rounds: 0, looked: (!shrinks).then_some(now) };
         if shrinks {
-            open::drain(
+            pragma::drain(
                 &self.connection,
                 &format!("PRAGMA incremental_vacuum({})", AT_ONCE / i64::from(self.page_size)),
             )?;
@@ -772,7 +777,7 @@ impl Store {
 
     /// Checkpoints as far as readers allow, without waiting for them.
     fn checkpoint_passive(&mut self) {
-        match open::drain(&self.connection, "PRAGMA wal_checkpoint(PASSIVE)").map_err(StoreError::from) {
+        match pragma::drain(&self.connection, "PRAGMA wal_checkpoint(PASSIVE)").map_err(StoreError::from) {
             Ok(()) | Err(StoreError::Locked(_)) => {}
             Err(error) => {
                 log::warn!("event=checkpoint_failed error={:?}", error.to_string());
@@ -845,7 +850,7 @@ impl Store {
             saved.unwrap_or_else(fails);
         }
         let Self { connection, lock, settings, instance, mut keeper, ledger, growth, .. } = self;
-        match open::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from) {
+        match pragma::drain(&connection, "PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from) {
             // The WAL is just as durable, and the next start reads it.
             Err(error @ StoreError::Full(_)) => log::warn!("event=checkpoint_failed error={:?}", error.to_string()),
             emptied => emptied?,

@@ -20,8 +20,9 @@
 use super::cells::{Cell, OddRows};
 use super::checksum::{self, Checked, Checksum};
 use super::failures::Successor;
+use super::files::give_to_owner;
 use super::keys;
-use super::open::{OpenError, give_to_owner};
+use super::open_error::OpenError;
 use super::shape::{AGENT, FAILURES, Holds, KEYS, SHAPES, Shape, UPSTREAMS};
 use super::{Store, StoreError, StoreSettings};
 use crate::ids::{FailureId, Seq};

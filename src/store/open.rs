@@ -17,187 +17,32 @@ use super::archive;
 use super::ballast::Ballast;
 use super::cells::OddRows;
 use super::disk::private;
+use super::files::{Files, Identity, Lengths, give_to_owner, make_dir, make_private};
 use super::foreign_writes::ForeignWrites;
 use super::instance::{self, Keeper, Known};
 use super::lock::{Lock, LockError};
 use super::migrations;
 pub use super::migrations::newest_version;
 use super::odd::{self, Search, TakenOut};
-use super::own;
+use super::open_error::OpenError;
+use super::pragma::{LOG_ROOM, PAGE_SIZE, checkpoint_pages, drain};
 use super::quarantine::{self, Recovery};
 use super::reader_gate::Door;
 use super::reserve::Reserve;
 use super::written::Written;
-use super::{Deletions, Store, StoreError, StoreSettings, damaged, hard_limit, numbers};
-use crate::access::standing;
+use super::{Deletions, Store, StoreSettings, damaged, hard_limit, numbers};
 use crate::limits::BUSY_TIMEOUT;
 use crate::moment::WallTime;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
-/// Page size of a new file, in bytes. A record changes a few places in as many pages, and each page is written
-/// completely. 1024 was slower.
-pub const PAGE_SIZE: u32 = 2048;
-/// Bytes of pages in the WAL that trigger a checkpoint. Small, so that a full disk leaves space to reuse and clients
-/// wait only briefly; large enough that a frequently changed page is written once. Twice this size writes 2 % less, but
-/// doubles the wait.
-const CHECKPOINT_BYTES: u32 = 2_048_000;
-/// The same while the disk may be full before it is next checked: what the WAL holds beyond the file must fit into half
-/// of the ballast.
-const CAREFUL_CHECKPOINT_BYTES: u32 = 512 << 10;
-/// Bytes that the WAL keeps after a checkpoint; a WAL that grew during a long read is truncated to this length.
-pub(super) const LOG_ROOM: u64 = 2 * CHECKPOINT_BYTES as u64;
 /// Value of `PRAGMA auto_vacuum` for incremental vacuuming.
 const INCREMENTAL: i64 = 2;
-
-/// Why a state directory could not be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another agent holds its lock.
-    Held {
-        /// The state directory.
-        dir: PathBuf,
-        /// Process id of the other agent, if known.
-        pid: Option<u32>,
-    },
-    /// The file was written by a newer resyncd.
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its schema version.
-        found: i64,
-        /// The newest version known here.
-        known: i64,
-    },
-    /// The file has several names (hard links). An agent at another one would not see this one's lock and log.
-    Linked {
-        /// The file.
-        file: PathBuf,
-        /// Number of names.
-        names: u64,
-    },
-    /// A query is reading the file; reopening will soon be possible.
-    Read,
-    /// The file is damaged or not a database.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The evidence.
-        why: String,
-    },
-    /// A file operation failed.
-    Io {
-        /// The operation.
-        doing: &'static str,
-        /// Its file or directory.
-        path: PathBuf,
-        /// The error.
-        why: io::Error,
-    },
-    /// An SQLite call failed.
-    Sqlite {
-        /// The operation.
-        doing: &'static str,
-        /// Its file.
-        path: PathBuf,
-        /// SQLite's message.
-        why: String,
-        /// The corresponding file system error.
-        kind: io::ErrorKind,
-    },
-}
-
-impl OpenError {
-    pub(super) fn io(doing: &'static str, path: &Path, why: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), why }
-    }
-
-    /// Returns whether the disk or the database is full.
-    #[must_use]
-    pub fn is_for_want_of_room(&self) -> bool {
-        match self {
-            Self::Io { why, .. } => why.kind() == io::ErrorKind::StorageFull,
-            Self::Sqlite { kind, .. } => *kind == io::ErrorKind::StorageFull,
-            _ => false,
-        }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
-    pub(super) fn sqlite(doing: &'static str, path: &Path, why: rusqlite::Error) -> Self {
-        let (path, text) = (path.to_owned(), why.to_string());
-        let kind = match why.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-                io::ErrorKind::PermissionDenied
-            }
-            Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
-            _ => io::ErrorKind::Other,
-        };
-        if damaged(&why) { Self::Damaged { path, why: text } } else { Self::Sqlite { doing, path, why: text, kind } }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held { dir, pid: Some(pid) } => write!(
-                f,
-                "another resyncd (pid {pid}) holds {}; a directory has one agent. To stop that one: systemctl stop \
-                 resyncd, or: kill {pid}",
-                dir.display()
-            ),
-            Self::Held { dir, pid: None } => {
-                write!(f, "another resyncd holds {}; a directory has one agent", dir.display())
-            }
-            Self::Newer { file, found, known } => write!(
-                f,
-                "{} was written by a newer resyncd (schema {found}, this one knows {known}); it is left untouched. \
-                 Install that version again, or move the file away to start with an empty one",
-                file.display()
-            ),
-            Self::Linked { file, names } => write!(
-                f,
-                "{0} has {names} names (hard links): another agent may use it under another name, and the two would \
-                 damage it. Remove the other names (find them: find / -samefile {0}), or make this one a file of \
-                 its own: cp -p {0} {0}.copy && mv {0}.copy {0}",
-                file.display()
-            ),
-            Self::Read => f.write_str("a question is being answered from the file"),
-            Self::Damaged { path, why } => {
-                write!(
-                    f,
-                    "{} is damaged ({why}); the daemon moves it away and salvages what can be read",
-                    path.display()
-                )
-            }
-            Self::Io { doing, path, why } => {
-                write!(f, "{doing} {}: {why}{}", path.display(), standing(path, why.kind()))
-            }
-            Self::Sqlite { doing, path, why, kind } => {
-                write!(f, "{doing} {}: {why}{}", path.display(), standing(path, *kind))
-            }
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-/// Converts to the error of a statement that needed the open file.
-impl From<OpenError> for StoreError {
-    fn from(error: OpenError) -> Self {
-        let words = error.to_string();
-        if matches!(error, OpenError::Damaged { .. }) {
-            return Self::damaged(&words);
-        }
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
-        Self::Failed(rusqlite::Error::SqliteFailure(code, Some(words)))
-    }
-}
 
 impl Store {
     /// Opens the state directory for writing, creating it if necessary. Quarantined data is restored first.
@@ -314,14 +159,6 @@ pub fn may_write(settings: &StoreSettings) -> Result<(), OpenError> {
     }
 }
 
-pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|why| OpenError::io("making the state directory", dir, why))
-}
-
 /// A verified open file; quarantined data may still have to be restored.
 pub(super) struct Opened {
     pub(super) connection: Connection,
@@ -337,100 +174,6 @@ pub(super) struct Opened {
     pub(super) recovery: Recovery,
     /// Rows repaired while opening.
     pub(super) told: Vec<TakenOut>,
-}
-
-/// Where SQLite's three files are.
-#[derive(Clone, Debug)]
-pub(super) struct Files {
-    dir: PathBuf,
-    file: PathBuf,
-    log: PathBuf,
-    index: PathBuf,
-}
-
-impl Files {
-    pub(super) fn of(settings: &StoreSettings) -> Self {
-        let dir = settings.dir.clone();
-        Self { dir, file: settings.file(), log: settings.log_file(), index: settings.index_file() }
-    }
-
-    /// How long the file and its log are.
-    pub(super) fn lengths(&self) -> Lengths {
-        let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-        Lengths { file: length(&self.file), log: length(&self.log) }
-    }
-
-    /// Looks at each of them once. Fails where the directory does not let the agent look: a file that cannot be
-    /// seen is not gone.
-    pub(super) fn look(&self) -> Result<(Identity, Lengths), OpenError> {
-        let file = match fs::metadata(&self.file) {
-            Ok(meta) => Some(meta),
-            Err(why) if why.kind() == io::ErrorKind::NotFound => None,
-            Err(why) => return Err(OpenError::io("looking into", &self.dir, why)),
-        };
-        let inode = |meta: &Option<fs::Metadata>| meta.as_ref().map(|meta| (meta.dev(), meta.ino()));
-        let length = |meta: &Option<fs::Metadata>| meta.as_ref().map_or(0, fs::Metadata::len);
-        let (log, index) = (fs::metadata(&self.log).ok(), fs::metadata(&self.index).ok());
-        let identity = Identity { file: inode(&file), log: inode(&log), index: inode(&index) };
-        Ok((identity, Lengths { file: length(&file), log: length(&log) }))
-    }
-}
-
-/// Identifies the open files, because a path may lead to others later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// Device and inode of the database.
-    pub(super) file: Option<(u64, u64)>,
-    /// Device and inode of the WAL.
-    pub(super) log: Option<(u64, u64)>,
-    /// Device and inode of the WAL's index, which also holds the locks.
-    pub(super) index: Option<(u64, u64)>,
-}
-
-/// Lengths of the files. Only the agent's own checkpoints shorten them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lengths {
-    pub(super) file: u64,
-    log: u64,
-}
-
-impl Lengths {
-    /// Without blocks allocated beyond the file's pages, which any checkpoint may cut off.
-    pub(super) fn within(self, extent: u64) -> Self {
-        Self { file: self.file.min(extent), ..self }
-    }
-
-    /// Bytes of both files.
-    pub(super) fn total(self) -> u64 {
-        self.file + self.log
-    }
-
-    /// Returns whether another program has shortened one of the files since.
-    pub(super) fn are_cut(self, now: Self) -> bool {
-        now.file < self.file || now.log < self.log
-    }
-
-    /// The same across a commit. The first commit after a complete checkpoint cuts a long WAL to its usual length.
-    pub(super) fn are_cut_by_another(self, now: Self) -> bool {
-        Self { log: self.log.min(LOG_ROOM), ..self }.are_cut(now)
-    }
-
-    /// Returns whether the WAL is shorter now. A checkpoint that does not truncate leaves its length.
-    pub(super) fn is_log_cut(self, now: Self) -> bool {
-        now.log < self.log
-    }
-}
-
-impl Identity {
-    /// The files that are at the paths now; see [`Files::look`].
-    pub(super) fn seen(settings: &StoreSettings) -> Result<Self, OpenError> {
-        Files::of(settings).look().map(|(identity, _)| identity)
-    }
-}
-
-/// Device and inode of a path.
-pub(super) fn inode_of(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// All steps after the lock, also used to reopen a store.
@@ -601,22 +344,6 @@ fn mend_mode(file: &Path) {
     }
 }
 
-/// Creates an empty file readable by its owner alone, before SQLite creates one with the umask.
-pub(super) fn make_private(file: &Path, dir: &Path) -> Result<(), OpenError> {
-    let made = own::open(file, fs::OpenOptions::new().write(true).create(true).truncate(false));
-    made.map_err(|why| OpenError::io("making", file, why))?;
-    give_to_owner(file, dir)
-}
-
-/// If root records without the daemon, files must not be left that the daemon cannot open.
-pub(super) fn give_to_owner(file: &Path, dir: &Path) -> Result<(), OpenError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let meta = fs::metadata(dir).map_err(|why| OpenError::io("reading", dir, why))?;
-    lchown(file, Some(meta.uid()), Some(meta.gid())).map_err(|why| OpenError::io("giving away", file, why))
-}
-
 /// Configures a connection; returns the page size in bytes.
 fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<u32> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -648,20 +375,6 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, "PRAGMA ignore_check_constraints = ON")?;
     drain(connection, "PRAGMA cell_size_check = ON")?;
     Ok(page_size)
-}
-
-/// Number of WAL pages that trigger a checkpoint: fewer if `careful`.
-pub(super) fn checkpoint_pages(page_size: u32, careful: bool) -> u32 {
-    let bytes = if careful { CAREFUL_CHECKPOINT_BYTES } else { CHECKPOINT_BYTES };
-    bytes / page_size
-}
-
-/// Runs a PRAGMA and steps it to its end, because only the last step reports whether it worked.
-pub(super) fn drain(connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(pragma)?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@
 
 use super::StoreSettings;
 use super::agent_row::Ledger;
+use super::files::{Identity, give_to_owner, inode_of, make_private};
 use super::instance::Known;
-use super::open::{Identity, OpenError, give_to_owner, inode_of, make_private};
+use super::open_error::OpenError;
 use super::salvage::{Salvage, SalvageError, Tally, Terms};
 use crate::moment::WallTime;
 use rusqlite::Connection;

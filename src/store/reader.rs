@@ -4,9 +4,9 @@
 //! transactions end with each query, so that it never blocks a checkpoint for long.
 
 use super::agent_row::Ledger;
-use super::cells::{Cell, OddRows, text, text_or_null, unless_odd};
+use super::cells::{OddRows, readable, text, text_or_null, unless_odd};
 use super::filter::{Condition, condition};
-use super::open::OpenError;
+use super::open_error::OpenError;
 use super::rows::{
     CREATED_AT, FailureDetail, Found, ROWID, as_limit, columns, head_of, id_of, look, noted_failure, order_condition,
 };
@@ -72,8 +72,8 @@ impl Reader {
             Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(opened)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(opened)?;
-        super::open::drain(&connection, "PRAGMA temp_store = MEMORY").map_err(opened)?;
-        super::open::drain(&connection, "PRAGMA trusted_schema = OFF").map_err(opened)?;
+        super::pragma::drain(&connection, "PRAGMA temp_store = MEMORY").map_err(opened)?;
+        super::pragma::drain(&connection, "PRAGMA trusted_schema = OFF").map_err(opened)?;
         Ok(Self { connection, odd: OddRows::default() })
     }
 
@@ -413,11 +413,6 @@ fn order_of(row: &Row, from: usize) -> rusqlite::Result<OrderKey> {
         Some(key) => OrderKey::Given(key),
         None => OrderKey::Entity(text(row, from)?, text(row, from + 1)?),
     })
-}
-
-/// A readable form of a text; `None` if there is none.
-pub(super) fn readable(row: &Row, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(Cell::of(row.get_ref(column)?).lossy())
 }
 
 /// The statement of a page of a list, with one failure more, and its values.

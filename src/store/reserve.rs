@@ -17,7 +17,7 @@
 //! A file system that cannot allocate in advance, or that writes every block to a new place (copy on write), gives none
 //! of these guarantees; there only the ballast file helps.
 
-use super::{Store, StoreError, ballast, open};
+use super::{Store, StoreError, ballast, pragma};
 use crate::limits::{BUSY_TIMEOUT, RESERVE};
 use rusqlite::{Connection, params};
 use std::io;
@@ -65,7 +65,9 @@ impl Store {
         let file = self.settings.log_file();
         let reserved = match (self.settings.disk.length)(&file) {
             // SQLite holds no locks on its WAL.
-            Some(length) if length < open::LOG_ROOM => (self.settings.disk.reserve)(&file, open::LOG_ROOM, &mut None),
+            Some(length) if length < pragma::LOG_ROOM => {
+                (self.settings.disk.reserve)(&file, pragma::LOG_ROOM, &mut None)
+            }
             _ => return,
         };
         self.reserve_ended(reserved);
@@ -119,7 +121,7 @@ impl Store {
             return;
         }
         let log = (self.settings.disk.length)(&self.settings.log_file());
-        let lacks = log.map_or(0, |length| open::LOG_ROOM.saturating_sub(length));
+        let lacks = log.map_or(0, |length| pragma::LOG_ROOM.saturating_sub(length));
         // Whoever lets the log or the file grow says so where there is still no room.
         if free >= GROWTH + 2 * lacks {
             self.reserve.missing = false;

@@ -4,7 +4,8 @@
 use super::records::records;
 use super::*;
 use crate::limits::Limits;
-use crate::store::open::{PAGE_SIZE, connect};
+use crate::store::open::connect;
+use crate::store::pragma::PAGE_SIZE;
 use crate::store::{Store, StoreSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -39,7 +39,7 @@ mod tests;
 
 use super::agent_row::Ledger;
 use super::keys;
-use super::open::drain;
+use super::pragma::drain;
 use crate::config::Route;
 use crate::ids::Seq;
 use crate::moment::WallTime;

@@ -4,7 +4,7 @@
 //! SQLite refuses a file if it meets one damaged page; here every page is read independently. The formats are those of
 //! <https://sqlite.org/fileformat2.html>. Nothing is written.
 
-use crate::store::open::PAGE_SIZE;
+use crate::store::pragma::PAGE_SIZE;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;

@@ -13,7 +13,7 @@ use resyncd::policy::class::{self, Ending};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::check::Finding;
 use resyncd::store::disk::Disk;
-use resyncd::store::open::OpenError;
+use resyncd::store::open_error::OpenError;
 use resyncd::store::reader::Reader;
 use resyncd::store::{Store, StoreSettings};
 use resyncd::wire::delivery::BodyPart;

@@ -62,7 +62,7 @@ start_postgres() {
     PGBIN=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -1)")
     mkdir "$WORK/pg"
     [ "$(id -u)" != 0 ] || chown postgres "$WORK/pg"
-    timeout 60 "${AS_POSTGRES[@]}" "$PGBIN/initdb" -D "$WORK/pg/data" -U till --auth=trust --no-sync -E UTF8 --locale=C >/dev/null
+    timeout 300 "${AS_POSTGRES[@]}" "$PGBIN/initdb" -D "$WORK/pg/data" -U till --auth=trust --no-sync -E UTF8 --locale=C >/dev/null
     read -r PGPORT <<<"$(free_ports 1)"
     export DATABASE_URL="postgresql://till@127.0.0.1:$PGPORT/postgres"
     serve postgres.log "${AS_POSTGRES[@]}" "$PGBIN/postgres" -D "$WORK/pg/data" -p "$PGPORT" \
@@ -107,7 +107,7 @@ JS
         "prisma@$PRISMA" "@prisma/client@$PRISMA" "@prisma/adapter-pg@$PRISMA"
     # The generator asks for engines that this kind of client does not use.
     PRISMA_SCHEMA_ENGINE_BINARY=/bin/true PRISMA_QUERY_ENGINE_LIBRARY=/bin/true PRISMA_HIDE_UPDATE_MESSAGE=1 \
-        timeout 120 npx prisma generate >prisma.log 2>&1 || { cat prisma.log >&2; return 1; }
+        timeout 300 npx prisma generate >prisma.log 2>&1 || { cat prisma.log >&2; return 1; }
 }
 
 # ---- the story ------------------------------------------------------------------------------------

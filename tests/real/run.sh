@@ -26,7 +26,7 @@ source "$(dirname "$0")/stage.sh"
 make_ca() { # make_ca DIR: our own certificate authority
     mkdir "$1"
     : >"$1/index.txt"
-    timeout 20 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Real test CA" \
+    timeout 60 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Real test CA" \
         -keyout "$1/ca.key" -out "$1/ca.pem" 2>/dev/null
     cat >"$1/ca.cnf" <<CNF
 [ca]
@@ -51,10 +51,10 @@ CNF
 day() { date -u -d "$1 days" +%Y%m%d000000Z; }
 
 make_cert() { # make_cert NAME SAN FROM TO: days from today, signed by the authority
-    timeout 20 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -addext "subjectAltName=$2" \
+    timeout 60 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -addext "subjectAltName=$2" \
         -keyout "$WORK/ca/$1.key" -out "$WORK/ca/$1.csr" 2>/dev/null
     # Only `openssl ca` can set a certificate's first day.
-    timeout 20 openssl ca -batch -notext -config "$WORK/ca/ca.cnf" -keyfile "$WORK/ca/ca.key" -cert "$WORK/ca/ca.pem" \
+    timeout 60 openssl ca -batch -notext -config "$WORK/ca/ca.cnf" -keyfile "$WORK/ca/ca.key" -cert "$WORK/ca/ca.pem" \
         -startdate "$(day "$3")" -enddate "$(day "$4")" -in "$WORK/ca/$1.csr" -out "$WORK/ca/$1.pem" 2>/dev/null
 }
 
@@ -346,7 +346,7 @@ expect = "json"'
 
 part_httpbin() {
     need python3 python3
-    timeout 120 python3 -m venv "$WORK/venv" 2>/dev/null || { need ensurepip python3-venv; timeout 120 python3 -m venv "$WORK/venv"; }
+    timeout 300 python3 -m venv "$WORK/venv" 2>/dev/null || { need ensurepip python3-venv; timeout 300 python3 -m venv "$WORK/venv"; }
     timeout 300 "$WORK/venv/bin/pip" install -q --disable-pip-version-check "httpbin==$HTTPBIN" "gunicorn==$GUNICORN"
     read -r BIN <<<"$(free_ports 1)"
     # Threads, so that a waiting request does not delay the others.
@@ -394,7 +394,7 @@ route_of() { # route_of ACTION METHOD PATH BODY
 }
 
 final_returns() { # prints the server's returns in the model's format
-    timeout 20 python3 - "http://127.0.0.1:$REST/returns" <<'PY'
+    timeout 60 python3 - "http://127.0.0.1:$REST/returns" <<'PY'
 import json, sys, urllib.request
 found = json.load(urllib.request.urlopen(sys.argv[1], timeout=10))
 print(json.dumps(sorted(found, key=lambda one: one["id"])), end="")
@@ -407,7 +407,7 @@ part_json_server() {
     mkdir "$WORK/npm"
     (cd "$WORK/npm" && timeout 300 npm install --silent --no-audit --no-fund --ignore-scripts "json-server@$JSON_SERVER" >/dev/null)
     read -r REST <<<"$(free_ports 1)"
-    timeout 10 python3 "$WORK/returns.py" "$WORK/operations" "$WORK/model"
+    timeout 60 python3 "$WORK/returns.py" "$WORK/operations" "$WORK/model"
     returns_config
     start_agent
     resyncd record - <"$WORK/operations" >/dev/null

@@ -49,11 +49,11 @@ need_nginx() {
     [ -e "$before" ] && before=
     need nginx nginx-light
     # Debian's package starts its own server; it was not running before, and is not wanted.
-    if [ -n "$before" ] && [ -e "$before" ]; then timeout 10 nginx -s quit || true; fi
+    if [ -n "$before" ] && [ -e "$before" ]; then timeout 60 nginx -s quit || true; fi
 }
 
 free_ports() { # free_ports N: all held at the same time, so that they differ
-    timeout 10 python3 - "$1" <<'PY'
+    timeout 60 python3 - "$1" <<'PY'
 import socket, sys
 held = [socket.socket() for _ in range(int(sys.argv[1]))]
 for s in held: s.bind(("127.0.0.1", 0))
@@ -177,7 +177,7 @@ record_sales() { # record_sales N: one failure for each of N entities
 }
 
 field() { # field NAME: of the JSON object on standard input
-    timeout 10 python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
+    timeout 60 python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
 }
 
 try_once() { # try_once TYPE ENTITY [MORE…]: the output line of `try --send --json`

@@ -14,10 +14,10 @@ record_all() { resyncd record - >/dev/null; }
 # that `rows_in_postgres` has made.
 rows() { # rows SQL
     if [ -n "${ROWS_DATABASE:-}" ]; then
-        timeout 60 "${AS_POSTGRES[@]}" psql "host=127.0.0.1 port=$PGPORT dbname=$ROWS_DATABASE user=till" -qAtX -F ' ' -c "$1"
+        timeout 120 "${AS_POSTGRES[@]}" psql "host=127.0.0.1 port=$PGPORT dbname=$ROWS_DATABASE user=till" -qAtX -F ' ' -c "$1"
         return
     fi
-    timeout 30 python3 - "$ROWS_FILE" "$1" <<'PY'
+    timeout 60 python3 - "$ROWS_FILE" "$1" <<'PY'
 import sqlite3, sys
 base = sqlite3.connect(sys.argv[1], timeout=20)
 with base:
@@ -29,7 +29,7 @@ PY
 rows_in_postgres() { # rows_in_postgres DATABASE
     new_postgres
     ROWS_DATABASE=$1
-    timeout 60 "${AS_POSTGRES[@]}" createdb -h 127.0.0.1 -p "$PGPORT" -U till "$1"
+    timeout 120 "${AS_POSTGRES[@]}" createdb -h 127.0.0.1 -p "$PGPORT" -U till "$1"
 }
 
 # ---- what happens to it ---------------------------------------------------------------------------

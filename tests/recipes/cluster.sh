@@ -39,7 +39,7 @@ cluster_api() { # cluster_api N PATH: what node N's API says
 await_members() { # await_members N COUNT: until so many members of the queue are online, as node N sees it
     local n found=
     for n in $(seq 1500); do
-        found=$(cluster_api "$1" queues/%2F/resyncd 2>/dev/null | timeout 10 python3 -c 'import json,sys; print(len(json.load(sys.stdin)["online"]))' 2>/dev/null) || true
+        found=$(cluster_api "$1" queues/%2F/resyncd 2>/dev/null | timeout 60 python3 -c 'import json,sys; print(len(json.load(sys.stdin)["online"]))' 2>/dev/null) || true
         [ "$found" != "$2" ] || return 0
         sleep 0.2
     done
@@ -47,7 +47,7 @@ await_members() { # await_members N COUNT: until so many members of the queue ar
     return 1
 }
 
-cluster_sql() { timeout 60 "${AS_POSTGRES[@]}" psql "$DSN" -qAtX -c "$1"; }
+cluster_sql() { timeout 120 "${AS_POSTGRES[@]}" psql "$DSN" -qAtX -c "$1"; }
 
 cluster_taken() { cluster_sql "SELECT count(*) FROM received"; }
 
@@ -166,7 +166,7 @@ part_cluster() {
 await_empty() {
     local n said=
     for n in $(seq 1500); do
-        said=$(cluster_api 1 queues/%2F/resyncd 2>/dev/null | timeout 10 python3 -c 'import json,sys; print(json.load(sys.stdin)["messages"])' 2>/dev/null) || true
+        said=$(cluster_api 1 queues/%2F/resyncd 2>/dev/null | timeout 60 python3 -c 'import json,sys; print(json.load(sys.stdin)["messages"])' 2>/dev/null) || true
         [ "$said" != 0 ] || return 0
         sleep 0.5
     done

@@ -158,7 +158,7 @@ record_steps() { # record_steps ENTITIES STEPS: ENTITIES entities with STEPS ste
 }
 
 in_order() { # checks lines "entity step": every entity's steps, each once and in order
-    timeout 10 python3 -c '
+    timeout 60 python3 -c '
 import collections, sys
 steps = collections.defaultdict(list)
 for line in sys.stdin:
@@ -193,7 +193,7 @@ fallen() { # fallen PID: waits until that has happened
 lost() { grep -c '^lost' "$WORK/losing.log" || true; }
 
 http() { # http METHOD URL [BODY [HEADER: VALUE]…]: the status and the body
-    timeout 20 python3 - "$@" <<'PY'
+    timeout 60 python3 - "$@" <<'PY'
 import sys, urllib.error, urllib.request
 method, url, body, *headers = sys.argv[1:] + [""] * (4 - len(sys.argv))
 request = urllib.request.Request(url, body.encode() or None, dict(h.split(": ", 1) for h in headers), method=method)

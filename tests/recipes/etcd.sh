@@ -38,7 +38,7 @@ etcd_front() {
 
 # An operator's look at it: `etcd_as_root PATH JSON`, by any node that answers.
 etcd_as_root() {
-    timeout 30 python3 - "$@" "${ETCD_CLIENTS[@]:1}" <<'PY'
+    timeout 60 python3 - "$@" "${ETCD_CLIENTS[@]:1}" <<'PY'
 import json, sys, urllib.error, urllib.request
 path, body, *ports = sys.argv[1:]
 def post(port, path, body, headers={}):
@@ -61,7 +61,7 @@ PY
 etcd_taken() {
     local from to
     from=$(printf resync/k/ | base64) to=$(printf resync/k0 | base64)
-    etcd_as_root kv/range "{\"key\":\"$from\",\"range_end\":\"$to\",\"sort_target\":\"CREATE\",\"sort_order\":\"ASCEND\"}" | timeout 10 python3 -c '
+    etcd_as_root kv/range "{\"key\":\"$from\",\"range_end\":\"$to\",\"sort_target\":\"CREATE\",\"sort_order\":\"ASCEND\"}" | timeout 60 python3 -c '
 import base64, json, sys
 for pair in json.load(sys.stdin).get("kvs", []):
     payload = json.loads(base64.b64decode(pair["value"]))
@@ -73,7 +73,7 @@ for pair in json.load(sys.stdin).get("kvs", []):
 etcd_entities() {
     local prefix
     for prefix in s c; do
-        etcd_as_root kv/range "{\"key\":\"$(printf "resync/$prefix/" | base64)\",\"range_end\":\"$(printf "resync/${prefix}0" | base64)\"}" | timeout 10 python3 -c '
+        etcd_as_root kv/range "{\"key\":\"$(printf "resync/$prefix/" | base64)\",\"range_end\":\"$(printf "resync/${prefix}0" | base64)\"}" | timeout 60 python3 -c '
 import base64, json, sys
 for pair in json.load(sys.stdin).get("kvs", []):
     key, payload = base64.b64decode(pair["key"]).decode(), json.loads(base64.b64decode(pair["value"]))
@@ -113,7 +113,7 @@ part_etcd() {
     for n in 1 2 3; do serve_etcd $n; done
     for n in 1 2 3; do await_etcd $n; done
     etcd_front
-    timeout 60 "$RECIPES/etcd/setup.sh" "$line${ETCD_CLIENTS[1]}" "$WORK/etcd-root" "$WORK/etcd-login.json"
+    timeout 300 "$RECIPES/etcd/setup.sh" "$line${ETCD_CLIENTS[1]}" "$WORK/etcd-root" "$WORK/etcd-login.json"
     line_that_loses "$LOSING" "$FRONT"
     becomes "etcd: all delivered, none counted" 60 "not f and h['critical'] == 0"
     same "etcd: answers were lost on the way" "$LOST" "$(lost)"

@@ -7,7 +7,7 @@ serve_back_end() { # serve_back_end PORT: its id is then the last of PIDS
 }
 
 behind_nginx() { # how many rows the receivers have
-    timeout 10 python3 -c 'import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM received").fetchone())' "$WORK/behind.db"
+    timeout 60 python3 -c 'import sqlite3,sys; print(*sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM received").fetchone())' "$WORK/behind.db"
 }
 
 serve_nginx() { # nginx at $FRONT, with $WORK/nginx/recipe.conf in its http{}
@@ -93,7 +93,7 @@ part_nginx() {
 break_receiver() { # break_receiver N: N requests on which the receiver closes the connection, as it does when it crashes
     local n
     for n in $(seq "$1"); do
-        timeout 10 python3 - "$FRONT" <<'PY'
+        timeout 60 python3 - "$FRONT" <<'PY'
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=8) as line:
     line.sendall(b"POST /sync HTTP/1.1\r\nHost: hq\r\nConnection: close\r\n\r\n")
@@ -103,7 +103,7 @@ PY
 }
 
 unreachable() { # unreachable URL N: how many of N probes nginx answers itself, with 502
-    timeout 30 python3 - "$1" "$2" <<'PY'
+    timeout 60 python3 - "$1" "$2" <<'PY'
 import sys, time, urllib.error, urllib.request
 bad = 0
 for _ in range(int(sys.argv[2])):
@@ -117,7 +117,7 @@ PY
 }
 
 retry_after() { # retry_after URL
-    timeout 20 python3 - "$1" <<'PY'
+    timeout 60 python3 - "$1" <<'PY'
 import sys, urllib.error, urllib.request
 try:
     urllib.request.urlopen(sys.argv[1], b"{}", timeout=10)

@@ -5,7 +5,7 @@ serve_rabbitmq() {
     serve rabbitmq.log rabbitmq-server
     BROKER=${PIDS[-1]}
     wait_port "$API" 600 || { tail -n 30 "$WORK/rabbitmq.log"; return 1; }
-    timeout 60 rabbitmqctl -q await_startup >/dev/null
+    timeout 300 rabbitmqctl -q await_startup >/dev/null
 }
 
 rabbitmq_environment() {
@@ -45,7 +45,7 @@ consumed() { # consumed TEXT: how many lines of the consumer begin with TEXT
 }
 
 consumed_table() {
-    timeout 10 python3 - "$WORK/consumed.db" <<'PY'
+    timeout 60 python3 - "$WORK/consumed.db" <<'PY'
 import json, sqlite3, sys
 for entity, body in sqlite3.connect(sys.argv[1]).execute("SELECT entity_id, body FROM received ORDER BY rowid"):
     payload = json.loads(body)
@@ -72,7 +72,7 @@ part_rabbitmq() {
 
     serve epmd.log epmd -address 127.0.0.1 -port "$EPMD"
     serve_rabbitmq
-    printf a-secret | timeout 60 "$RECIPES/rabbitmq/setup.sh" till >"$WORK/setup.log" 2>&1 || cat "$WORK/setup.log"
+    printf a-secret | timeout 300 "$RECIPES/rabbitmq/setup.sh" till >"$WORK/setup.log" 2>&1 || cat "$WORK/setup.log"
     line_that_loses "$LOSING" "$API"
     becomes "RabbitMQ: all delivered, none counted" 60 "not f and h['critical'] == 0"
     same "RabbitMQ: answers were lost on the way" "$LOST" "$(lost)"

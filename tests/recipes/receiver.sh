@@ -54,7 +54,7 @@ serve_receiver() {
 }
 
 receiver_table() {
-    timeout 10 python3 - "$WORK/receiver.db" <<'PY'
+    timeout 60 python3 - "$WORK/receiver.db" <<'PY'
 import json, sqlite3, sys
 for (body,) in sqlite3.connect(sys.argv[1]).execute("SELECT body FROM received ORDER BY rowid"):
     one = json.loads(body)
@@ -94,7 +94,7 @@ serve_receiver_postgres() {
 }
 
 receiver_postgres_table() {
-    timeout 60 "${AS_POSTGRES[@]}" psql "$DSN" -qAtX -F ' ' \
+    timeout 120 "${AS_POSTGRES[@]}" psql "$DSN" -qAtX -F ' ' \
         -c "SELECT body::json->>'entity_id', coalesce(body::json#>>'{payload,step}', '0') FROM received ORDER BY at"
 }
 
@@ -102,7 +102,7 @@ make_postgres() { # a database of its own, running, at $PGPORT; how it is reache
     PGBIN=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -1)")
     mkdir "$WORK/pg"
     [ "$(id -u)" != 0 ] || chown postgres "$WORK/pg"
-    timeout 60 "${AS_POSTGRES[@]}" "$PGBIN/initdb" -D "$WORK/pg/data" -U till --auth=trust --no-sync -E UTF8 --locale=C >/dev/null
+    timeout 300 "${AS_POSTGRES[@]}" "$PGBIN/initdb" -D "$WORK/pg/data" -U till --auth=trust --no-sync -E UTF8 --locale=C >/dev/null
     DSN="host=127.0.0.1 port=$PGPORT dbname=postgres user=till"
     serve_postgres
 }

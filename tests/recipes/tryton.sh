@@ -149,7 +149,7 @@ tryton_by_application() { # tryton_by_application NAME
 }
 
 tryton_received() { # each entity with its actions as they came
-    rows "SELECT entity_id, action FROM resyncd_received ORDER BY id" | timeout 10 python3 -c '
+    rows "SELECT entity_id, action FROM resyncd_received ORDER BY id" | timeout 60 python3 -c '
 import collections, sys
 came = collections.defaultdict(list)
 for line in sys.stdin:

@@ -40,7 +40,7 @@ browse() {
     page=$1
     shift
     rm -rf "$work/profile"
-    timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
+    timeout 300 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
         --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars \
         --host-resolver-rules='MAP * ~NOTFOUND' --user-data-dir="$work/profile" --enable-logging=stderr --log-net-log="$work/net.json" "$@" \
         "file://$work/$page" 2>"$work/browser.log"

@@ -23,7 +23,7 @@ FAILED=0
 
 # ---- the stage ------------------------------------------------------------------------------------
 
-tm() { timeout 20 tmux -f /dev/null -S "$WORK/tmux" "$@"; }
+tm() { timeout 60 tmux -f /dev/null -S "$WORK/tmux" "$@"; }
 
 clean() {
     local pid

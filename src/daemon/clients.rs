@@ -7,6 +7,7 @@
 mod admission;
 
 use super::quiet::Quiet;
+use super::tokens::FIRST_CLIENT;
 use crate::agent::ClientId;
 use crate::io::conn::{Conn, Got};
 use crate::io::poller::{Interest, Poller};
@@ -18,9 +19,6 @@ use crate::wire::request::Socket;
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
-
-/// Smaller numbers identify the loop's own descriptors.
-pub(super) const FIRST_CLIENT: u64 = 16;
 
 /// A client with at most this many bytes of unread replies is still sent the reason for closing.
 const LITTLE: usize = 4 << 10;

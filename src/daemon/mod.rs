@@ -9,6 +9,7 @@ mod intake;
 mod quiet;
 mod serve;
 mod sockets;
+mod tokens;
 
 use crate::agent::Agent;
 use crate::config::Config;

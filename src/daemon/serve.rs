@@ -5,9 +5,10 @@
 //! client and the disk.
 
 use super::ReadConfig;
-use super::clients::{Clients, FIRST_CLIENT};
+use super::clients::Clients;
 use super::intake::{Intake, too_long};
 use super::sockets::SocketFiles;
+use super::tokens::{ADMIN, APP, FILES, FIRST_CLIENT, INBOX, LINK, RELOAD, STOP};
 use crate::agent::questions::Answer;
 use crate::agent::{Agent, Asker, ClientId, Effect, Event};
 use crate::config::Config;
@@ -32,14 +33,6 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
-
-pub(super) const APP: u64 = 0;
-pub(super) const ADMIN: u64 = 1;
-const INBOX: u64 = 2;
-const STOP: u64 = 3;
-const LINK: u64 = 4;
-const RELOAD: u64 = 5;
-const FILES: u64 = 6;
 
 /// How often the disk is checked while records arrive, and while idle.
 const DISK_LOOK: Duration = Duration::from_secs(1);

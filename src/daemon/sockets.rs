@@ -4,7 +4,7 @@
 //! mount over the directory) are detected when the agent is awake anyway.
 
 use super::clients::Clients;
-use super::serve::{ADMIN, APP};
+use super::tokens::{ADMIN, APP};
 use crate::io::listen::Listener;
 use crate::io::poller::{Interest, Poller};
 use crate::io::watch::FileWatch;

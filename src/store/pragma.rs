@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 /// Page size of a new file, in bytes. A record changes a few places in as many pages, and each page is written
 /// completely. 1024 was slower.
-pub const PAGE_SIZE: u32 = 2048;
+pub(super) const PAGE_SIZE: u32 = 2048;
 /// Bytes of pages in the WAL that trigger a checkpoint. Small, so that a full disk leaves space to reuse and clients
 /// wait only briefly; large enough that a frequently changed page is written once. Twice this size writes 2 % less, but
 /// doubles the wait.

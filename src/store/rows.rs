@@ -230,6 +230,16 @@ pub(super) fn stored_payload(kept: &str, kind: PayloadKind) -> ToSqlOutput<'_> {
     }
 }
 
+/// Whether what is to be sent is what was recorded.
+fn content_of(stored: Option<Checksum>, checked: &Checked) -> Content {
+    match stored {
+        None => Content::Sound,
+        Some(checksum::UNREADABLE) => Content::Unreadable,
+        Some(stored) if stored == checksum::of(checked) => Content::Sound,
+        Some(_) => Content::Altered,
+    }
+}
+
 /// A row in the order of [`columns`].
 fn failure(row: &Row) -> rusqlite::Result<Failure> {
     let unknown = |column, text: String| {
@@ -252,28 +262,21 @@ fn failure(row: &Row) -> rusqlite::Result<Failure> {
         }
     };
     let (entity_type, entity_id, action) = (text(row, 2)?, text(row, 3)?, text(row, 4)?);
-    let stored = row.get::<_, Option<Checksum>>(30)?;
     let id = text(row, 0)?;
     let idempotency_key = match text_or_null(row, 18)? {
         Some(empty) if empty.is_empty() => return Err(unknown(18, empty)),
         key => key,
     };
-    let is = || {
-        checksum::of(&Checked {
-            id: &id,
-            key: idempotency_key.as_deref(),
-            names: [&entity_type, &entity_id, &action],
-            payload: payload.as_ref().map(|(text, kind)| (text.as_str(), *kind)),
-        })
+    let checked = Checked {
+        id: &id,
+        key: idempotency_key.as_deref(),
+        names: [&entity_type, &entity_id, &action],
+        payload: payload.as_ref().map(|(text, kind)| (text.as_str(), *kind)),
     };
+    let content = content_of(row.get(30)?, &checked);
     Ok(Failure {
         seq: Seq(row.get(ROWID)?),
-        content: match stored {
-            None => Content::Sound,
-            Some(checksum::UNREADABLE) => Content::Unreadable,
-            Some(stored) if stored == is() => Content::Sound,
-            Some(_) => Content::Altered,
-        },
+        content,
         id: FailureId::new(id),
         entity_type,
         entity_id,

@@ -3,8 +3,9 @@
 //! **Every text goes through [`escape`]**, here and nowhere else, because errors and ids are untrusted input. The
 //! page's content security policy allows only its own style.
 
-use super::page::{Block, Cell, Page, Table};
+use super::page::{Block, Page};
 use super::plot::Plot;
+use super::table::{Cell, Table};
 use crate::cli::render::{Tone, count, sanitize};
 use crate::text::{Language, report as text};
 

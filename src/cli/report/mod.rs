@@ -18,6 +18,7 @@ mod page;
 mod plain;
 mod plot;
 mod sections;
+mod table;
 mod trends;
 
 use super::Failure;

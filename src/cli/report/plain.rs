@@ -2,8 +2,9 @@
 //! rows. Lines have at most 80 columns, and nothing is truncated for that: sentences and cells wrap. What is shown
 //! verbatim keeps its lines.
 
-use super::page::{Block, Cell, Page, Table};
+use super::page::{Block, Page};
 use super::plot::Plot;
+use super::table::{Cell, Table};
 use crate::cli::render::{columns, count, folded, sanitize, wrapped};
 use std::io::{self, Write};
 

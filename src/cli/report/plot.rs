@@ -4,7 +4,7 @@
 //! Colour alone never carries information: lines differ in their dashes, areas in their hatching, and all of them are
 //! named beside the plot.
 
-use super::page::{Cell, Table};
+use super::table::{Cell, Table};
 use crate::text::report as text;
 
 const WIDTH: f64 = 480.0;

@@ -2,7 +2,8 @@
 
 use super::gather::{ENTRIES, FailureStory, ReportData};
 use super::html;
-use super::page::{Block, Cell, Figure, Page, Section, Table};
+use super::page::{Block, Figure, Page, Section};
+use super::table::{Cell, Table};
 use super::trends::{self, stamp};
 use crate::cli::render::{Tone, ago, count, span};
 use crate::cli::{status, words};

@@ -1,7 +1,8 @@
 //! Events over time: backlog, attempts and outages of a day and a month, and how long deliveries took.
 
-use super::page::{Block, Cell, Table};
+use super::page::Block;
 use super::plot::{Band, Line, Plot, Shape, Tick};
+use super::table::{Cell, Table};
 use crate::cli::render::{self, span};
 use crate::figures::digest::Digest;
 use crate::figures::snapshot::Upstream;

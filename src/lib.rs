@@ -58,7 +58,8 @@
 //! use resyncd::policy::class::{Contact, Verdict};
 //! use resyncd::policy::judge::{Decision, Rules, Try, judge};
 //! use resyncd::policy::retry_state::{OrderTag, RetryState};
-//! use resyncd::policy::upstream::{Pace, Upstream};
+//! use resyncd::policy::pace::Pace;
+//! use resyncd::policy::upstream::Upstream;
 //! use resyncd::record::Class;
 //! use std::time::Duration;
 //!

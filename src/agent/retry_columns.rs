@@ -3,7 +3,8 @@
 
 use crate::config::upstream::Ordering;
 use crate::moment::AgentTime;
-use crate::policy::retry_state::{Cause, OrderTag, RetryState, Standing, UnconfirmedRetries};
+use crate::policy::order_tag::OrderTag;
+use crate::policy::retry_state::{Cause, RetryState, Standing, UnconfirmedRetries};
 use crate::record::{Failure, OrderKey, Status};
 use crate::store::failures::RetryColumns;
 

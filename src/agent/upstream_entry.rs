@@ -5,7 +5,8 @@ use crate::config::{Config, Upstream as UpstreamConfig};
 use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment};
 use crate::policy::class::Target;
-use crate::policy::upstream::{Pace, Upstream};
+use crate::policy::pace::Pace;
+use crate::policy::upstream::Upstream;
 use crate::store::{Store, StoreError};
 use std::time::Duration;
 

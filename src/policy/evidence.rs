@@ -11,9 +11,9 @@
 //!
 //! It does not decide anything; `judge` does.
 
+use crate::config::upstream::Ordering;
 use crate::policy::class::Class;
-use crate::policy::retry_state::OrderTag;
-use crate::policy::upstream::Ordering;
+use crate::policy::order_tag::OrderTag;
 use serde::{Deserialize, Serialize};
 
 /// Number of failures that the upstream has accepted.

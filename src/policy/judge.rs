@@ -10,13 +10,16 @@
 //! recovery, the extra attempt of critical failures) follow from numbers in the upstream and change no rows now.
 
 use crate::config::Retry;
+use crate::config::upstream::Ordering;
 use crate::limits::cut;
 use crate::moment::{AgentTime, Moment};
 use crate::policy::class::{Class, Contact, Verdict};
 use crate::policy::evidence::Fault;
-use crate::policy::retry_state::{Cause, OrderTag, Refund, RetryState, Standing};
+use crate::policy::order_tag::OrderTag;
+use crate::policy::pace::Pace;
+use crate::policy::retry_state::{Cause, Refund, RetryState, Standing};
 use crate::policy::upstream::attempts::AttemptSummary;
-use crate::policy::upstream::{DispatchKind, Ordering, Pace, Upstream};
+use crate::policy::upstream::{DispatchKind, Upstream};
 use crate::policy::why::Why;
 use crate::record::Asked;
 use std::time::Duration;

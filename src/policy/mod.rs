@@ -25,6 +25,8 @@ pub mod evidence;
 pub mod heartbeat;
 pub mod judge;
 pub mod latency;
+pub mod order_tag;
+pub mod pace;
 pub mod pause;
 pub mod probe;
 pub mod retention;

@@ -21,7 +21,7 @@ use super::share::Share;
 use super::spacing::Spacing;
 use super::transient::Passing;
 use crate::moment::AgentTime;
-use crate::policy::upstream::Pace;
+use crate::policy::pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -8,10 +8,10 @@
 //! confirmed by a higher acceptance number, and a used extra attempt is renewed by a higher epoch. So an
 //! acceptance never has to touch the rows of other failures.
 
+use crate::config::upstream::Ordering;
 use crate::moment::AgentTime;
 use crate::policy::class::Class;
 use crate::policy::evidence::{AcceptanceNo, ChanceEpoch, Evidence};
-use crate::policy::upstream::Ordering;
 use crate::record::{Asked, Status};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,20 +21,6 @@ pub const CHANCE_AFTER: Duration = Duration::from_hours(4);
 /// Maximum number of inconclusive attempts between two acceptances that weigh against a failure. An outage may
 /// cause a thousand, and the first acceptance after it must not turn them into proof.
 const MOST_BETWEEN_ACCEPTANCES: u32 = 5;
-
-/// An order key, compared only for equality. Under `ordering = "none"` each failure has its own (its id),
-/// because nothing ties failures together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OrderTag(String);
-
-impl OrderTag {
-    /// Any text that is the same for equal order keys.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
 
 /// Retry state of one failure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@
 //! The pacing delay is in `pause`; the longer of the two applies.
 
 use crate::moment::AgentTime;
-use crate::policy::retry_state::OrderTag;
-use crate::policy::upstream::Pace;
+use crate::policy::order_tag::OrderTag;
+use crate::policy::pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

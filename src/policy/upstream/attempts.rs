@@ -3,13 +3,14 @@
 //! [`judge`](crate::policy::judge) calls these functions in the order of this file: first the result, then its
 //! meaning. Nothing here depends on which failure was sent.
 
-use super::{Chances, DispatchKind, Pace, TimedOutUploads, Upstream};
+use super::{Chances, DispatchKind, TimedOutUploads, Upstream};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::canary::{Need, Route};
 use crate::policy::class::{Class, Contact, Verdict};
 use crate::policy::condition::Shut;
 use crate::policy::evidence::Evidence;
-use crate::policy::retry_state::OrderTag;
+use crate::policy::order_tag::OrderTag;
+use crate::policy::pace::Pace;
 use crate::policy::share::own_wait;
 use crate::policy::throttle::Asked;
 use std::time::Duration;

@@ -4,10 +4,11 @@
 //! of the three has ended, the upstream has *recovered* (`opened`): a delay proportional to the outage remains,
 //! and failures without a counted attempt are due.
 
-use super::{Pace, Sweep, Upstream};
+use super::{Sweep, Upstream};
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::canary::Need;
 use crate::policy::condition::{Condition, Shut};
+use crate::policy::pace::Pace;
 use crate::policy::pause::{AFTER_BLOCK, AFTER_OUTAGE};
 use crate::policy::probe::{Finding, ProbeEnd};
 

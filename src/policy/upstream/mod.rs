@@ -23,13 +23,14 @@ pub(in crate::policy) mod attempts;
 mod connectivity;
 mod silence;
 
-pub use crate::config::upstream::Ordering;
+use crate::config::upstream::Ordering;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment, WallTime};
 use crate::policy::canary::{Canary, Routes};
 use crate::policy::condition::{Condition, Shut};
 use crate::policy::evidence::Evidence;
 use crate::policy::latency::Latency;
+use crate::policy::pace::Pace;
 use crate::policy::pause::Pause;
 use crate::policy::probe::Prober;
 use crate::policy::throttle::Throttle;
@@ -37,21 +38,6 @@ use crate::policy::transient::Passing;
 use serde::{Deserialize, Serialize};
 use silence::Silence;
 use std::time::Duration;
-
-/// The configuration of an upstream's pace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Maximum requests in flight, at full speed.
-    pub concurrency: usize,
-    /// Maximum pacing delay, and maximum gap between probes while offline.
-    pub max_pause: Duration,
-    /// Minimum time from the start of one request to the start of the next (`max_rate`).
-    pub min_gap: Duration,
-    /// An available upstream is probed after this idle time; `None`: never.
-    pub probe_idle: Option<Duration>,
-    /// Which failures wait for others.
-    pub ordering: Ordering,
-}
 
 /// Why a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

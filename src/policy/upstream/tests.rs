@@ -4,9 +4,10 @@ use super::*;
 use crate::policy::canary::Route;
 use crate::policy::class::{Class, Contact, Verdict};
 use crate::policy::judge::{Rules, Try, judge};
+use crate::policy::order_tag::OrderTag;
 use crate::policy::pause::{AFTER_OUTAGE, FIRST};
 use crate::policy::probe::ProbeEnd;
-use crate::policy::retry_state::{OrderTag, RetryState};
+use crate::policy::retry_state::RetryState;
 
 const PACE: Pace = Pace {
     concurrency: 4,

@@ -45,14 +45,16 @@ mod terminal;
 
 use figures::{Allowed, Result, Trace, USUAL, check, share, table};
 use office::{End, Manner, Office, ending};
+use resyncd::config::upstream::Ordering;
 use resyncd::config::{Config, Environment, Overrides, Retry};
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Target, classify};
+use resyncd::policy::order_tag::OrderTag;
+use resyncd::policy::pace::Pace;
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::retry_state::OrderTag;
-use resyncd::policy::upstream::{DispatchKind, Ordering, Pace};
+use resyncd::policy::upstream::DispatchKind;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;

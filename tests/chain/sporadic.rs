@@ -4,13 +4,15 @@
 use crate::terminal::{Terminal, Wish};
 use crate::{moment, plain_upstream};
 use resyncd::config::Retry;
+use resyncd::config::upstream::Ordering;
 use resyncd::moment::AgentTime;
 use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind, Target, classify};
+use resyncd::policy::order_tag::OrderTag;
+use resyncd::policy::pace::Pace;
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::retry_state::OrderTag;
-use resyncd::policy::upstream::{DispatchKind, Ordering, Pace};
+use resyncd::policy::upstream::DispatchKind;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;

@@ -3,11 +3,12 @@
 
 use super::{Due, Event, Line, Till, mode_at, moment, seq};
 use crate::world;
+use resyncd::config::upstream::Ordering;
 use resyncd::ids::Seq;
 use resyncd::moment::AgentTime;
 use resyncd::policy::backoff::CONTACT_GRACE;
 use resyncd::policy::retry_state::{CHANCE_AFTER, Cause, Standing};
-use resyncd::policy::upstream::{Chances, Ordering};
+use resyncd::policy::upstream::Chances;
 use resyncd::record::Status;
 
 impl Till {

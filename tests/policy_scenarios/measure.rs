@@ -3,7 +3,7 @@
 use crate::scenario::{Build, crashes};
 use crate::till::{Failure, Till};
 use crate::world::{HOUR, Kind, MINUTE};
-use resyncd::policy::upstream::Ordering;
+use resyncd::config::upstream::Ordering;
 use resyncd::record::Status;
 
 /// The worst of all seeds.

@@ -7,15 +7,18 @@
 mod agent;
 
 use crate::world::{Kind, Mode};
+use resyncd::config::upstream::Ordering;
 use resyncd::config::{Config, Environment, Overrides, Retry};
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
 use resyncd::policy::class::{Class, Ending, Target, classify};
 use resyncd::policy::judge::{Decision, Rules, Try, judge};
+use resyncd::policy::order_tag::OrderTag;
+use resyncd::policy::pace::Pace;
 use resyncd::policy::probe::ProbeEnd;
-use resyncd::policy::retry_state::{OrderTag, RetryState, Standing};
-use resyncd::policy::upstream::{DispatchKind, Ordering, Pace, Upstream};
+use resyncd::policy::retry_state::{RetryState, Standing};
+use resyncd::policy::upstream::{DispatchKind, Upstream};
 use resyncd::policy::why::Why;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};

@@ -66,7 +66,7 @@ impl Agent {
             .collect();
         let sends = !self.stopping
             && !self.moves()
-            && !(self.store.is_searching_failures() && self.odd_again.is_none())
+            && (!self.store.is_searching_failures() || self.odd_again.is_some())
             && self.unwritten_outcomes.is_empty()
             && self.write_recovery.refusal().is_none();
         for index in 0..self.upstreams.len() {
@@ -85,7 +85,7 @@ impl Agent {
         }
         self.send_announced(now, effects);
         next.extend(self.write_recovery.next());
-        if !self.unbuilt.is_empty() {
+        if !self.unbuilt.is_empty() || self.has_landed_doubtful() {
             next.push(now.agent);
         }
         let clears = self.store.is_searching() || self.store.has_odd_rows();

@@ -90,7 +90,7 @@ use reloading::Reload;
 use removal::RemovalJob;
 use retention::RetentionSchedule;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use upstream_entry::UpstreamEntry;
 use write_recovery::WriteRecovery;
 
@@ -146,6 +146,8 @@ pub struct Agent {
     ids: IdSource,
     random: fastrand::Rng,
     in_flight: BTreeMap<Seq, InFlight>,
+    /// Those that were in flight at a foreign write: their order may not be that of their row any more.
+    doubtful_in_flight: BTreeSet<Seq>,
     /// Requests that senders prefetch for each that may be in flight.
     prefetch_per_slot: usize,
     /// Outcomes whose commit failed.
@@ -208,6 +210,7 @@ impl Agent {
             ids: IdSource::new(random.u64(..)),
             random,
             in_flight: BTreeMap::new(),
+            doubtful_in_flight: BTreeSet::new(),
             prefetch_per_slot: 0,
             unwritten_outcomes: Vec::new(),
             write_recovery: WriteRecovery::default(),

@@ -358,7 +358,9 @@ fn health(reader: &Reader, facts: &Facts, now: Option<WallTime>) -> Result<Healt
     reasons.extend(alerts(true).map(words));
     let grave = !reasons.is_empty();
     reasons.extend(alerts(false).map(words));
-    let lost = |alert: &&Alert| matches!(alert.kind, Kind::DatabaseCorrupt | Kind::DatabaseReplaced);
+    let lost = |alert: &&Alert| {
+        matches!(alert.kind, Kind::DatabaseCorrupt | Kind::DatabaseReplaced | Kind::DatabaseForeignWrite)
+    };
     let full = |alert: &&Alert| alert.kind == Kind::DatabaseFull;
     if held > 0 {
         reasons.push(text::held(held));

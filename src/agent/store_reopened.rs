@@ -48,11 +48,21 @@ impl Agent {
         if self.write_recovery.refusal().is_some() || self.round.failed.is_some() {
             return;
         }
+        if self.has_landed_doubtful() {
+            // What followed them under the order that was written into their rows has no head yet.
+            self.doubtful_in_flight.clear();
+            self.upkeep.push_back(MaintenanceJob::Promote { after: Seq(0) });
+        }
         let mended = match self.store.take_foreign_write() {
-            Ok(false) => return,
-            Ok(true) => {
-                log::warn!("event=foreign_write message=\"another program has written to the database\"");
-                self.watch.happen(now, Kind::DatabaseForeignWrite, "", || (text::foreign_write().to_owned(), 0));
+            Ok(None) => return,
+            Ok(Some(gone)) => {
+                log::warn!("event=foreign_write gone={gone} message=\"another program has written to the database\"");
+                let words = || match gone {
+                    0 => (text::foreign_write().to_owned(), 0),
+                    gone => (text::foreign_removal(gone), gone),
+                };
+                self.watch.happen(now, Kind::DatabaseForeignWrite, "", words);
+                self.doubtful_in_flight = self.in_flight.keys().copied().collect();
                 self.adopt(now)
             }
             Err(error) => Err(error),
@@ -62,6 +72,12 @@ impl Agent {
             Ok(()) => self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) }),
             Err(error) => self.write_recovery.failed(now.agent, &error),
         }
+    }
+
+    /// Returns whether all failures that were in flight at a foreign write have ended.
+    pub(super) fn has_landed_doubtful(&self) -> bool {
+        !self.doubtful_in_flight.is_empty()
+            && !self.doubtful_in_flight.iter().any(|seq| self.in_flight.contains_key(seq))
     }
 }
 

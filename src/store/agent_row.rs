@@ -160,7 +160,7 @@ impl Ledger {
 
     pub(super) fn take_seq(&mut self) -> Seq {
         let seq = Seq(self.next_seq);
-        self.next_seq += 1;
+        self.next_seq = self.next_seq.saturating_add(1);
         seq
     }
 

@@ -187,7 +187,7 @@ impl Store {
         let at = now.wall.sql();
         let payload = new.payload.as_ref();
         let statement = if new.order_key.is_some() { INSERT_UNDER_KEY } else { INSERT_UNDER_ENTITY };
-        self.connection.prepare_cached(statement)?.execute(params![
+        let inserted = self.connection.prepare_cached(statement)?.execute(params![
             placed.id.as_str(),
             new.entity_type,
             new.entity_id,
@@ -220,6 +220,9 @@ impl Store {
             }),
             placed.strict,
         ])?;
+        if inserted != 1 {
+            return Err(StoreError::failed("the database did not take the row"));
+        }
         self.ledger.live += 1;
         let texts = new.error.len() + payload.map_or(0, |(text, _)| text.len());
         self.spend(texts);

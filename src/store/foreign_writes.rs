@@ -4,7 +4,7 @@
 //!
 //! SQLite counts the commits of other connections (`PRAGMA data_version`). Other readers do not change that count.
 
-use super::{Store, StoreError, numbers};
+use super::{Store, StoreError, foreign_objects, numbers};
 use rusqlite::Connection;
 
 /// What is known of foreign writes.
@@ -16,24 +16,34 @@ pub(super) struct ForeignWrites {
     untold: bool,
     /// A foreign write after which the values in memory were not read again yet.
     doubtful: bool,
+    /// A row was found whose number is not its rowid.
+    misnumbered: bool,
+    /// Number of failures that are gone without the agent's doing, not reported yet.
+    gone: u64,
 }
 
 impl ForeignWrites {
     /// The state at a start; `wrote`: another program wrote while no agent was running.
     pub(super) fn at_start(wrote: bool) -> Self {
-        Self { version: None, untold: wrote, doubtful: wrote }
+        Self { untold: wrote, doubtful: wrote, ..Self::default() }
     }
 }
 
 impl Store {
     /// Treats a mismatch between rows and memory like a foreign write.
     pub fn doubt(&mut self) {
-        self.strangers = ForeignWrites { version: self.strangers.version, ..ForeignWrites::at_start(true) };
+        (self.strangers.untold, self.strangers.doubtful) = (true, true);
     }
 
-    /// Returns whether another program has written since the last call. Its rows are counted by then; the caller must
-    /// restore the order of deliveries.
-    pub fn take_foreign_write(&mut self) -> Result<bool, StoreError> {
+    /// The same, because a row was found whose number is not its rowid.
+    pub(super) fn doubt_numbers(&mut self) {
+        self.strangers.misnumbered = true;
+        self.doubt();
+    }
+
+    /// Returns the number of failures that are gone if another program has written since the last call. Its rows are
+    /// counted by then; the caller must restore the order of deliveries.
+    pub fn take_foreign_write(&mut self) -> Result<Option<u64>, StoreError> {
         if self.before.is_none() {
             self.check_foreign_writes()?;
             if !self.reload_counters()? {
@@ -43,7 +53,8 @@ impl Store {
                 begun?;
             }
         }
-        Ok(std::mem::take(&mut self.strangers.untold))
+        let wrote = std::mem::take(&mut self.strangers.untold);
+        Ok(wrote.then(|| std::mem::take(&mut self.strangers.gone)))
     }
 
     /// In an open round no other program can write, so the result holds to its end.
@@ -58,20 +69,34 @@ impl Store {
         Ok(())
     }
 
-    /// Reads again the values that a foreign write may have changed. `false`: rows were renumbered and must be repaired
-    /// first.
+    /// Reads again the values that a foreign write may have changed. `false`: [`repair`](Self::repair) comes first.
     pub(super) fn reload_counters(&mut self) -> Result<bool, StoreError> {
         if self.strangers.doubtful {
-            if !numbers::agree(&self.connection)? {
+            if self.strangers.misnumbered
+                || !numbers::agree(&self.connection)?
+                || !foreign_objects::found(&self.connection)?.is_empty()
+            {
                 return Ok(false);
             }
             let live = self.number("SELECT COUNT(*) FROM sync_failures")?;
             let newest = self.number("SELECT coalesce(MAX(rowid), 0) FROM sync_failures")?;
-            self.ledger.live = u64::try_from(live).unwrap_or(0);
+            let live = u64::try_from(live).unwrap_or(0);
+            self.strangers.gone += self.ledger.live.saturating_sub(live);
+            self.ledger.live = live;
             self.ledger.next_seq = self.ledger.next_seq.max(newest.saturating_add(1));
             self.strangers.doubtful = false;
         }
         Ok(true)
+    }
+
+    /// Repairs what another program has changed and no round may start with, in the caller's transaction.
+    pub(super) fn repair(&mut self) -> Result<(), StoreError> {
+        foreign_objects::remove(&self.connection)?;
+        if self.strangers.misnumbered || !numbers::agree(&self.connection)? {
+            numbers::put_right(&self.connection, &mut self.ledger.next_seq)?;
+            self.strangers.misnumbered = false;
+        }
+        Ok(())
     }
 }
 

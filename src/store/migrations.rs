@@ -120,6 +120,16 @@ fn wrong_rows(connection: &Connection) -> rusqlite::Result<Vec<Wrong>> {
     Ok(wrong)
 }
 
+/// Returns whether a migration creates an index of this name.
+pub(super) fn define_index(name: &str) -> bool {
+    STEPS.iter().any(|step| step.sql.contains(&format!("CREATE INDEX {name} ON ")))
+}
+
+/// Returns whether a migration creates a table of this name.
+pub(super) fn define_table(name: &str) -> bool {
+    name == "refinery_schema_history" || STEPS.iter().any(|step| step.sql.contains(&format!("CREATE TABLE {name} (")))
+}
+
 /// A part of the schema that is missing or differs from the migrations; `None`: all is right. Additions are ignored.
 pub(super) fn schema_damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let right = Connection::open_in_memory()?;

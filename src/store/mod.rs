@@ -28,6 +28,7 @@ pub mod editing;
 pub mod failures;
 mod files;
 pub mod filter;
+mod foreign_objects;
 pub mod foreign_writes;
 pub mod history;
 pub mod importing;
@@ -307,7 +308,7 @@ impl Store {
             if self.reload_counters()? {
                 self.before = Some(self.ledger.clone());
             } else {
-                numbers::put_right(&self.connection, &mut self.ledger.next_seq)?;
+                self.repair()?;
                 // In a transaction of its own, so that it persists if the round fails.
                 self.connection.prepare_cached("COMMIT")?.execute([])?;
                 self.before = None;

@@ -7,8 +7,8 @@
 //!
 //! Checking every row takes seconds with a million rows. Rows that were renumbered in order have the numbers from 1
 //! without a gap; then the last one has its own number only if all have. In another order both ends may match by
-//! chance, so rows between them are checked too. A single row in the middle that another program has moved is not
-//! found; the agent then uses its rowid as its number everywhere, which has no further effect.
+//! chance, so rows between them are checked too. The search after a start and after a foreign write
+//! ([`odd`](super::odd)) compares all rows, before anything is sent.
 
 use super::agent_row::Ledger;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -23,12 +23,12 @@ pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
     let ends = "SELECT coalesce((SELECT min(rowid) FROM sync_failures), 1), \
                 coalesce((SELECT max(rowid) FROM sync_failures), 1)";
     let (first, last): (i64, i64) = connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if first < 1 {
+    if first < 1 || last > HIGHEST {
         return Ok(false);
     }
     let sql = "SELECT rowid IS seq FROM sync_failures WHERE rowid >= ?1 ORDER BY rowid LIMIT 1";
     let mut look = connection.prepare_cached(sql)?;
-    let step = (last - first) / (BETWEEN + 1);
+    let step = ((last - first) / (BETWEEN + 1)).max(1);
     for from in (0..=BETWEEN).map(|n| first + n * step).chain([last]) {
         if !look.query_row([from], |row| row.get(0)).optional()?.unwrap_or(true) {
             return Ok(false);
@@ -69,14 +69,14 @@ pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite
 /// Rows with a wrong number, and their right ones, the highest first.
 fn moves(connection: &Connection, next_seq: &mut i64) -> rusqlite::Result<Vec<(i64, i64)>> {
     let number = |row: &Row| row.get_ref(1).map(|seq| seq.as_i64().ok().filter(|seq| (1..=HIGHEST).contains(seq)));
-    let sql = "SELECT rowid, seq FROM sync_failures WHERE rowid IS NOT seq OR rowid < 1";
+    let sql = "SELECT rowid, seq FROM sync_failures WHERE rowid IS NOT seq OR rowid < 1 OR rowid > ?1";
     let mut statement = connection.prepare(sql)?;
-    let wrong = statement.query_map([], |row| Ok((row.get(0)?, number(row)?)))?;
+    let wrong = statement.query_map([HIGHEST], |row| Ok((row.get(0)?, number(row)?)))?;
     let mut wrong: Vec<(i64, Option<i64>)> = wrong.collect::<Result<_, _>>()?;
     wrong.sort_unstable_by_key(|(rowid, seq)| (*seq, *rowid));
     let mut own = connection.prepare("SELECT 1 FROM sync_failures WHERE rowid = ?1 AND seq = ?1")?;
-    let right = "SELECT rowid FROM sync_failures WHERE rowid IS seq ORDER BY rowid DESC LIMIT 1";
-    let newest = connection.query_row(right, [], |row| row.get(0)).optional()?.unwrap_or(0);
+    let right = "SELECT rowid FROM sync_failures WHERE rowid IS seq AND rowid <= ?1 ORDER BY rowid DESC LIMIT 1";
+    let newest = connection.query_row(right, [HIGHEST], |row| row.get(0)).optional()?.unwrap_or(0);
     *next_seq = wrong.iter().filter_map(|(_, seq)| *seq).fold(newest, i64::max).saturating_add(1).max(*next_seq);
     let mut renamed = connection.prepare("UPDATE sync_failures SET seq = ?2 WHERE rowid = ?1")?;
     let (mut moves, mut last) = (Vec::with_capacity(wrong.len()), None);

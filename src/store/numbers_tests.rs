@@ -169,14 +169,14 @@ fn numbers_that_were_given_are_known_before_the_first_round_ends() {
 fn a_foreign_write_is_put_right_before_the_round() {
     let till = Till::with([5, 6, 70]);
     let mut store = till.open();
-    assert!(!store.take_foreign_write().expect("a look"));
+    assert_eq!(store.take_foreign_write().expect("a look"), None);
     till.change(ANEW);
     store.begin().expect("a round");
     store.rollback();
     assert_eq!(till.numbers(), as_they_were([5, 6, 70]));
-    assert!(store.take_foreign_write().expect("a look"));
+    assert_eq!(store.take_foreign_write().expect("a look"), Some(0));
     till.change("UPDATE sync_failures SET rowid = 300 WHERE seq = 6; DELETE FROM sync_failures WHERE seq = 5");
-    assert!(store.take_foreign_write().expect("a look"));
+    assert_eq!(store.take_foreign_write().expect("a look"), Some(1));
     assert!(!store.is_in_round());
     assert_eq!(till.numbers(), as_they_were([6, 70]));
     assert_eq!(store.ledger().live, 2);
@@ -184,7 +184,7 @@ fn a_foreign_write_is_put_right_before_the_round() {
     let own = "INSERT INTO sync_failures (id, entity_type, entity_id, action, error, seq, recorded_at, terminal_id, head, \
                uncounted) VALUES ('id-7', 'SALE', 's', 'CREATE', 'x', 7, 5000, 'till', 0, 1)";
     till.change(own);
-    assert!(store.take_foreign_write().expect("a look"));
+    assert_eq!(store.take_foreign_write().expect("a look"), Some(0));
     assert_eq!(till.numbers(), as_they_were([6, 7, 70]));
     assert_eq!(store.ledger().next_seq, 100);
 }

@@ -251,7 +251,7 @@ impl Store {
             let from = self.search.after.clone();
             let (read, last) = self.search_table(shape, left)?;
             if shape == &FAILURES {
-                self.search.wrong_head |= self.has_wrong_head(number_in(from), number_in(last.clone()))?;
+                self.compare_marks(number_in(from), number_in(last.clone()))?;
             }
             left = left.saturating_sub(read.max(1));
             self.search.after = last;
@@ -290,17 +290,24 @@ impl Store {
         Ok((read, last.filter(|_| read == limit)))
     }
 
-    /// Returns whether a failure after the first number, up to the second, is marked as a head and is none, or the other
-    /// way round. Without an order every failure is a head.
-    fn has_wrong_head(&self, after: Option<i64>, up_to: Option<i64>) -> Result<bool, StoreError> {
+    /// Notes whether a failure after the first number, up to the second, is marked as a head and is none, or the other
+    /// way round, or has a number that is not its rowid. Without an order every failure is a head.
+    fn compare_marks(&mut self, after: Option<i64>, up_to: Option<i64>) -> Result<(), StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures AS this WHERE rowid > ?1 AND rowid <= ?2 \
              AND head = CASE WHEN order_key IS NULL THEN EXISTS (SELECT 1 FROM sync_failures AS older \
              WHERE older.entity_type = this.entity_type AND older.entity_id = this.entity_id AND older.order_key IS NULL \
              AND older.rowid < this.rowid) ELSE EXISTS (SELECT 1 FROM sync_failures AS older \
              WHERE older.order_key = this.order_key AND older.rowid < this.rowid) END \
-             AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none')))";
+             AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none'))), \
+             EXISTS (SELECT 1 FROM sync_failures WHERE rowid > ?1 AND rowid <= ?2 AND rowid IS NOT seq)";
         let range = params![after.unwrap_or(i64::MIN), up_to.unwrap_or(i64::MAX)];
-        Ok(self.connection.prepare_cached(sql)?.query_row(range, |row| row.get(0))?)
+        let read = |row: &Row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?));
+        let (wrong_head, misnumbered) = self.connection.prepare_cached(sql)?.query_row(range, read)?;
+        self.search.wrong_head |= wrong_head;
+        if misnumbered {
+            self.doubt_numbers();
+        }
+        Ok(())
     }
 
     /// Moves some of the noted rows out of the way; no round is open. Failures that are `busy`, because a request of
@@ -468,7 +475,7 @@ impl Store {
         };
         let words = |text: &str| Cell::Text(text.as_bytes().to_vec());
         let Some(key) = key_after(repair) else { return Ok(None) };
-        set("idempotency_key", key.as_deref().map_or(Cell::Null, words));
+        set("idempotency_key", key.clone());
         if odd.contains(&"seq") {
             set("seq", Cell::Integer(rowid));
         }
@@ -497,7 +504,7 @@ impl Store {
         if is_lost("retry_state") {
             set("retry_state", Cell::Null);
         }
-        let (kind, sum) = content_after(raw, odd, key.as_deref());
+        let (kind, sum) = content_after(raw, odd, key.text());
         set("payload_kind", kind);
         set("content_checksum", sum);
         set("status", words("critical"));
@@ -733,18 +740,19 @@ fn is_altered(raw: &Raw) -> bool {
     *stored != checksum::UNREADABLE && is().is_some_and(|is| is != *stored)
 }
 
-/// The key of a salvaged failure; `None` if it is not known. The failure may have arrived under its key, and must not be
-/// sent under another one.
-fn key_after(repair: &Repair) -> Option<Option<String>> {
+/// The cell for the key of a salvaged failure; `None` if the key is not known. The failure may have arrived under its
+/// key, and must not be sent under another one.
+fn key_after(repair: &Repair) -> Option<Cell> {
     let Repair { raw, odd, key: recorded, .. } = repair;
-    let key = raw.cell("idempotency_key").text();
+    let recorded = recorded.as_ref().map(|key| Cell::Text(key.as_bytes().to_vec()));
+    let key = raw.cell("idempotency_key");
     if odd.contains(&"idempotency_key") && !is_text_in_blob(raw, "idempotency_key") {
         // If no application gave it a key, it was always sent under its id.
-        return if recorded.is_some() || key == Some("") { Some(recorded.clone()) } else { None };
+        return recorded.or_else(|| (key.text() == Some("")).then_some(Cell::Null));
     }
     // Unless an edit has replaced the application's key, it is the one in the table of keys.
     let may_be_recorded = raw.cell("recorded_key") == &Cell::Null;
-    Some(recorded.clone().filter(|_| may_be_recorded).or_else(|| key.map(str::to_owned)))
+    recorded.filter(|_| may_be_recorded).or_else(|| Some(key.text().map_or(Cell::Null, |key| Cell::Text(key.into()))))
 }
 
 /// Kind and checksum of a salvaged failure's payload. A person may send what can be read; where that is only a part,

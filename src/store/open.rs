@@ -18,6 +18,7 @@ use super::ballast::Ballast;
 use super::cells::OddRows;
 use super::disk::private;
 use super::files::{Files, Identity, Lengths, give_to_owner, make_dir, make_private};
+use super::foreign_objects;
 use super::foreign_writes::ForeignWrites;
 use super::instance::{self, Keeper, Known};
 use super::lock::{Lock, LockError};
@@ -263,7 +264,7 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenE
         Some(instance) => instance,
         None => instance::restored(&connection, settings).map_err(opened)?,
     };
-    let mut doubtful = false;
+    let mut doubtful = foreign_objects::remove(&connection).map_err(opened)?;
     if !numbers::agree(&connection).map_err(opened)? {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(opened)?;
         numbers::put_right(&change, &mut ledger.next_seq).map_err(opened)?;

@@ -102,6 +102,13 @@ crate::phrases! { EVENTS;
         en: "another program has written to the database; only the agent may",
         es: "otro programa ha escrito en la base de datos; solo puede hacerlo el agente",
     }
+    /// The same, when failures are gone since.
+    pub(crate) fn foreign_removal(count: u64) {
+        en: "another program has written to the database, and 1 failure is gone; only the agent may write" |
+            "another program has written to the database, and {count} failures are gone; only the agent may write",
+        es: "otro programa ha escrito en la base de datos y falta 1 incidencia; solo puede escribir el agente" |
+            "otro programa ha escrito en la base de datos y faltan {count} incidencias; solo puede escribir el agente",
+    }
     /// `history_shortened`
     pub(crate) fn history_shortened(quota: &str) {
         en: "the oldest history was deleted early, because live failures need its space: limits.max_database is \

@@ -21,9 +21,9 @@ crate::texts! {
     pub(crate) fn nothing_is_lost() { en: "Nothing is lost.", es: "Sin pérdidas." }
     /// What a damaged or replaced database took with it.
     pub(crate) fn lost(count: u64) {
-        en: "1 LOST with a damaged or replaced database." | "{count} LOST with a damaged or replaced database.",
-        es: "1 PERDIDA con una base de datos dañada o reemplazada." |
-            "{count} PERDIDAS con una base de datos dañada o reemplazada.",
+        en: "1 LOST with a damaged or changed database." | "{count} LOST with a damaged or changed database.",
+        es: "1 PERDIDA con una base de datos dañada o modificada." |
+            "{count} PERDIDAS con una base de datos dañada o modificada.",
     }
     /// The verdict: nothing waits.
     pub(crate) fn all_sent(last: &str) { en: "ALL SENT. {last}", es: "TODO ENVIADO. {last}" }

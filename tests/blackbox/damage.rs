@@ -146,7 +146,7 @@ fn a_damaged_page_is_found_after_the_start_and_costs_what_stood_in_it() {
     let told = "SELECT COUNT(*) FROM audit_log WHERE operation = 'quarantine' AND actor_name = 'resyncd'";
     assert_eq!(agent.cell(told), 1);
     let said = out(&resyncd(&agent, &[]));
-    assert!(said.contains(&format!("{} LOST with a damaged or replaced database.", lost.len())), "{said}");
+    assert!(said.contains(&format!("{} LOST with a damaged or changed database.", lost.len())), "{said}");
     assert!(!said.contains("Nothing is lost") && !said.contains("Nothing to do"), "{said}");
 }
 

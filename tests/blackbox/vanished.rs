@@ -2,10 +2,11 @@
 //! removed, emptied or exchanged is no first start.
 
 use crate::damage::{fill, quarantines};
-use crate::support::{Agent, Plan, Upstream, id_of, lines, record, record_now, wait_for, wait_until};
+use crate::support::{Agent, Answer, Gate, Plan, Upstream, id_of, lines, record, record_now, wait_for, wait_until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
+use std::sync::Arc;
 
 fn alerts(agent: &Agent) -> Vec<Value> {
     let reply = agent.ask(&json!({"op": "alerts"}));
@@ -284,5 +285,130 @@ fn a_table_that_is_dropped_under_a_running_agent_is_made_again() {
         let next = id_of(&agent.call(&record("s-2", &json!({"idempotency_key": "app-2", "retry": "now"}))));
         agent.wait_gone(&next);
         assert_eq!(upstream.deliveries_of("s-1").last().map(|sent| sent.key().to_owned()), Some("app-1".to_owned()));
+    }
+}
+
+/// A trigger of another program can drop a row that is then acknowledged, or keep one that was delivered, and an index
+/// can refuse it. They are removed, before a round and at a start.
+#[test]
+fn triggers_and_indexes_of_other_programs_are_removed() {
+    const OBJECTS: [&str; 6] = [
+        "CREATE TRIGGER other BEFORE INSERT ON sync_failures BEGIN SELECT raise(IGNORE); END",
+        "CREATE TRIGGER other AFTER INSERT ON sync_failures BEGIN DELETE FROM sync_failures WHERE id = new.id; END",
+        "CREATE TRIGGER other BEFORE DELETE ON sync_failures BEGIN SELECT raise(IGNORE); END",
+        "CREATE TRIGGER other BEFORE INSERT ON sync_attempts BEGIN SELECT raise(ABORT, 'no'); END",
+        "CREATE UNIQUE INDEX other ON sync_attempts (upstream)",
+        "CREATE INDEX other ON sync_failures (length(entity_id) + abs(error))",
+    ];
+    for (n, object) in OBJECTS.iter().enumerate() {
+        let upstream = Upstream::willing();
+        let mut agent = Agent::start(&Plan::impatient(upstream.url()));
+        agent.wait_gone(&id_of(&agent.call(&record_now("s-0"))));
+        if n % 2 == 0 {
+            change(&agent, object);
+        } else {
+            assert!(agent.stop().success());
+            change(&agent, object);
+            agent.up();
+        }
+        let ids: Vec<String> = (1..4).map(|n| id_of(&agent.call(&record_now(&format!("s-{n}"))))).collect();
+        ids.iter().for_each(|id| agent.wait_gone(id));
+        assert_eq!(upstream.deliveries().len(), 4, "{object}: once each");
+        assert_eq!(agent.cell("SELECT count(*) FROM sync_failures"), 0, "{object}");
+        assert_eq!(agent.cell("SELECT count(*) FROM sqlite_schema WHERE name = 'other'"), 0, "{object}");
+        wait_alert(&agent, "database_foreign_write");
+    }
+    // One that only makes reading faster stays.
+    let agent = Agent::start(&Plan::default());
+    change(&agent, "CREATE INDEX mine ON sync_attempts (http_status)");
+    id_of(&agent.call(&record("s-1", &json!({}))));
+    wait_alert(&agent, "database_foreign_write");
+    assert_eq!(agent.cell("SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"), 1);
+}
+
+/// Whichever rows another program has moved: each gets its number back before anything is sent.
+#[test]
+fn moved_rows_get_their_numbers_back_before_they_are_sent() {
+    for stopped in [false, true] {
+        let mut upstream = Upstream::willing();
+        upstream.down();
+        let mut agent = Agent::start(&Plan::impatient(upstream.url()));
+        let ids: Vec<String> =
+            (0..16).map(|n| id_of(&agent.call(&record_now(if n % 4 == 1 { "s-1" } else { "s-2" })))).collect();
+        if stopped {
+            assert!(agent.stop().success());
+        }
+        change(
+            &agent,
+            "UPDATE sync_failures SET rowid = 102 WHERE seq = 2; UPDATE sync_failures SET rowid = 2 WHERE seq = 14;
+             UPDATE sync_failures SET rowid = 14 WHERE seq = 2;",
+        );
+        if stopped {
+            agent.up();
+        }
+        upstream.up();
+        ids.iter().for_each(|id| agent.wait_gone(id));
+        let mut order: Vec<String> = upstream.deliveries_of("s-1").iter().map(|sent| sent.id().to_owned()).collect();
+        order.dedup();
+        assert_eq!(order, [1, 5, 9, 13].map(|n| ids[n].clone()), "stopped: {stopped}");
+    }
+}
+
+/// The largest number that SQLite has leaves none for the next failure.
+#[test]
+fn a_row_with_the_largest_number_stops_nothing() {
+    for stopped in [false, true] {
+        let mut agent = Agent::start(&Plan::default());
+        let first = id_of(&agent.call(&record("s-1", &json!({}))));
+        if stopped {
+            assert!(agent.stop().success());
+        }
+        change(&agent, &format!("UPDATE sync_failures SET rowid = {0}, seq = {0}", i64::MAX));
+        if stopped {
+            agent.up();
+        }
+        let next = agent.call(&record("s-2", &json!({})));
+        assert!(seq_of(&next) < 1 << 53, "{next}");
+        let found = agent.ask(&json!({"op": "get", "id": first}));
+        assert!(found["failure"]["seq"].as_i64() < next["seq"].as_i64(), "{found}");
+    }
+}
+
+/// The order that the row says now counts, also for what followed the failure while it was sent.
+#[test]
+fn followers_of_a_failure_whose_order_changed_in_flight_are_sent() {
+    let gate = Arc::new(Gate::default());
+    let upstream = Upstream::start({
+        let gate = Arc::clone(&gate);
+        move |_| {
+            gate.pass();
+            Answer::status(201)
+        }
+    });
+    let agent = Agent::start(&Plan::impatient(upstream.url()));
+    let ids: Vec<String> = (0..3).map(|_| id_of(&agent.call(&record_now("s-1")))).collect();
+    agent.wait_for_failure(&ids[0], "the failure being in flight", |failure| failure["state"] == "in_flight");
+    change(&agent, &format!("UPDATE sync_failures SET order_key = 'moved' WHERE id = '{}'", ids[0]));
+    wait_alert(&agent, "database_foreign_write");
+    gate.open();
+    ids.iter().for_each(|id| agent.wait_gone(id));
+}
+
+/// What another program deletes is not sent, and is said to be gone.
+#[test]
+fn rows_that_another_program_deletes_are_counted() {
+    for stopped in [false, true] {
+        let mut agent = Agent::start(&Plan::default());
+        fill(&agent, 5);
+        if stopped {
+            assert!(agent.stop().success());
+        }
+        change(&agent, "DELETE FROM sync_failures WHERE seq > 2");
+        if stopped {
+            agent.up();
+        }
+        let alert = wait_alert(&agent, "database_foreign_write");
+        assert!(alert["message"].as_str().is_some_and(|text| text.contains("3 failures are gone")), "{alert}");
+        assert_eq!(agent.call(&json!({"op": "health"}))["lost"], 3, "stopped: {stopped}");
     }
 }

@@ -319,7 +319,6 @@ pub(super) fn skew(ms: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Language;
 
     fn advice(upstream: &Value) -> String {
         let health = json!({"ok": true, "state": "degraded", "reasons": [], "upstreams": [upstream],

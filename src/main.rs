@@ -1,7 +1,7 @@
 //! Parse, run, print the error, set the exit status.
 #![forbid(unsafe_code)]
 
-use resyncd::cli::{self, args::Cli};
+use resyncd::cli::{self, command::Cli};
 use std::ffi::OsString;
 use std::process::ExitCode;
 

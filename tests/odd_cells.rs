@@ -9,7 +9,7 @@ use resyncd::agent::{Agent, ClientId, Effect, Event, Peer, Step, StepKind};
 use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{self, Ending};
+use resyncd::policy::ending::{self, Ending};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::check::Finding;
 use resyncd::store::disk::Disk;
@@ -138,7 +138,7 @@ impl Till {
                 self.accepted.entry(dispatch.seq.0).or_default().push(body);
                 let body = b"{}".to_vec();
                 let content_type = Some("application/json".to_owned());
-                let ending = Ending::Answered(class::Answer { status: 200, content_type, body, ..Default::default() });
+                let ending = Ending::Answered(ending::Answer { status: 200, content_type, body, ..Default::default() });
                 let took = Duration::from_millis(5);
                 let steps = vec![Step { kind: StepKind::Deliver, ending, took }];
                 return Some(Event::AttemptEnded { seq: dispatch.seq, steps });

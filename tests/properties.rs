@@ -10,7 +10,11 @@ use resyncd::config::upstream::{AnswerRule, Expect, Meaning, Upstream as Upstrea
 use resyncd::moment::{AgentTime, Moment, WallTime};
 use resyncd::policy::answer_rules::Reading;
 use resyncd::policy::canary::Route;
-use resyncd::policy::class::{Answer, Class, Contact, Ending, Target, Verdict, classify};
+use resyncd::policy::class::{Class, Verdict, classify};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::Contact;
+use resyncd::policy::ending::Ending;
+use resyncd::policy::ending::Target;
 use resyncd::policy::judge::{Decision, Judgement, Rules, Try, judge};
 use resyncd::policy::order_tag::OrderTag;
 use resyncd::policy::pace::Pace;

@@ -16,7 +16,8 @@ use resyncd::agent::{Agent, ClientId, Dispatch, Effect, Event, Peer, ReaderReque
 use resyncd::config::{Config, Environment, Overrides};
 use resyncd::ids::Seq;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{Answer as HttpAnswer, Ending};
+use resyncd::policy::ending::Answer as HttpAnswer;
+use resyncd::policy::ending::Ending;
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
 use resyncd::store::{Store, StoreSettings};

@@ -5,6 +5,11 @@
 //! It reads the sources as text. For each check a counterpart shows it failing on a bad source,
 //! because a check that cannot fail proves nothing.
 
+#[path = "tidy/circles.rs"]
+mod circles;
+
+use circles::{Module, circles, module_of};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +109,34 @@ fn imports_point_down() {
     assert!(wrong_import("policy", "use crate::store::Store;").is_some(), "up");
     assert!(wrong_import("store", "use crate::wire::reply;").is_some(), "across");
     assert!(wrong_import("agent", "use crate::store::Store;").is_none(), "down");
+}
+
+/// No file imports another that imports it, directly or over others: each can be read after those that it imports.
+#[test]
+fn no_files_import_each_other() {
+    let product: Vec<Source> = sources("src").into_iter().filter(|source| !source.is_test()).collect();
+    let below = |source: &Source| module_of(source.path.strip_prefix(root().join("src")).expect("a source file"));
+    let texts: BTreeMap<Module, String> =
+        product.iter().map(|source| (below(source), source.product().to_owned())).collect();
+    let shown: Vec<String> = circles(&texts)
+        .iter()
+        .map(|circle| circle.iter().map(|module| module.join("::")).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(shown, Vec::<String>::new());
+
+    let module = |name: &str| module_of(Path::new(name));
+    let sample = [
+        ("a/mod.rs", "use b::C;"),
+        ("a/b.rs", "use super::{Face, c::{self, d::E as F}};"),
+        ("a/c.rs", "use crate::g;"),
+    ];
+    let closed = [("g.rs", "fn g() { crate::a::b::f() }")];
+    let of = |files: &[(&str, &str)]| files.iter().map(|(file, text)| (module(file), (*text).to_owned())).collect();
+    assert_eq!(circles(&of(&sample)).len(), 0);
+    assert_eq!(
+        circles(&of(&[&sample[..], &closed[..]].concat())),
+        [vec![module("a/b.rs"), module("a/c.rs"), module("g.rs")]]
+    );
 }
 
 /// What the core must not touch: clocks, threads, randomness, sockets, the process.

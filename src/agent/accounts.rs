@@ -1,6 +1,7 @@
 //! `history`, `stats` and `series`: the reader's results, shaped as replies.
 
-use super::questions::{Facts, several};
+use super::facts::Facts;
+use super::named::several;
 use crate::figures::series::{Bucket, Series};
 use crate::figures::told::SeriesReply;
 use crate::limits::{MAX_PAGE, quote};

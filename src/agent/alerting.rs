@@ -355,7 +355,7 @@ impl Agent {
         if self.watch.asks_at().is_some_and(|at| at <= now.agent) {
             let mean = self.watch.retries.mean;
             self.watch.retries = Retries { mean, asked_at: Some(now.agent), stirred: false, awaited: true };
-            effects.push(own(ClientId::AGENT, Question::MeanRetries, super::questions::Facts::default()));
+            effects.push(own(ClientId::AGENT, Question::MeanRetries, super::facts::Facts::default()));
         }
         if self.watch.next_beat.is_some_and(|at| at <= now.agent) {
             self.plan_beat(now);

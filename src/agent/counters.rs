@@ -4,14 +4,13 @@
 //! the agent has no clock. The reader queries what needs the table.
 
 use super::Agent;
+use super::facts::{Facts, line_figures};
 use super::outcomes::Outcome;
-use super::questions::Facts;
 use super::timeseries::Sampler;
 use crate::figures::{Counters, Known, UpstreamFigures};
-use crate::moment::{AgentTime, Moment};
+use crate::moment::Moment;
 use crate::policy::alert::Kind;
 use crate::policy::judge::Decision;
-use crate::policy::upstream::Upstream;
 use crate::record::{Class, Trigger};
 use crate::store::StoreError;
 use crate::store::reader::Reader;
@@ -91,20 +90,6 @@ impl Agent {
             disk_free: self.disk_free,
         }
     }
-}
-
-fn line_figures(name: &str, state: &Upstream) -> UpstreamFigures {
-    UpstreamFigures {
-        upstream: name.to_owned(),
-        last_delivery_at: state.last_delivery_at,
-        ..UpstreamFigures::default()
-    }
-}
-
-/// The metrics that are known without a running agent.
-pub(super) fn known_without_agent(now: AgentTime, stored: &[(String, Upstream)]) -> Known {
-    let lines = stored.iter().map(|(name, state)| line_figures(name, state)).collect();
-    Known { now, counters: None, lines, alerts: Vec::new(), disk_free: None }
 }
 
 /// The metrics as text: the agent's figures and those of the table.

@@ -10,7 +10,7 @@ use crate::limits::MAX_ROUTES;
 use crate::moment::{AgentTime, Moment};
 use crate::policy::backoff::CONTACT_GRACE;
 use crate::policy::canary::Route;
-use crate::policy::class::Ending;
+use crate::policy::ending::Ending;
 use crate::policy::upstream::DispatchKind;
 use crate::record::{Content, Failure, Status};
 use crate::store::StoreError;

@@ -16,7 +16,7 @@
 //! also after a later rejection, unless the operator asks for a new one or a query has shown that nothing had arrived.
 //! The reply says so.
 
-use super::questions::found_one;
+use super::named::found_one;
 use super::routing::{NO_ROUTE, Way};
 use super::{Agent, Peer, Pending, actor, retry_columns, stored};
 use crate::config::route;

@@ -1,14 +1,15 @@
 //! The agent's inputs and outputs: its whole interface to the outside.
 
 use super::alerting::Notification;
-use super::questions::Facts;
+use super::facts::Facts;
 use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::ids::Seq;
 use crate::moment::{AgentTime, WallTime};
 use crate::policy::answer_rules::{AttemptSummary, Reading};
 use crate::policy::body::{Body, pointed};
-use crate::policy::class::{Class, Ending};
+use crate::policy::class::Class;
+use crate::policy::ending::Ending;
 use crate::policy::probe::ProbeEnd;
 use crate::question::{self, View};
 use crate::store::StoreError;
@@ -319,7 +320,7 @@ pub enum Flow {
 mod tests {
     use super::*;
     use crate::config::{Config, Environment, Overrides};
-    use crate::policy::class::Answer;
+    use crate::policy::ending::Answer;
 
     fn found(pointer: &str, status: u16, body: &str) -> Finding {
         let rules = "[[upstream.hq.answer]]\ncontains = \"está bloqueado\"\nis = \"failed\"";

@@ -13,7 +13,8 @@
 //!
 //! On a full disk the remaining space is reserved for outcomes: operations that change failures are refused.
 
-use super::questions::{Facts, found_one};
+use super::facts::Facts;
+use super::named::found_one;
 use super::routing::Way;
 use super::{
     Agent, ClientId, Effect, Flow, Peer, Pending, ReaderRequest, UpstreamEntry, actor, retry_columns, stored,

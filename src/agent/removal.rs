@@ -9,75 +9,26 @@
 //! when a head goes are those that stay; they are held, unless the operator lets them go: an UPDATE must not be sent
 //! without its CREATE.
 
-use super::questions::found_one;
-use super::retention::Cleaning;
+use super::named::found_one;
+use super::removal_job::{Asker, Cleaning, Discarding, Removal, RemovalJob, Task};
 use super::{Agent, ClientId, Flow, Peer, Pending, Round, actor, rejection_of, retry_columns, stored, too_many_jobs};
 use crate::config::upstream::Ordering;
 use crate::ids::Seq;
 use crate::limits::{MAX_IDS, ROUND_PAYLOADS};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::retry_state::Standing;
-use crate::question::{Filter, Question, View};
-use crate::record::{Disposition, Failure, OrderKey, Status};
+use crate::question::View;
+use crate::record::{Disposition, Failure, Status};
 use crate::store::StoreError;
 use crate::store::archive::Part;
 use crate::store::audit::Actor;
 use crate::wire::fields::{Code, Rejection};
 use crate::wire::operation::Scope;
 use crate::wire::portable::{RemovalRecord, archive_line};
-use crate::wire::removal::{CleanUp, Cleaned, Discard, Discarded};
+use crate::wire::removal::{CleanUp, Discard, Discarded};
 use crate::wire::reply;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
-
-/// The client that requested the job and is waiting for the reply.
-#[derive(Debug)]
-struct Asker {
-    client: ClientId,
-    reference: Option<Box<RawValue>>,
-}
-
-/// A removal job, which continues where its last chunk ended.
-#[derive(Debug)]
-pub(super) struct RemovalJob {
-    asker: Option<Asker>,
-    pub(super) actor: Actor,
-    pub(super) reason: Option<String>,
-    pub(super) dry_run: bool,
-    pub(super) task: Task,
-    /// The reader is selecting more failures for it.
-    waits: bool,
-    /// Number of failures removed by committed chunks.
-    settled: u64,
-}
-
-/// The kind of job.
-#[derive(Debug)]
-pub(super) enum Task {
-    Discard(Box<Discarding>),
-    CleanUp(Cleaning),
-}
-
-/// State of a `discard`.
-#[derive(Debug)]
-pub(super) struct Discarding {
-    /// The next failures to remove, the newest last.
-    found: Vec<Seq>,
-    /// The filter that selects older ones, and the number below which to search.
-    rest: Option<(Filter, Seq)>,
-    let_followers: bool,
-    /// Followers still to be put on hold, per order key, from this number on.
-    holding: VecDeque<(OrderKey, Seq, Seq)>,
-    told: Discarded,
-}
-
-/// One failure that is removed.
-#[derive(Debug)]
-pub(super) struct Removal {
-    pub(super) failure: Failure,
-    pub(super) how: Disposition,
-    pub(super) reason: Option<String>,
-}
 
 impl Agent {
     // ---- requests
@@ -440,60 +391,5 @@ impl Agent {
     pub(super) fn unread(&mut self, now: Moment, error: &StoreError) -> Rejection {
         self.write_recovery.met(now.agent, error);
         rejection_of(error)
-    }
-}
-
-impl Discarding {
-    fn is_over(&self) -> bool {
-        self.found.is_empty() && self.rest.is_none() && self.holding.is_empty()
-    }
-
-    /// Takes the reader's selection, newest first.
-    fn take(&mut self, seqs: Vec<Seq>, chunk: usize) {
-        self.rest = match (self.rest.take(), seqs.last()) {
-            (Some((filter, _)), Some(last)) if seqs.len() == chunk => Some((filter, *last)),
-            _ => None,
-        };
-        self.found = seqs;
-        self.found.reverse();
-    }
-}
-
-impl RemovalJob {
-    /// The next query for the reader.
-    fn question(&self, chunk: usize) -> Option<Question> {
-        let Task::Discard(discarding) = &self.task else { return None };
-        if !discarding.found.is_empty() || !discarding.holding.is_empty() {
-            return None;
-        }
-        let (filter, before) = discarding.rest.clone()?;
-        Some(Question::SelectBefore { filter, before, limit: chunk })
-    }
-
-    /// Number of failures removed, the chunk in the open round included.
-    fn changed(&self) -> u64 {
-        match &self.task {
-            Task::Discard(discarding) => discarding.told.changed,
-            Task::CleanUp(cleaning) => cleaning.changed,
-        }
-    }
-
-    /// The reply to the client, if there is one.
-    fn tell(&self, done: Result<(), &Rejection>) -> Option<(ClientId, Pending)> {
-        let asker = self.asker.as_ref()?;
-        let reference = asker.reference.as_deref();
-        let line = match (done, &self.task) {
-            (Err(rejection), _) => reply::error_after(rejection, self.settled, reference),
-            (Ok(()), Task::Discard(discarding)) => reply::ok(&discarding.told, reference),
-            (Ok(()), Task::CleanUp(cleaning)) => {
-                reply::ok(&Cleaned { matched: cleaning.matched, changed: cleaning.changed }, reference)
-            }
-        };
-        Some((asker.client, Pending::Ready(line)))
-    }
-
-    /// Returns whether the job is the agent's own.
-    pub(super) fn is_our_own(&self) -> bool {
-        self.asker.is_none()
     }
 }

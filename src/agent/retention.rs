@@ -10,7 +10,7 @@
 //! the jump too.
 
 use super::Agent;
-use super::removal::{Removal, RemovalJob, Task};
+use super::removal_job::{Long, Removal, RemovalJob, Stage, Task};
 use crate::config::Retention;
 use crate::figures::series::Bucket;
 use crate::ids::Seq;
@@ -45,54 +45,6 @@ pub(super) struct RetentionSchedule {
 struct AuditSeen {
     up_to: i64,
     older: i64,
-}
-
-/// A run in progress.
-#[derive(Debug)]
-pub(super) struct Cleaning {
-    stage: Stage,
-    /// Number of failures to remove.
-    pub(super) matched: u64,
-    /// Number of failures removed so far.
-    pub(super) changed: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// Searches for old heads that are critical or held, after this number.
-    Heads {
-        status: Status,
-        after: Seq,
-    },
-    /// Checks whether all followers of a head with more than a chunk of them are old; checked up to this number.
-    Proving {
-        long: Long,
-        seen: Seq,
-    },
-    /// All of them are old; they are removed from the newest on.
-    Disposition {
-        long: Long,
-    },
-    Attempts,
-    Audit {
-        after: i64,
-    },
-    Keys,
-    Files,
-}
-
-/// A head with more followers than fit a chunk.
-#[derive(Clone, Copy, Debug)]
-struct Long {
-    head: Seq,
-    rule: Rule,
-    status: Status,
-}
-
-impl Cleaning {
-    pub(super) fn new() -> Self {
-        Self { stage: Stage::Heads { status: Status::Critical, after: Seq(0) }, matched: 0, changed: 0 }
-    }
 }
 
 impl Agent {

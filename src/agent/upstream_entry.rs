@@ -4,7 +4,7 @@ use crate::config::upstream::Ordering;
 use crate::config::{Config, Upstream as UpstreamConfig};
 use crate::ids::Seq;
 use crate::moment::{AgentTime, Moment};
-use crate::policy::class::Target;
+use crate::policy::ending::Target;
 use crate::policy::pace::Pace;
 use crate::policy::upstream::Upstream;
 use crate::store::{Store, StoreError};

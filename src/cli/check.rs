@@ -5,21 +5,19 @@
 //! that is not running or does not answer. It never reads the store itself, because a store whose agent is dead is not
 //! healthy.
 
-use super::args::{Cli, Global};
-use super::client::{Client, NoAgent};
-use super::render::{sanitize, spoken_by_agent};
+use super::args::Global;
+use super::check_agent::{OK, call, connect, removed_in};
+use super::render::sanitize;
 use super::session::Session;
 use super::{Failure, check_closing, words};
 use crate::config::value;
-use crate::figures::snapshot::Removed;
 use crate::io::clock::wall;
 use crate::limits::Limits;
 use crate::moment::WallTime;
+use crate::text::check as text;
 use crate::text::phrases::of_agent;
-use crate::text::{check as text, session as replies};
-use crate::wire::request::Socket;
+use clap::Args;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -38,7 +36,6 @@ pub struct CheckArgs {
 }
 
 /// The plugin's exit statuses.
-pub(super) const OK: u8 = 0;
 const WARNING: u8 = 1;
 const CRITICAL: u8 = 2;
 const UNKNOWN: u8 = 3;
@@ -110,7 +107,7 @@ fn not_utf8(typed: &[OsString], at: usize) -> String {
 
 /// Returns whether `check` is the command. Values of options before it do not count.
 fn is_check(mut words: impl Iterator<Item = String>) -> bool {
-    let options = Cli::command();
+    let options = Global::augment_args(clap::Command::new("resyncd"));
     let takes_value = |word: &str| {
         let option = options.get_arguments().find(|arg| word.strip_prefix("--") == arg.get_long());
         option.is_some_and(|arg| arg.get_action().takes_values())
@@ -123,30 +120,6 @@ fn is_check(mut words: impl Iterator<Item = String>) -> bool {
         }
     }
     false
-}
-
-/// Connects to the socket that this user may use; also returns which one that is.
-pub(super) fn connect(session: &Session) -> Result<(Client, Socket), Failure> {
-    let agent = &session.config.agent;
-    Ok(match Client::connect(&agent.admin_socket, Socket::Admin) {
-        Ok(client) => (client, Socket::Admin),
-        // Waiting for one socket that does not answer is enough.
-        Err(silent @ NoAgent::Silent(_)) => return Err(silent.into()),
-        Err(_) => (Client::connect(&agent.socket, Socket::App)?, Socket::App),
-    })
-}
-
-/// Sends a request; an error reply is an error.
-pub(super) fn call(client: &mut Client, request: &Value) -> Result<Value, Failure> {
-    let line = client.call(request)?;
-    let reply: Value =
-        serde_json::from_slice(&line).map_err(|error| Failure::Failed(text::no_json(&error.to_string())))?;
-    if reply["ok"] == true {
-        return Ok(reply);
-    }
-    Err(Failure::Failed(
-        reply["error"]["message"].as_str().map_or_else(|| replies::no_reason().to_owned(), spoken_by_agent),
-    ))
 }
 
 fn health(session: &Session) -> Result<u8, Failure> {
@@ -166,11 +139,6 @@ fn health(session: &Session) -> Result<u8, Failure> {
         writeln!(out, "RESYNCD {word} - {} | {figures}", in_words(&health))?;
     }
     Ok(status)
-}
-
-/// The part of `health` about undelivered failures that were removed.
-pub(super) fn removed_in(health: &Value) -> Option<Removed> {
-    serde_json::from_value(health["removed"].clone()).ok()
 }
 
 fn in_words(health: &Value) -> String {

@@ -5,7 +5,7 @@
 //! loses nothing. It ends when nothing more is on its way: a sale that was just made should not stay behind because
 //! another failure has been critical since the morning.
 
-use super::check::{OK, call, connect, removed_in};
+use super::check_agent::{OK, call, connect, removed_in};
 use super::session::{Session, claimed};
 use super::{Failure, words};
 use crate::io::clock::since_boot;

@@ -157,14 +157,6 @@ pub fn object(failure: &Value) -> String {
     words::object(&kind, &entity, &action, &failure["seq"])
 }
 
-/// A failure as one line.
-#[must_use]
-pub fn one_line(failure: &Value) -> String {
-    let [id, kind, entity, action, state] =
-        ["id", "entity_type", "entity_id", "action", "state"].map(|name| text(failure, name));
-    format!("  {}  {id}  {kind} {entity} {action}  {}  {}", failure["seq"], state_name(&state), error_of(failure))
-}
-
 /// Converts filters to the protocol's names.
 pub fn filter(filters: &Filters) -> Result<Map<String, Value>, Failure> {
     let gone = |status: &&str| matches!(*status, "delivered" | "sent" | "discarded" | "archived" | "removed");

@@ -3,6 +3,7 @@
 //!
 //! Where the history is not kept any more, the archive of deliveries answers.
 
+use super::Failure;
 use super::archived::{Archived, Meant};
 use super::deeds;
 use super::render::{ago, sanitize, span, text, time};
@@ -115,8 +116,19 @@ fn newest(session: &Session, mut named: Value, limit: usize) -> Option<Vec<Value
     Some(entries).filter(|entries| !entries.is_empty())
 }
 
+impl Session {
+    /// As [`resolve`](Self::resolve), where a failure is to be changed: of one that has left it says when and how, and how
+    /// it is sent again.
+    pub fn live(&self, name: &str) -> Result<String, Failure> {
+        self.resolve(name).map_err(|failure| match failure {
+            Failure::NotFound(told) => Failure::NotFound(with_how(self, name, told)),
+            other => other,
+        })
+    }
+}
+
 /// Why a name means no live failure: what it meant has left.
-pub(super) fn told(session: &Session, name: &str, told: String) -> String {
+fn with_how(session: &Session, name: &str, told: String) -> String {
     let Some(entries) = of(session, name) else { return told };
     let (Some(how), Some(about)) = (how(&entries), entries.iter().find(|entry| !entry["entity_type"].is_null())) else {
         return told;

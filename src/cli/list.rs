@@ -1,7 +1,7 @@
 //! `list` and `critical`: failures that are not delivered.
 
 use super::args::{Filters, Global, ListArgs};
-use super::check::removed_in;
+use super::check_agent::removed_in;
 use super::choose::filter;
 use super::render::{Tone, sanitize, span};
 use super::session::Session;

@@ -1,8 +1,7 @@
 //! `completions` and `man`: shell completions and manual pages, generated from the command line.
 
 use super::Failure;
-use super::args::Cli;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use std::fs;
@@ -29,18 +28,17 @@ pub struct ManArgs {
 }
 
 /// Prints the completions.
-pub fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
+pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<(), Failure> {
     let mut text = Vec::new();
-    generate(args.shell, &mut Cli::command(), "resyncd", &mut text);
+    generate(args.shell, &mut command, "resyncd", &mut text);
     io::stdout().lock().write_all(&text)?;
     Ok(())
 }
 
 /// Writes `resyncd.8` and a page for each command.
-pub fn pages(args: &ManArgs) -> Result<(), Failure> {
+pub fn pages(args: &ManArgs, mut all: Command) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Failed(format!("writing to {}: {error}", args.dir.display()));
     fs::create_dir_all(&args.dir).map_err(failed)?;
-    let mut all = Cli::command();
     all.build();
     let mut left = vec![all];
     while let Some(command) = left.pop() {

@@ -9,10 +9,12 @@ mod archived;
 pub mod args;
 pub mod backup;
 pub mod check;
+mod check_agent;
 mod check_closing;
 pub mod choose;
 pub mod cleanup;
 pub mod client;
+pub mod command;
 pub mod config;
 mod deeds;
 pub mod demo;
@@ -22,6 +24,7 @@ pub mod doctor;
 pub mod edit;
 mod editor;
 pub mod export;
+mod followers;
 mod gone;
 pub mod history;
 pub mod import;
@@ -53,7 +56,8 @@ pub mod words;
 
 use crate::io::system;
 use crate::text::phrases::of_agent;
-use args::{Cli, Command};
+use clap::CommandFactory;
+use command::{Cli, Command};
 use operate::Many;
 use std::borrow::Cow;
 use std::fmt;
@@ -130,8 +134,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Record(args)) => record::run(global, args),
         Some(Command::Import(args)) => import::run(global, args),
         Some(Command::Replay(args)) => replay::run(global, args),
-        Some(Command::Completions(args)) => manual::completions(args),
-        Some(Command::Man(args)) => manual::pages(args),
+        Some(Command::Completions(args)) => manual::completions(args, Cli::command()),
+        Some(Command::Man(args)) => manual::pages(args, Cli::command()),
         Some(Command::Try(args)) => trial::run(global, args),
         Some(Command::Status) => status::screen(global),
         Some(Command::Top) => top::run(global),

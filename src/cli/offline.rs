@@ -4,7 +4,8 @@
 //! for its whole duration; both run the same agent as the daemon, so that the results cannot differ.
 
 use super::Failure;
-use crate::agent::questions::{Answer, Facts, answer};
+use crate::agent::facts::Facts;
+use crate::agent::questions::{Answer, answer};
 use crate::agent::{Agent, ClientId, Effect, Event, Peer, ReaderRequest};
 use crate::config::Config;
 use crate::io::clock::{Clock, wall};

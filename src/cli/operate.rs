@@ -113,7 +113,7 @@ pub fn many(global: &Global, args: &BulkArgs, what: Many) -> Result<(), Failure>
     if reply["matched"] == 0 {
         return answer(&session, &reply, words::none_matches());
     }
-    let followers = super::discard::followers(&session, &reply);
+    let followers = super::followers::held(&session, &reply);
     let mut said = what.said(one.as_ref().map(object).as_deref(), &reply) + &followers;
     if matches!(what, Many::Retry { .. } | Many::Release) && !session.json && !session.quiet {
         said.push_str(&still_in_the_way(&session, what, &choice, one.as_ref()));
@@ -132,7 +132,7 @@ fn asked(
     would: &Value,
 ) -> Result<String, Failure> {
     let behind = match what {
-        Many::Discard { let_followers } => super::discard::left_behind(session, choice, let_followers),
+        Many::Discard { let_followers } => super::followers::left_behind(session, choice, let_followers),
         _ => String::new(),
     };
     Ok(match one {
@@ -188,7 +188,7 @@ pub(super) fn one(session: &Session, what: Many, id: &str, reason: Option<&str>)
     let failure = choice.only(session);
     let reply = in_parts(session, &what.request(reason, None), &choice)?;
     let said = what.said(failure.as_ref().map(object).as_deref(), &reply);
-    Ok(said + &super::discard::followers(session, &reply) + &still_in_the_way(session, what, &choice, failure.as_ref()))
+    Ok(said + &super::followers::held(session, &reply) + &still_in_the_way(session, what, &choice, failure.as_ref()))
 }
 
 /// Sends as many failures at once as a request may name; returns the sum of the replies.

@@ -1,10 +1,9 @@
 //! Sends a command's requests to the agent, or without one answers them from the store.
 
 use super::args::{Global, RunArgs};
-use super::choose::one_line;
 use super::client::{Client, NoAgent};
 use super::render::{Screen, sanitize, spoken_by_agent};
-use super::{Failure, gone, load_config, offline};
+use super::{Failure, load_config, offline, words};
 use crate::config::Config;
 use crate::figures::snapshot::{Part, Snapshot};
 use crate::ids::{FailureName, Seq};
@@ -176,15 +175,6 @@ impl Session {
         }
     }
 
-    /// As [`resolve`](Self::resolve), where a failure is to be changed: of one that has left it says when and how, and how
-    /// it is sent again.
-    pub fn live(&self, name: &str) -> Result<String, Failure> {
-        self.resolve(name).map_err(|failure| match failure {
-            Failure::NotFound(told) => Failure::NotFound(gone::told(self, name, told)),
-            other => other,
-        })
-    }
-
     /// The complete id of the live failure whose id is exactly this text.
     pub fn with_id(&self, id: &str) -> Result<String, Failure> {
         match self.ask(&get(&json!({"id": id}))) {
@@ -272,7 +262,7 @@ fn id_of(failure: &Value) -> String {
 
 /// A line for each failure.
 fn lines(failures: &[Value]) -> String {
-    failures.iter().map(one_line).collect::<Vec<_>>().join("\n")
+    failures.iter().map(words::one_line).collect::<Vec<_>>().join("\n")
 }
 
 /// The person whom the command acts for, from `--by` or sudo: claimed, not proven.

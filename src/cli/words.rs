@@ -2,7 +2,7 @@
 //!
 //! The agent stores codes for programs (`unreachable`, `held`).
 
-use super::render::{date, sanitize};
+use super::render::{date, sanitize, text as field};
 use crate::figures::snapshot::Removed;
 use crate::record::NOT_SENT_YET;
 use crate::store::history::MOST_REMOVED;
@@ -34,6 +34,14 @@ pub fn error(error: &str, attempts: u64) -> Cow<'_, str> {
 pub fn error_of(failure: &Value) -> String {
     let attempts = failure["attempts"].as_u64().unwrap_or_default();
     sanitize(&error(failure["error"].as_str().unwrap_or_default(), attempts))
+}
+
+/// A failure as one line.
+#[must_use]
+pub fn one_line(failure: &Value) -> String {
+    let [id, kind, entity, action, state] =
+        ["id", "entity_type", "entity_id", "action", "state"].map(|name| field(failure, name));
+    format!("  {}  {id}  {kind} {entity} {action}  {}  {}", failure["seq"], state_name(&state), error_of(failure))
 }
 
 /// An action of an operator; an unknown one by its code.

@@ -6,21 +6,14 @@
 //! precedence.
 
 use super::problem::{Excerpt, Place, Problem};
+use super::source::Source;
 use super::syntax;
 use super::table::Document;
+use super::value::bare;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// One file.
-#[derive(Debug)]
-pub(super) struct Source<'t> {
-    name: &'t str,
-    text: &'t str,
-    /// Its offset among all files.
-    base: usize,
-}
 
 /// The origin of each value that a file sets: `retry.backoff` → `resyncd.toml:7`. A table in a list has an index
 /// from 0: `route[0].path`.
@@ -208,17 +201,6 @@ fn note(table: &DeTable, path: &str, spans: &mut BTreeMap<String, Range<usize>>)
             _ => _ = spans.insert(key, value.span()),
         }
     }
-}
-
-/// A key in TOML syntax, quoted if necessary.
-pub(super) fn bare(key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if plain { key.to_owned() } else { quoted(key) }
-}
-
-/// A JSON string is also a TOML string.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 fn moved(span: Range<usize>, by: usize) -> Range<usize> {

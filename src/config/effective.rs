@@ -4,11 +4,11 @@
 //!
 //! All structs are destructured completely, so that a new field that is not shown does not compile.
 
-use super::document::{bare, quoted};
 use super::filling::Part;
 use super::route::{self, Body, OnRefused, OnUnsure};
 use super::template::{Piece, Template};
 use super::upstream::{self, AnswerRule, Authorization, Credentials, Expect, Login, MaxAge, Ordering, Rate};
+use super::value::{bare, quoted, shown_duration, shown_size};
 use super::{AUTO, Agent, Alerts, Config, DEFAULT_UPSTREAM, Heartbeat, Metrics, Origins, Overrides, Retention, Retry};
 use crate::limits::{CardNumbers, Limits};
 use crate::text::Language;
@@ -102,7 +102,7 @@ impl List<'_> {
     fn retry(&mut self, retry: &Retry) {
         let Retry { steps, max_retries, jitter, batch } = retry;
         self.table("retry");
-        self.add("backoff", list(steps.iter().map(|step| time(*step))));
+        self.add("backoff", list(steps.iter().map(|step| shown_duration(*step))));
         self.add("max_retries", max_retries.to_string());
         self.add("jitter", decimal(*jitter));
         self.add("batch", batch.to_string());
@@ -126,12 +126,12 @@ impl List<'_> {
         self.table(&path);
         self.add("url", quoted(&masked(url)));
         self.credentials(credentials);
-        self.add("timeout", time(*timeout));
-        self.add("total_timeout", time(*total_timeout));
-        self.add("connect_timeout", time(*connect_timeout));
+        self.add("timeout", shown_duration(*timeout));
+        self.add("total_timeout", shown_duration(*total_timeout));
+        self.add("connect_timeout", shown_duration(*connect_timeout));
         self.add("concurrency", concurrency.to_string());
         self.add("max_rate", max_rate.map(rate));
-        self.add("max_pause", time(*max_pause));
+        self.add("max_pause", shown_duration(*max_pause));
         let order = match ordering {
             Ordering::Key => "key",
             Ordering::Strict => "strict",
@@ -140,7 +140,7 @@ impl List<'_> {
         self.add("ordering", quoted(order));
         self.add("probe_url", quoted(&masked(&probe.url)));
         self.add("probe_method", quoted(probe.method.as_str()));
-        self.add("probe_idle", time(probe.idle.unwrap_or_default()));
+        self.add("probe_idle", shown_duration(probe.idle.unwrap_or_default()));
         let proof = match expect {
             Expect::Any => "any",
             Expect::Html => "html",
@@ -207,7 +207,7 @@ impl List<'_> {
         self.add("header", shown);
         let age = match max_age {
             MaxAge::Unknown => None,
-            MaxAge::Fixed(age) => Some(time(*age)),
+            MaxAge::Fixed(age) => Some(shown_duration(*age)),
             MaxAge::Pointer(pointer) => Some(quoted(&format!("{{{pointer}}}"))),
         };
         self.add("max_age", age);
@@ -266,12 +266,12 @@ impl List<'_> {
         let Retention { exhausted_retries, exhausted_age, max_age, history, archive, delivered, interval } = retention;
         self.table("retention");
         self.add("exhausted.retries", exhausted_retries.to_string());
-        self.add("exhausted.age", time(*exhausted_age));
-        self.add("max_age", time(*max_age));
-        self.add("history", time(*history));
-        self.add("archive", time(*archive));
-        self.add("delivered", time(*delivered));
-        self.add("interval", time(*interval));
+        self.add("exhausted.age", shown_duration(*exhausted_age));
+        self.add("max_age", shown_duration(*max_age));
+        self.add("history", shown_duration(*history));
+        self.add("archive", shown_duration(*archive));
+        self.add("delivered", shown_duration(*delivered));
+        self.add("interval", shown_duration(*interval));
     }
 
     fn alerts(&mut self, alerts: &Alerts) {
@@ -279,10 +279,10 @@ impl List<'_> {
         self.table("alerts");
         for (name, threshold) in [("many_failures", many_failures), ("entity_failing", entity_failing)] {
             self.add(&format!("{name}.count"), threshold.count.to_string());
-            self.add(&format!("{name}.window"), time(threshold.window));
+            self.add(&format!("{name}.window"), shown_duration(threshold.window));
         }
         self.add("high_retries", decimal(*high_retries));
-        self.add("upstream_offline", time(*upstream_offline));
+        self.add("upstream_offline", shown_duration(*upstream_offline));
         self.add("command", texts(&masked_words(command)));
         self.add("url", url.as_deref().map(|url| quoted(&masked_hook(url))));
     }
@@ -291,7 +291,7 @@ impl List<'_> {
         let Heartbeat { url, every } = heartbeat;
         self.table("heartbeat");
         self.add("url", url.as_deref().map(|url| quoted(&masked_hook(url))));
-        self.add("every", time(*every));
+        self.add("every", shown_duration(*every));
     }
 
     fn limits(&mut self, limits: &Limits) {
@@ -299,11 +299,11 @@ impl List<'_> {
         let Limits { min_free_disk, card_numbers, .. } = limits;
         self.table("limits");
         self.add("max_connections", max_connections.to_string());
-        self.add("max_line", size(*max_line as u64));
-        self.add("max_payload", size(*max_payload as u64));
+        self.add("max_line", shown_size(*max_line as u64));
+        self.add("max_payload", shown_size(*max_payload as u64));
         self.add("max_failures", max_failures.to_string());
-        self.add("max_database", size(*max_database));
-        self.add("min_free_disk", size(*min_free_disk));
+        self.add("max_database", shown_size(*max_database));
+        self.add("min_free_disk", shown_size(*min_free_disk));
         let cards = match card_numbers {
             CardNumbers::Warn => "warn",
             CardNumbers::Refuse => "refuse",
@@ -335,26 +335,6 @@ fn texts(items: &[String]) -> String {
 
 fn decimal(number: f64) -> String {
     format!("{number:?}")
-}
-
-/// Formats a duration in the largest unit that is exact.
-pub(super) fn time(time: Duration) -> String {
-    let ms = time.as_millis();
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-    let unit = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
-    match unit {
-        _ if ms == 0 => quoted("0s"),
-        Some((name, unit)) => quoted(&format!("{}{name}", ms / unit)),
-        None => quoted(&format!("{ms}ms")),
-    }
-}
-
-pub(super) fn size(bytes: u64) -> String {
-    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
-        .into_iter()
-        .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
-    let (name, shift) = unit.unwrap_or(("B", 0));
-    quoted(&format!("{}{name}", bytes >> shift))
 }
 
 fn rate(rate: Rate) -> String {

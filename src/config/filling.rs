@@ -2,7 +2,7 @@
 //! `Session {base64:till:{/result/0}:{/result/1}}`. Parsed once, so that a brace that is never closed is a
 //! problem of the configuration and not of every request.
 
-use super::upstream::pointer;
+use super::value::pointer;
 use std::fmt;
 
 /// A header's value, parsed.

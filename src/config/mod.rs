@@ -15,6 +15,7 @@ pub mod problem;
 mod read;
 pub mod route;
 pub mod sections;
+mod source;
 mod syntax;
 mod table;
 pub mod template;

@@ -1,10 +1,10 @@
 //! `[[route]]`: the upstream of a failure, and the form of its request. The first match wins.
 
-use super::document::bare;
 use super::problem::Place;
 use super::table::{Document, Table, nearest};
 use super::template::{Place as TemplatePlace, Template};
-use super::upstream::{Upstream, pointer};
+use super::upstream::Upstream;
+use super::value::{bare, pointer};
 use crate::limits::quote;
 use std::ops::Range;
 

@@ -4,10 +4,9 @@
 //! until `Config::load` rejects the whole.
 
 use super::EXAMPLE;
-use super::document::Source;
-use super::effective;
 use super::problem::{Place, Problem};
-use super::value::{base_url, duration, size, url};
+use super::source::Source;
+use super::value::{base_url, duration, shown_duration, shown_size, size, url};
 use crate::limits::quote;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
@@ -204,9 +203,9 @@ impl<'t> Table<'t> {
             Place::Span(span),
             format!(
                 "{key}: expected {} to {}, found {}",
-                effective::size(*bounds.start()),
-                effective::size(*bounds.end()),
-                effective::size(value)
+                shown_size(*bounds.start()),
+                shown_size(*bounds.end()),
+                shown_size(value)
             ),
         );
         None
@@ -479,7 +478,7 @@ fn within(
     if bounds.contains(&value) {
         return Some(value);
     }
-    let [start, end, found] = [*bounds.start(), *bounds.end(), value].map(effective::time);
+    let [start, end, found] = [*bounds.start(), *bounds.end(), value].map(shown_duration);
     document.report(Place::Span(span), format!("{key}: expected {start} to {end}, found {found}"));
     None
 }

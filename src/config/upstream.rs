@@ -3,7 +3,7 @@
 use super::filling::Filling;
 use super::problem::Place;
 use super::table::{Document, Table, nearest};
-use super::value;
+use super::value::{self, pointer};
 use crate::limits::{MAX_NAME, quote};
 use crate::record::Class;
 use std::net::IpAddr;
@@ -633,15 +633,6 @@ impl Exception {
             }
         };
         sound.then(|| Self { host: host.to_owned(), port })
-    }
-}
-
-/// A JSON pointer (RFC 6901).
-pub(super) fn pointer(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('/') {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("expected a JSON pointer such as \"/error/message\", found {text:?}"))
     }
 }
 

@@ -163,6 +163,47 @@ fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// A JSON pointer (RFC 6901).
+pub(super) fn pointer(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected a JSON pointer such as \"/error/message\", found {text:?}"))
+    }
+}
+
+/// Formats a duration in the largest unit that is exact.
+pub(super) fn shown_duration(time: Duration) -> String {
+    let ms = time.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let unit = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    match unit {
+        _ if ms == 0 => quoted("0s"),
+        Some((name, unit)) => quoted(&format!("{}{name}", ms / unit)),
+        None => quoted(&format!("{ms}ms")),
+    }
+}
+
+/// Formats a size in the largest unit that is exact.
+pub(super) fn shown_size(bytes: u64) -> String {
+    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
+        .into_iter()
+        .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    let (name, shift) = unit.unwrap_or(("B", 0));
+    quoted(&format!("{}{name}", bytes >> shift))
+}
+
+/// A key in TOML syntax, quoted if necessary.
+pub(super) fn bare(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain { key.to_owned() } else { quoted(key) }
+}
+
+/// A JSON string is also a TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

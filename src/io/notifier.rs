@@ -20,7 +20,7 @@ use super::system;
 use crate::agent::Notification;
 use crate::config::{Config, Upstream};
 use crate::limits::{COMMAND_TIMEOUT, cut};
-use crate::policy::class::Ending;
+use crate::policy::ending::Ending;
 use crate::wire::delivery::{BodyPart, HeaderValue, HttpRequest, credentials};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};

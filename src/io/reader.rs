@@ -213,7 +213,7 @@ fn failed(inquiry: &ReaderRequest, why: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::questions::Facts;
+    use crate::agent::facts::Facts;
     use crate::ids::Seq;
     use crate::io::inbox::inbox;
     use crate::limits::Limits;

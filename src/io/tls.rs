@@ -4,7 +4,8 @@
 use super::secrets::{Secrets, located, unread};
 use crate::config::upstream::{Connection, Exception, Tunnel, Upstream};
 use crate::moment::WallTime;
-use crate::policy::class::{ConnectError, Target};
+use crate::policy::ending::ConnectError;
+use crate::policy::ending::Target;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;

@@ -3,7 +3,9 @@
 use super::*;
 use crate::config::{Config, Environment, Overrides};
 use crate::moment::WallTime;
-use crate::policy::class::{Ending, Target, Verdict, classify};
+use crate::policy::class::{Verdict, classify};
+use crate::policy::ending::Ending;
+use crate::policy::ending::Target;
 
 fn with<T>(config: &str, ask: impl FnOnce(&Reading) -> T) -> T {
     let text = format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{config}");

@@ -5,7 +5,7 @@
 //! read is never guessed; [`Body::json`] returns why it cannot be read.
 
 use crate::limits::{bytes, cut};
-use crate::policy::class::Answer;
+use crate::policy::ending::Answer;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -21,6 +21,7 @@ pub mod body;
 pub mod canary;
 pub mod class;
 pub mod condition;
+pub mod ending;
 pub mod evidence;
 pub mod heartbeat;
 pub mod judge;

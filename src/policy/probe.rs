@@ -13,7 +13,11 @@
 use super::transient::Passing;
 use crate::moment::{AgentTime, WallTime};
 use crate::policy::body::{Body, is_typed_html};
-use crate::policy::class::{Answer, ConnectError, Ending, Target, with_clock};
+use crate::policy::class::with_clock;
+use crate::policy::ending::Answer;
+use crate::policy::ending::ConnectError;
+use crate::policy::ending::Ending;
+use crate::policy::ending::Target;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

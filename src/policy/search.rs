@@ -136,7 +136,7 @@ fn reference(text: &str) -> Option<(char, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::class::Answer;
+    use crate::policy::ending::Answer;
 
     fn answer(kind: &str, body: &[u8]) -> Answer {
         let content_type = (!kind.is_empty()).then(|| kind.to_owned());

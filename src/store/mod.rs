@@ -94,13 +94,21 @@ pub struct StoreSettings {
     pub disk: Disk,
     /// Routes decide which salvaged failures are held, because all of them may have arrived.
     pub routes: Vec<Route>,
+    /// Triggers of other programs stay. Only tests set this, which make statements fail by a trigger.
+    pub keep_triggers: bool,
 }
 
 impl StoreSettings {
     /// Settings for the machine's own disk.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, limits: &Limits) -> Self {
-        Self { dir: dir.into(), limits: limits.clone(), disk: Disk::default(), routes: Vec::new() }
+        Self {
+            dir: dir.into(),
+            limits: limits.clone(),
+            disk: Disk::default(),
+            routes: Vec::new(),
+            keep_triggers: false,
+        }
     }
 
     /// Settings from the configuration.

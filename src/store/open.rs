@@ -264,7 +264,7 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenE
         Some(instance) => instance,
         None => instance::restored(&connection, settings).map_err(opened)?,
     };
-    let mut doubtful = foreign_objects::remove(&connection).map_err(opened)?;
+    let mut doubtful = foreign_objects::remove(&connection, settings).map_err(opened)?;
     if !numbers::agree(&connection).map_err(opened)? {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(opened)?;
         numbers::put_right(&change, &mut ledger.next_seq).map_err(opened)?;

@@ -1,8 +1,8 @@
 //! `edit`: changes of one failure by an operator.
 
+use super::content::{key, name, payload};
 use super::fields::{Fields, Rejection, missing};
 use super::operation::{RequestedBy, failure_name, signature};
-use super::request::{key, name, payload};
 use crate::ids::FailureName;
 use crate::record::PayloadKind;
 use std::borrow::Cow;

@@ -6,9 +6,9 @@
 //! (`seq state blocked_by upstream next_retry_at response`, who archived it and why) are accepted but ignored: the
 //! failure gets a new number, position and upstream here.
 
+use super::content;
 use super::fields::{Code, Fields, Rejection, missing, string};
 use super::operation::{RequestedBy, signature};
-use super::request;
 use crate::ids::{FailureId, FailureName};
 use crate::limits::{Limits, MAX_ERROR, MAX_ID, MAX_NAME, cut};
 use crate::moment::WallTime;
@@ -154,17 +154,17 @@ pub struct Place {
 
 pub(super) fn row<'a>(mut fields: Fields<'a>, limits: &Limits) -> Result<Imported<'a>, Rejection> {
     let id = id(&mut fields)?;
-    let payload = request::payload(&mut fields, limits.max_payload)?;
+    let payload = content::payload(&mut fields, limits.max_payload)?;
     let http_status = fields.number("http_status", 0..=999)?.and_then(|status| u16::try_from(status).ok());
     let new = NewFailure {
-        entity_type: request::name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?,
-        entity_id: request::key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?,
-        action: request::name(&mut fields, "action")?.ok_or_else(|| missing("action"))?,
+        entity_type: content::name(&mut fields, "entity_type")?.ok_or_else(|| missing("entity_type"))?,
+        entity_id: content::key(&mut fields, "entity_id")?.ok_or_else(|| missing("entity_id"))?,
+        action: content::name(&mut fields, "action")?.ok_or_else(|| missing("action"))?,
         error: Cow::Owned(cut(&fields.lossy_text("error")?.ok_or_else(|| missing("error"))?, MAX_ERROR)),
         payload,
         http_status,
-        idempotency_key: request::idempotency_key(&mut fields)?,
-        order_key: request::key(&mut fields, "order_key")?,
+        idempotency_key: content::idempotency_key(&mut fields)?,
+        order_key: content::key(&mut fields, "order_key")?,
         client_attempt: ClientAttempt::None,
         tried: true,
     };

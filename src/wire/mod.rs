@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod card;
+mod content;
 pub mod delivery;
 pub mod edit;
 pub mod envelope;

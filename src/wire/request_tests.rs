@@ -4,8 +4,10 @@ use super::*;
 use crate::ids::Seq;
 use crate::moment::WallTime;
 use crate::question::{Direction, Filter, ListCursor};
+use crate::record::PayloadKind;
 use crate::record::Status;
 use crate::wire::operation::Scope;
+use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 fn read(line: &str) -> Line<'_> {

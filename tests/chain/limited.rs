@@ -4,7 +4,8 @@
 //! accepts.
 
 use crate::sporadic::{Course, shipped_to};
-use resyncd::policy::class::{Answer, Ending};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::Ending;
 
 /// nginx's `limit_req` with `nodelay`: a bucket that leaks `rate` requests a second and holds `burst` beyond one.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,12 @@
 //! The head office: it serves a fixed number of requests a second, and treats an excess in one of several manners.
 
-use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
+use resyncd::policy::ending::Answer;
+
+use resyncd::policy::ending::InterruptKind;
+
+use resyncd::policy::ending::ConnectError;
+
+use resyncd::policy::ending::Ending;
 
 /// How it treats more requests than it can serve.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,13 @@
 //! The outside world: an upstream whose mode changes with time, and failures of which some can
 //! never be delivered. Its responses have the wire's form, and the shipped `classify` reads them.
 
-use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
+use resyncd::policy::ending::Answer;
+
+use resyncd::policy::ending::InterruptKind;
+
+use resyncd::policy::ending::ConnectError;
+
+use resyncd::policy::ending::Ending;
 use resyncd::policy::probe::ProbeEnd;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 use crate::terminal::{Terminal, answered, refused};
 use fastrand::Rng;
 use resyncd::moment::WallTime;
-use resyncd::policy::class::Ending;
+use resyncd::policy::ending::Ending;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;

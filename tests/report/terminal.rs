@@ -7,7 +7,7 @@ use resyncd::agent::{Agent, ClientId, Effect, Event, Peer, Step, StepKind};
 use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{self, ConnectError, Ending};
+use resyncd::policy::ending::{self, ConnectError, Ending};
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
 use resyncd::store::{Store, StoreSettings};
@@ -147,7 +147,7 @@ impl Terminal {
 /// A response with this status, and a body that is JSON if it is not empty.
 pub(crate) fn answered(status: u16, body: &str) -> Ending {
     let content_type = (!body.is_empty()).then(|| "application/json".to_owned());
-    Ending::Answered(class::Answer { status, content_type, body: body.into(), ..class::Answer::default() })
+    Ending::Answered(ending::Answer { status, content_type, body: body.into(), ..ending::Answer::default() })
 }
 
 /// The connection is refused.

@@ -6,8 +6,9 @@
 use super::{Chances, DispatchKind, TimedOutUploads, Upstream};
 use crate::moment::{AgentTime, Moment};
 use crate::policy::canary::{Need, Route};
-use crate::policy::class::{Class, Contact, Verdict};
+use crate::policy::class::{Class, Verdict};
 use crate::policy::condition::Shut;
+use crate::policy::ending::Contact;
 use crate::policy::evidence::Evidence;
 use crate::policy::order_tag::OrderTag;
 use crate::policy::pace::Pace;

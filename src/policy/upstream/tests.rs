@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::policy::canary::Route;
-use crate::policy::class::{Class, Contact, Verdict};
+use crate::policy::class::{Class, Verdict};
+use crate::policy::ending::Contact;
 use crate::policy::judge::{Rules, Try, judge};
 use crate::policy::order_tag::OrderTag;
 use crate::policy::pause::{AFTER_OUTAGE, FIRST};

@@ -7,7 +7,10 @@ pub(super) const PHRASES: &[Phrase] = &[
     // Values.
     ("expected a table [{name}], found {why}", "se esperaba una tabla [{name}] y hay {why}"),
     ("expected a table [[{name}]], found {why}", "se esperaba una tabla [[{name}]] y hay {why}"),
-    ("expected tables [[{name}]]", "se esperaban tablas [[{name}]]"),
+    (
+        "expected a list of tables: write its header as [[{name}]], in double brackets",
+        "se esperaba una lista de tablas: escriba su encabezado como [[{name}]], entre corchetes dobles",
+    ),
     ("expected a text in quotes, found {why}", "se esperaba un texto entre comillas y hay {why}"),
     ("expected a duration in quotes, found {why}", "se esperaba una duración entre comillas y hay {why}"),
     ("expected true or false, found {why}", "se esperaba true o false y hay {why}"),

@@ -5,7 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use resyncd::config::{Config, Overrides, Environment};
 use resyncd::limits::{MAX_ERROR, MAX_RETRY_AFTER};
 use resyncd::moment::WallTime;
-use resyncd::policy::class::{Answer, Class, Ending, Target, classify};
+use resyncd::policy::class::{Class, classify};
+use resyncd::policy::ending::Target;
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::Ending;
 use resyncd::policy::answer_rules::Reading;
 use std::sync::LazyLock;
 

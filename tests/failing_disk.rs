@@ -5,7 +5,8 @@ use resyncd::agent::{Agent, ClientId, Dispatch, Effect, Event, Peer, Step, StepK
 use resyncd::config::{Config, Environment, Overrides};
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{Answer, Ending};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::Ending;
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::{Store, StoreError, StoreSettings};
 use resyncd::wire::request::Socket;
@@ -37,7 +38,7 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = Config::load(Some(("f", &text)), &Overrides::default(), &Environment::default());
         let now = Moment { agent: AgentTime::ZERO, wall: WallTime::from_millis(1_795_500_754_123) };
-        let settings = StoreSettings::new(dir.path(), &Limits::default());
+        let settings = StoreSettings { keep_triggers: true, ..StoreSettings::new(dir.path(), &Limits::default()) };
         let store = Store::open(settings, now.wall).expect("a new store");
         let mut agent = Agent::start(store, &config.expect("a right configuration"), 1, now).expect("it starts");
         agent.keep_watch(now);

@@ -2,7 +2,7 @@
 //! can drop a row that is then acknowledged, and an index can refuse it. So they are removed, and the log keeps their
 //! text. Indexes that can only make reading faster stay.
 
-use super::migrations;
+use super::{StoreSettings, migrations};
 use rusqlite::Connection;
 
 /// A trigger or an index.
@@ -16,7 +16,7 @@ pub(super) struct ForeignObject {
 
 /// Triggers, and indexes that can refuse a row, because they are unique, or because they or their condition compute
 /// something.
-pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<ForeignObject>> {
+pub(super) fn found(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<Vec<ForeignObject>> {
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND (type = 'trigger' OR type = 'index' \
                AND (EXISTS (SELECT 1 FROM pragma_index_list(tbl_name) AS list WHERE list.name = sqlite_schema.name \
                AND (list.\"unique\" OR list.partial)) \
@@ -28,14 +28,15 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Vec<ForeignObje
     let all: Vec<ForeignObject> = statement.query_map([], object)?.collect::<Result<_, _>>()?;
     let is_foreign = |object: &ForeignObject| {
         let ours = object.kind == "index" && migrations::define_index(&object.name);
-        !ours && migrations::define_table(&object.table)
+        let stays = object.kind == "trigger" && settings.keep_triggers;
+        !ours && !stays && migrations::define_table(&object.table)
     };
     Ok(all.into_iter().filter(is_foreign).collect())
 }
 
 /// Removes them, in the caller's transaction; returns whether there were any.
-pub(super) fn remove(connection: &Connection) -> rusqlite::Result<bool> {
-    let objects = found(connection)?;
+pub(super) fn remove(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<bool> {
+    let objects = found(connection, settings)?;
     for ForeignObject { kind, name, table, sql } in &objects {
         connection.execute_batch(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
         log::warn!("event=foreign_object_removed type={kind} name={name:?} table={table} sql={sql:?}");

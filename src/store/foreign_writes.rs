@@ -74,7 +74,7 @@ impl Store {
         if self.strangers.doubtful {
             if self.strangers.misnumbered
                 || !numbers::agree(&self.connection)?
-                || !foreign_objects::found(&self.connection)?.is_empty()
+                || !foreign_objects::found(&self.connection, &self.settings)?.is_empty()
             {
                 return Ok(false);
             }
@@ -91,7 +91,7 @@ impl Store {
 
     /// Repairs what another program has changed and no round may start with, in the caller's transaction.
     pub(super) fn repair(&mut self) -> Result<(), StoreError> {
-        foreign_objects::remove(&self.connection)?;
+        foreign_objects::remove(&self.connection, &self.settings)?;
         if self.strangers.misnumbered || !numbers::agree(&self.connection)? {
             numbers::put_right(&self.connection, &mut self.ledger.next_seq)?;
             self.strangers.misnumbered = false;

@@ -5,7 +5,10 @@ use resyncd::agent::questions::{Answer as Found, answer};
 use resyncd::agent::{Agent, ClientId, Dispatch, Effect, Event, Peer, Step, StepKind};
 use resyncd::config::{Config, Environment, Overrides};
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::ConnectError;
+use resyncd::policy::ending::Ending;
+use resyncd::policy::ending::InterruptKind;
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::reader::Reader;
 use resyncd::store::{Store, StoreSettings};
@@ -103,7 +106,8 @@ impl Till {
     }
 
     fn start(&mut self) {
-        let store = Store::open(StoreSettings::of(&self.config), self.now.wall).expect("the store opens");
+        let settings = StoreSettings { keep_triggers: true, ..StoreSettings::of(&self.config) };
+        let store = Store::open(settings, self.now.wall).expect("the store opens");
         self.now.agent = store.ledger().resumed(self.now.wall);
         let mut agent = Agent::start(store, &self.config, 7, self.now).expect("the agent starts");
         agent.keep_watch(self.now);

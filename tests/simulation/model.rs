@@ -10,7 +10,8 @@ use crate::edits::Edits;
 use crate::table::Table;
 use crate::upstream::{Fate, Meaning, Upstream};
 use resyncd::ids::Seq;
-use resyncd::policy::class::{ConnectError, Ending};
+use resyncd::policy::ending::ConnectError;
+use resyncd::policy::ending::Ending;
 use resyncd::wire::delivery::HttpRequest;
 use std::collections::{BTreeMap, BTreeSet};
 

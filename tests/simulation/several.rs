@@ -13,7 +13,10 @@ use resyncd::config::{Config, Environment, Overrides};
 use resyncd::ids::Seq;
 use resyncd::limits::Limits;
 use resyncd::moment::{AgentTime, Moment, WallTime};
-use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::ConnectError;
+use resyncd::policy::ending::Ending;
+use resyncd::policy::ending::InterruptKind;
 use resyncd::policy::probe::ProbeEnd;
 use resyncd::store::disk::Disk;
 use resyncd::store::reader::Reader;
@@ -244,6 +247,7 @@ impl World {
         let limits = Limits::default();
         StoreSettings {
             disk: Disk::default(),
+            keep_triggers: true,
             ..StoreSettings { routes: config.routes.clone(), ..StoreSettings::new(self.dir.path(), &limits) }
         }
     }

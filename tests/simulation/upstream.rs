@@ -7,7 +7,10 @@
 use fastrand::Rng;
 use resyncd::agent::Dispatch;
 use resyncd::moment::WallTime;
-use resyncd::policy::class::{Answer, ConnectError, Ending, InterruptKind};
+use resyncd::policy::ending::Answer;
+use resyncd::policy::ending::ConnectError;
+use resyncd::policy::ending::Ending;
+use resyncd::policy::ending::InterruptKind;
 use resyncd::wire::delivery::{BodyPart, HeaderValue, HttpRequest};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -188,7 +188,7 @@ impl World {
             calm: false,
             idle_rounds: 0,
             rounds: 0,
-            settings: StoreSettings { disk: crate::vfs::under(), ..StoreSettings::of(&config) },
+            settings: StoreSettings { disk: crate::vfs::under(), keep_triggers: true, ..StoreSettings::of(&config) },
             config,
             table: None,
             reader: None,

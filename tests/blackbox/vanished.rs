@@ -408,3 +408,17 @@ fn rows_that_another_program_deletes_are_counted() {
         assert_eq!(agent.call(&json!({"op": "health"}))["lost"], 3, "stopped: {stopped}");
     }
 }
+
+/// The index of the log is mapped into memory: when it is cut off, the kernel ends the process. A restart makes it again.
+#[test]
+fn an_index_of_the_log_that_is_cut_off_costs_a_restart_and_no_failure() {
+    let mut agent = Agent::start(&Plan::default());
+    fill(&agent, 10);
+    fs::write(agent.state_dir().join("sync_failures.db-shm"), "").expect("it is cut off");
+    let mut app = agent.app();
+    app.line(&record("s-1", &json!({})).to_string());
+    agent.kill9();
+    agent.up();
+    assert!(agent.cell("SELECT count(*) FROM sync_failures").as_i64() >= Some(10));
+    id_of(&agent.call(&record("s-2", &json!({}))));
+}

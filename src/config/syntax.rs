@@ -19,6 +19,11 @@ pub(super) fn explain(message: &str, found: &str, text: &str, at: usize) -> Stri
     if message.starts_with("string values must be quoted") {
         return unquoted(found);
     }
+    // A word that begins like true, false, inf or nan: `info`.
+    let is_word = rest.starts_with(|c: char| c.is_ascii_alphabetic());
+    if is_word && (message.starts_with("invalid boolean") || message.starts_with("invalid float")) {
+        return unquoted(rest.split('#').next().unwrap_or_default());
+    }
     if message.starts_with("invalid unquoted key") || message.starts_with("key with no value") {
         return match line.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
             Some((key, "")) if is_key(key) => format!("a table begins with its name in brackets: write [{key}]"),

@@ -395,7 +395,8 @@ impl<'t> Table<'t> {
             let hint = match nearest(known(), &key) {
                 _ if !longer.is_empty() => format!("; did you mean {}?", longer.join(" or ")),
                 Some(near) if self.name.is_empty() => format!("; did you mean {}?", header(near)),
-                _ if !elsewhere.is_empty() => format!("; it belongs in {}", elsewhere.join(" or ")),
+                _ if elsewhere.len() > 1 => format!("; it belongs in one of {}", elsewhere.join(", ")),
+                _ if !elsewhere.is_empty() => format!("; it belongs in {}", elsewhere.concat()),
                 Some(near) => format!("; did you mean {near}?"),
                 None if self.name.is_empty() => {
                     format!("; the tables are {}", known().map(header).collect::<Vec<_>>().join(", "))

@@ -159,7 +159,7 @@ impl Template {
             Language::Json => format!("{out} in JSON; write {{{name}:string}}, without quotes around it"),
             Language::Xml => format!("{out} in XML; write {{{name}:xml}}"),
             Language::Urlencoded | Language::Other => format!(
-                "{out} in a body of {content_type:?}; write {{{name}:string}}, {{{name}:xml}}, {{{name}:url}} or \
+                "{out} in a body with content_type {content_type:?}; write {{{name}:string}}, {{{name}:xml}}, {{{name}:url}} or \
                  {{{name}:base64}}, or set a content_type that tells the body's language"
             ),
         })

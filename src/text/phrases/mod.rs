@@ -69,8 +69,14 @@ impl Source {
 
     /// Phrases that occur in others only.
     fn parts(self) -> &'static [&'static [Phrase]] {
-        static ALL: [&[Phrase]; 5] =
-            [network::PARTS, protocol::PARTS, configuration::PARTS, configuration::TOML_PARTS, system::PARTS];
+        static ALL: [&[Phrase]; 6] = [
+            network::PARTS,
+            protocol::PARTS,
+            configuration::PARTS,
+            configuration::HINTS,
+            configuration::TOML_PARTS,
+            system::PARTS,
+        ];
         if self == Self::Agent { &ALL } else { &ALL[..1] }
     }
 
@@ -98,10 +104,32 @@ impl Source {
     /// The other language's version of a whole text.
     fn whole(self, text: &str) -> Option<String> {
         let one = |(phrases, inner): (&[Phrase], Self)| phrases.iter().find_map(|phrase| inner.rendered(phrase, text));
-        error(text).or_else(|| self.phrases().into_iter().find_map(one))
+        error(text).or_else(|| self.hinted(text)).or_else(|| self.phrases().into_iter().find_map(one))
+    }
+
+    /// A problem of a configuration that ends with what to write instead.
+    fn hinted(self, text: &str) -> Option<String> {
+        let hint = |text: &str| configuration::HINTS.iter().find_map(|phrase| self.rendered(phrase, text));
+        let both = |at: usize| {
+            let hint = hint(&text[at + 2..])?;
+            Some(format!("{}; {hint}", self.whole(&text[..at])?))
+        };
+        // A text in quotes may have semicolons too, and a hint has both quotation marks or none.
+        let is_outside = |at: &usize| text[*at..].replace("\\\"", "").matches('"').count().is_multiple_of(2);
+        let last = text.rmatch_indices("; ").take(MOST_PREFIXES).map(|(at, _)| at);
+        if self == Self::Agent { last.filter(is_outside).find_map(both) } else { None }
     }
 
     fn part(self, text: &str) -> Option<String> {
+        // A line may have a prefix, a part that must be known has none.
+        self.listed(text).or_else(|| match self.line(text) {
+            Cow::Owned(shown) => Some(shown),
+            Cow::Borrowed(_) => None,
+        })
+    }
+
+    /// A part, or several, each of them a whole phrase.
+    fn listed(self, text: &str) -> Option<String> {
         let part = |text: &str| self.parts().iter().copied().flatten().find_map(|phrase| self.rendered(phrase, text));
         let one = |text: &str| part(text).or_else(|| self.whole(text));
         let several = || {
@@ -109,10 +137,7 @@ impl Source {
             let found: Vec<String> = each.iter().filter_map(|text| one(text)).collect();
             (each.len() > 1 && each.len() == found.len()).then(|| found.join("; "))
         };
-        one(text).or_else(several).or_else(|| match self.line(text) {
-            Cow::Owned(shown) => Some(shown),
-            Cow::Borrowed(_) => None,
-        })
+        one(text).or_else(several)
     }
 
     /// Writes the text with the template of the other language, if it fits this one.
@@ -133,7 +158,7 @@ impl Source {
                 Piece::Place(name) => {
                     let (_, value) = values.iter().find(|(known, _)| *known == name)?;
                     match name {
-                        "known" => shown.push_str(&self.part(value)?),
+                        "known" => shown.push_str(&self.listed(value)?),
                         "why" | "what" | "reason" | "parts" => {
                             shown.push_str(&self.part(value).unwrap_or_else(|| (*value).to_owned()));
                         }

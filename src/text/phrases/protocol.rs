@@ -136,8 +136,25 @@ pub(super) const PHRASES: &[Phrase] = &[
     ("the database is damaged: {why}", "la base de datos está dañada: {why}"),
     ("the database was deleted or replaced by another program", "otro programa borró o reemplazó la base de datos"),
     ("the database could not be written: {why}", "no se pudo escribir en la base de datos: {why}"),
-    ("another resyncd (pid {pid}) holds {dir}", "otro resyncd (pid {pid}) usa {dir}"),
-    ("another resyncd holds {dir}", "otro resyncd usa {dir}"),
+    (
+        "another resyncd (pid {pid}) holds {dir}; a directory has one agent. To stop that one: systemctl stop resyncd, or: \
+         kill {pid}",
+        "otro resyncd (pid {pid}) usa {dir}; un directorio tiene un solo agente. Para detener ese: systemctl stop \
+         resyncd, o bien: kill {pid}",
+    ),
+    (
+        "another resyncd holds {dir}; a directory has one agent",
+        "otro resyncd usa {dir}; un directorio tiene un solo agente",
+    ),
+    (
+        "{file} has {names} names (hard links): another agent may use it under another name, and the two would damage it. \
+         Remove the other names (find them: find / -samefile {file}), or make this one a file of its own: cp -p {file} \
+         {file}.copy && mv {file}.copy {file}",
+        "{file} tiene {names} nombres (enlaces duros): otro agente podría usarlo con otro nombre, y entre los dos lo \
+         dañarían. Elimine los otros nombres (para encontrarlos: find / -samefile {file}) o convierta este en un archivo \
+         propio: cp -p {file} {file}.copy && mv {file}.copy {file}",
+    ),
+    ("a question is being answered from the file", "se está leyendo el archivo para responder a una consulta"),
     (
         "{file} was written by a newer resyncd (schema {found}, this one knows {known}); it is left untouched. Install \
          that version again, or move the file away to start with an empty one",

@@ -34,6 +34,23 @@ pub(super) const PHRASES: &[Phrase] = &[
     ("adding to the archive {path}: {why}", "al escribir en el archivo {path}: {why}"),
     ("making the state directory {path}: {why}", "al crear el directorio de estado {path}: {why}"),
     ("acting as the state directory's owner: {why}", "al actuar como propietario del directorio de estado: {why}"),
+    ("making the address of {path}: {why}", "al formar la dirección de {path}: {why}"),
+    ("making the directory of {path}: {why}", "al crear el directorio de {path}: {why}"),
+    ("making a socket for {path}: {why}", "al crear un socket para {path}: {why}"),
+    ("making {path}: {why}", "al crear {path}: {why}"),
+    ("binding {path}: {why}", "al abrir el socket {path}: {why}"),
+    ("removing {path}: {why}", "al eliminar {path}: {why}"),
+    ("syncing {path}: {why}", "al asegurar en disco {path}: {why}"),
+    ("salvaging {path}: {why}", "al recuperar {path}: {why}"),
+    ("registering signals: {why}", "al registrar las señales: {why}"),
+    ("starting a thread: {why}", "al iniciar un hilo: {why}"),
+    ("starting the loop: {why}", "al iniciar el bucle principal: {why}"),
+    ("reading random bytes: {why}", "al leer bytes aleatorios: {why}"),
+    ("waiting for clients: {why}", "al esperar a los clientes: {why}"),
+    (
+        "another user's file of that name is there. {what}",
+        "ya existe un archivo de otro usuario con ese nombre. {what}",
+    ),
     ("bringing the schema up to date in {path}: {why}", "al actualizar el esquema de {path}: {why}"),
     (
         "{why} (os error {number}) ({path} belongs to uid {owner}, gid {group}, mode {mode}; this process runs as uid \
@@ -73,10 +90,10 @@ pub(super) const PARTS: &[Phrase] = &[
         "Asígnelo al propietario de su directorio, como root: chown --reference={dir} {path}",
     ),
     (
-        "Run this as its owner, or give it to this user, as root: chown {uid} {path}",
-        "Ejecute esto como su propietario o, como root, asígnelo a este usuario: chown {uid} {path}",
+        "Run this as root (sudo), or name a directory of this user's own: install -d -o {uid} -m 0700 DIRECTORY",
+        "Ejecute esto como root (sudo) o indique un directorio propio de este usuario: install -d -o {uid} -m 0700 \
+         DIRECTORIO",
     ),
-    ("Run this as root (sudo), or name another place", "Ejecute esto como root (sudo) o indique otro lugar"),
     (
         "Run this as its owner (sudo -u '{owner}'), or as root",
         "Ejecute esto como su propietario (sudo -u '{owner}') o como root",

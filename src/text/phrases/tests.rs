@@ -38,16 +38,20 @@ fn what_the_agent_says_is_shown_in_spanish() {
             "a.toml:3:1: unknown key tokn in [upstream.hq]; did you mean token_file?\n  3 | tokn = 1\n    | ^^^^",
             "a.toml:3:1: clave desconocida tokn en [upstream.hq]; ¿quería decir token_file?\n  3 | tokn = 1\n    | ^^^^",
         ),
-        ("a.toml:1:5: key with no value, expected `=`", "a.toml:1:5: clave sin valor, se esperaba `=`"),
+        ("a.toml:1:5: unclosed array, expected `]`", "a.toml:1:5: lista sin cerrar, se esperaba `]`"),
         (
-            "c:1:2: timeout: expected true or false, found a text",
-            "c:1:2: timeout: se esperaba true o false y hay un texto",
+            "c:1:2: insecure: expected true or false, found the text \"a; b\"; write insecure = true",
+            "c:1:2: insecure: se esperaba true o false y hay el texto \"a; b\"; escriba insecure = true",
+        ),
+        (
+            "c:1:2: no_proxy: expected a list of texts in quotes, found the text \"; write x\"",
+            "c:1:2: no_proxy: se esperaba una lista de textos entre comillas y hay el texto \"; write x\"",
         ),
         (
             "opening /x/lock: Permission denied (os error 13) (/x belongs to uid 0, gid 0, mode 0700; this process runs as \
-             uid 5). Run this as root (sudo), or name another place",
+             uid 5). Run this as root (sudo), or name a directory of this user's own: install -d -o 5 -m 0700 DIRECTORY",
             "al abrir /x/lock: permiso denegado (/x pertenece a uid 0, gid 0, modo 0700; este proceso usa uid 5). Ejecute \
-             esto como root (sudo) o indique otro lugar",
+             esto como root (sudo) o indique un directorio propio de este usuario: install -d -o 5 -m 0700 DIRECTORIO",
         ),
         (
             "al leer a.json: No such file or directory (os error 2)",
@@ -139,7 +143,7 @@ fn every_phrase_is_said_in_the_sources() {
         sources.split("\\\n").enumerate().map(|(n, line)| if n == 0 { line } else { line.trim_start() }).collect();
     let said = joined.concat().replace("\\\"", "\"").replace("{{", "{").replace("}}", "}");
     let own = [protocol::PHRASES, network::PHRASES, configuration::PHRASES, system::PHRASES];
-    let parts = [protocol::PARTS, network::PARTS, configuration::PARTS, system::PARTS];
+    let parts = [protocol::PARTS, network::PARTS, configuration::PARTS, configuration::HINTS, system::PARTS];
     for (english, _) in own.into_iter().chain(parts).flatten() {
         for piece in pieces(english) {
             if let Piece::Literal(literal) = piece

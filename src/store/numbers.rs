@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// Number of rows checked between the first and the last.
 const BETWEEN: i64 = 30;
 /// Highest number accepted from other programs: larger ones exceed the exact integers of many JSON parsers.
-const HIGHEST: i64 = 1 << 53;
+pub(super) const HIGHEST: i64 = 1 << 53;
 
 /// Returns whether each checked row has its own number.
 pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
@@ -26,11 +26,13 @@ pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
     if first < 1 || last > HIGHEST {
         return Ok(false);
     }
-    let sql = "SELECT rowid IS seq FROM sync_failures WHERE rowid >= ?1 ORDER BY rowid LIMIT 1";
+    // One that is no number is a damaged cell, which costs its failure no place.
+    let sql = "SELECT rowid IS seq OR typeof(seq) <> 'integer' OR seq NOT BETWEEN 1 AND ?2 \
+               FROM sync_failures WHERE rowid >= ?1 ORDER BY rowid LIMIT 1";
     let mut look = connection.prepare_cached(sql)?;
     let step = ((last - first) / (BETWEEN + 1)).max(1);
     for from in (0..=BETWEEN).map(|n| first + n * step).chain([last]) {
-        if !look.query_row([from], |row| row.get(0)).optional()?.unwrap_or(true) {
+        if !look.query_row([from, HIGHEST], |row| row.get(0)).optional()?.unwrap_or(true) {
             return Ok(false);
         }
     }

@@ -24,7 +24,7 @@ use super::files::give_to_owner;
 use super::keys;
 use super::open_error::OpenError;
 use super::shape::{AGENT, FAILURES, Holds, KEYS, SHAPES, Shape, UPSTREAMS};
-use super::{Store, StoreError, StoreSettings};
+use super::{Store, StoreError, StoreSettings, numbers};
 use crate::ids::{FailureId, Seq};
 use crate::moment::{Moment, WallTime};
 use crate::record::{OrderKey, PayloadKind};
@@ -299,8 +299,9 @@ impl Store {
              AND older.rowid < this.rowid) ELSE EXISTS (SELECT 1 FROM sync_failures AS older \
              WHERE older.order_key = this.order_key AND older.rowid < this.rowid) END \
              AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none'))), \
-             EXISTS (SELECT 1 FROM sync_failures WHERE rowid > ?1 AND rowid <= ?2 AND rowid IS NOT seq)";
-        let range = params![after.unwrap_or(i64::MIN), up_to.unwrap_or(i64::MAX)];
+             EXISTS (SELECT 1 FROM sync_failures WHERE rowid > ?1 AND rowid <= ?2 AND rowid IS NOT seq \
+             AND typeof(seq) = 'integer' AND seq BETWEEN 1 AND ?3)";
+        let range = params![after.unwrap_or(i64::MIN), up_to.unwrap_or(i64::MAX), numbers::HIGHEST];
         let read = |row: &Row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?));
         let (wrong_head, misnumbered) = self.connection.prepare_cached(sql)?.query_row(range, read)?;
         self.search.wrong_head |= wrong_head;

@@ -54,6 +54,7 @@ pub mod series;
 mod shape;
 pub mod statistics;
 pub mod upstreams;
+mod wal;
 mod written;
 
 use crate::config::{Config, Route};

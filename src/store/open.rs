@@ -30,6 +30,7 @@ use super::pragma::{LOG_ROOM, PAGE_SIZE, checkpoint_pages, drain};
 use super::quarantine::{self, Recovery};
 use super::reader_gate::Door;
 use super::reserve::Reserve;
+use super::wal;
 use super::written::Written;
 use super::{Deletions, Store, StoreSettings, damaged, hard_limit, numbers};
 use crate::limits::BUSY_TIMEOUT;
@@ -239,6 +240,10 @@ fn connect_file(settings: &StoreSettings, now: WallTime) -> Result<Opened, OpenE
             (settings.disk.evict)(part).map_err(|why| OpenError::io("syncing", part, why))?;
         }
         mend_mode(&file);
+        let log = settings.log_file();
+        if wal::has_lost_its_header(&log) {
+            return Err(OpenError::Damaged { path: log, why: "its header is damaged".to_owned() });
+        }
         refuse_newer(&file)?;
     } else {
         make_private(&file, &settings.dir)?;

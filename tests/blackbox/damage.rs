@@ -159,6 +159,8 @@ fn a_quarantine_is_salvaged_once_and_kept() {
     assert_eq!(wait_salvaged(&agent, 1), "salvaged=50 lost=0\n");
     // Until the alert is stored, the next start tells of it again.
     wait_told(&agent);
+    // A kill loses what the log has not written yet.
+    wait_until("it being logged", || agent.log().contains("event=quarantined"));
     agent.restart_after_kill();
     assert_live(&agent, &before);
     assert_eq!(quarantines(&agent).len(), 1);
@@ -188,6 +190,7 @@ fn what_was_salvaged_and_not_told_is_told_at_the_next_start() {
     wait_told(&agent);
     let alerts = agent.ask(&json!({"op": "alerts"}))["alerts"].to_string();
     assert!(alerts.contains("database_corrupt") && alerts.contains("50 failures salvaged, 0 lost"), "{alerts}");
+    wait_until("it being logged", || agent.log().matches("event=quarantined").count() > before_that);
     agent.restart_after_kill();
     assert_live(&agent, &before);
     assert_eq!(agent.log().matches("event=quarantined").count(), before_that + 1, "{}", agent.log());
@@ -282,6 +285,23 @@ fn a_log_without_its_file_gives_its_rows() {
         }
         agent.up();
         assert_eq!(wait_salvaged(&agent, 1), "salvaged=100 lost=0\n");
+        assert_live(&agent, &before);
+    }
+}
+
+/// SQLite takes a log without a valid header for an empty one, and overwrites it.
+#[test]
+fn a_log_with_a_damaged_header_gives_its_rows() {
+    for (damaged, bytes) in [("header", 32), ("first sector", 512)] {
+        let mut agent = Agent::start(&Plan::default());
+        fill(&agent, 100);
+        let before = live(&agent);
+        agent.kill9();
+        let log = agent.state_dir().join("sync_failures.db-wal");
+        let file = fs::OpenOptions::new().write(true).open(log).expect("a killed agent leaves its log");
+        file.write_all_at(&vec![0; bytes], 0).expect("it is damaged");
+        agent.up();
+        assert_eq!(wait_salvaged(&agent, 1), "salvaged=100 lost=0\n", "{damaged}");
         assert_live(&agent, &before);
     }
 }

@@ -5,20 +5,19 @@
 //! <https://sqlite.org/fileformat2.html>. Nothing is written.
 
 use crate::store::pragma::PAGE_SIZE;
-use std::collections::{HashMap, HashSet};
+use crate::store::wal::{Wal, number};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
-const LOG_HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
 
 /// A database file and its WAL.
 pub(super) struct Pages {
     file: Option<File>,
-    log: Option<(File, Log)>,
+    log: Option<(File, Wal)>,
     size: usize,
     count: u32,
     /// The file has a map that states the use of each page (auto-vacuum).
@@ -27,20 +26,11 @@ pub(super) struct Pages {
     free: HashSet<u32>,
 }
 
-/// The content of a WAL: the newest committed image of each page.
-struct Log {
-    page_size: usize,
-    /// Offset of each page in the WAL.
-    images: HashMap<u32, u64>,
-    /// Pages of the database after the last commit; `None`: nothing was committed.
-    count: Option<u32>,
-}
-
 impl Pages {
     /// Opens a file and its WAL; a missing one counts as empty.
     pub(super) fn open(file: &Path, log: &Path) -> io::Result<Self> {
         let (file, log) = (present(file)?, present(log)?);
-        let log = log.and_then(|open| Log::read(&open).map(|read| (open, read)));
+        let log = log.and_then(|open| Wal::read(&open).map(|read| (open, read)));
         let mut head = [0; 100];
         let known = file.as_ref().is_some_and(|file| file.read_exact_at(&mut head, 0).is_ok());
         let size = match (&log, &file) {
@@ -157,60 +147,4 @@ fn stated_size(head: &[u8]) -> Option<usize> {
     let stated = usize::from(u16::from_be_bytes([head[16], head[17]]));
     let size = if stated == 1 { 65_536 } else { stated };
     (head.starts_with(MAGIC) && size.is_power_of_two() && size >= 512).then_some(size)
-}
-
-impl Log {
-    /// Reads frames up to the first incomplete one, as SQLite does after a crash: later frames may belong to a
-    /// transaction that never ended.
-    fn read(file: &File) -> Option<Self> {
-        let mut head = [0; LOG_HEADER];
-        file.read_exact_at(&mut head, 0).ok()?;
-        let page_size = number(&head, 8) as usize;
-        let big_endian = match number(&head, 0) {
-            0x377f_0682 => false,
-            0x377f_0683 => true,
-            _ => return None,
-        };
-        let mut sum = checksum((0, 0), &head[..24], big_endian);
-        let sound = page_size.is_power_of_two() && (512..=65_536).contains(&page_size);
-        if !sound || sum != (number(&head, 24), number(&head, 28)) {
-            return None;
-        }
-        let mut log = Self { page_size, images: HashMap::new(), count: None };
-        let mut frame = vec![0; FRAME_HEADER + page_size];
-        let (mut at, mut open) = (LOG_HEADER as u64, Vec::new());
-        while file.read_exact_at(&mut frame, at).is_ok() {
-            sum = checksum(sum, &frame[..8], big_endian);
-            sum = checksum(sum, &frame[FRAME_HEADER..], big_endian);
-            if frame[8..16] != head[16..24] || sum != (number(&frame, 16), number(&frame, 20)) {
-                break;
-            }
-            open.push((number(&frame, 0), at + FRAME_HEADER as u64));
-            let pages_after_commit = number(&frame, 4);
-            if pages_after_commit != 0 {
-                log.images.extend(open.drain(..));
-                log.count = Some(pages_after_commit);
-            }
-            at += frame.len() as u64;
-        }
-        Some(log)
-    }
-}
-
-/// Continues the WAL's checksum over these bytes.
-fn checksum((mut first, mut second): (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
-    let word = |bytes: &[u8]| {
-        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    };
-    for pair in bytes.chunks_exact(8) {
-        first = first.wrapping_add(word(pair)).wrapping_add(second);
-        second = second.wrapping_add(word(&pair[4..])).wrapping_add(first);
-    }
-    (first, second)
-}
-
-/// The big-endian number at this offset.
-pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

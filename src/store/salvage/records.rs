@@ -4,7 +4,8 @@
 //! its records. A record is distinguished from garbage by its header, which must describe exactly as many bytes as the
 //! record has.
 
-use super::pages::{Pages, Purpose, number};
+use super::pages::{Pages, Purpose};
+use crate::store::wal::number;
 use rusqlite::types::Value;
 
 /// Longer than any of our records; a greater length is garbage.

@@ -27,6 +27,11 @@ fn remedy(part: &Path, meta: &fs::Metadata, we: u32) -> String {
     }
 }
 
+/// Returns whether a path's directory belongs to this user, who then writes to the files in it.
+fn is_in_our_directory(part: &Path, we: u32) -> bool {
+    part.parent().and_then(|dir| fs::metadata(dir).ok()).is_some_and(|dir| dir.uid() == we)
+}
+
 /// Text to append to an error about a path: the state of its nearest existing part, and the remedy if there is one.
 /// Empty if no part of the path is visible.
 #[must_use]
@@ -54,7 +59,7 @@ pub fn standing(path: &Path, why: io::ErrorKind) -> String {
         ),
         // A sandbox makes most of the file system read-only for a service, so a file that is unreadable there does
         // not show that the file system is read-only.
-        io::ErrorKind::PermissionDenied if meta.is_file() && meta.uid() != we => {
+        io::ErrorKind::PermissionDenied if meta.is_file() && meta.uid() != we && !is_in_our_directory(part, we) => {
             write!(
                 text,
                 ". Let this process read it: chgrp to its group and chmod 0640, or chmod 0644 if it holds no secret"

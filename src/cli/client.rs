@@ -2,7 +2,7 @@
 //!
 //! No command waits forever. A connection begins with `hello`, because systemd accepts connections for an agent that
 //! cannot start. The reply to it may take [`RESTART_TIMEOUT`] where failures are recorded, because the agent may just be
-//! restarting. Other replies may take [`REPLY_TIMEOUT`]; a request that can take longer ([`Client::call_long`]) waits as
+//! restarting ([`Client::connect_patiently`]). Other replies may take [`REPLY_TIMEOUT`]; a request that can take longer ([`Client::call_long`]) waits as
 //! long as the agent answers `hello` on a second connection.
 //!
 //! An agent that stops closes its connections, perhaps between `hello` and the request. A request that it has certainly not
@@ -34,6 +34,8 @@ pub struct Client {
     path: PathBuf,
     socket: Socket,
     stream: BufReader<UnixStream>,
+    /// Time limit for the reply to `hello`, also on a new connection.
+    patience: Duration,
     ending: Option<Ending>,
 }
 
@@ -76,17 +78,27 @@ impl From<NoAgent> for Failure {
 impl Client {
     /// Connects, and checks that an agent answers.
     pub fn connect(path: &Path, socket: Socket) -> Result<Self, NoAgent> {
-        let mut client = Self::open(path, socket)?;
+        Self::connect_within(REPLY_TIMEOUT, path, socket)
+    }
+
+    /// The same, but waits for an agent that is restarting.
+    pub fn connect_patiently(path: &Path, socket: Socket) -> Result<Self, NoAgent> {
+        Self::connect_within(RESTART_TIMEOUT, path, socket)
+    }
+
+    fn connect_within(patience: Duration, path: &Path, socket: Socket) -> Result<Self, NoAgent> {
+        let mut client = Self::open(patience, path, socket)?;
         client.greet()?;
         Ok(client)
     }
 
     /// Connects only.
-    fn open(path: &Path, socket: Socket) -> Result<Self, NoAgent> {
+    fn open(patience: Duration, path: &Path, socket: Socket) -> Result<Self, NoAgent> {
         match stream(path) {
             Ok(stream) => {
-                let client = Self { path: path.to_owned(), socket, stream: BufReader::new(stream), ending: None };
-                client.limit(greeting_timeout(socket)).map_err(|failure| NoAgent::NotRunning(failure.to_string()))?;
+                let (path, stream) = (path.to_owned(), BufReader::new(stream));
+                let client = Self { path, socket, stream, patience, ending: None };
+                client.limit(patience).map_err(|failure| NoAgent::NotRunning(failure.to_string()))?;
                 Ok(client)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -101,7 +113,7 @@ impl Client {
 
     /// Checks that the listener is resyncd.
     fn greet(&mut self) -> Result<(), NoAgent> {
-        let (path, waited) = (self.path.clone(), greeting_timeout(self.socket));
+        let (path, waited) = (self.path.clone(), self.patience);
         let silent = |_| NoAgent::Silent(unreachable::silent(&path, waited));
         let line = self.send(HELLO).and_then(|()| self.receive()).map_err(silent)?;
         let reply: Value = serde_json::from_slice(&line).unwrap_or_default();
@@ -180,7 +192,7 @@ impl Client {
         if done.is_ok() || self.ending != Some(Ending::Unread) {
             return done;
         }
-        *self = Self::connect(&self.path, self.socket)?;
+        *self = Self::connect_within(self.patience, &self.path, self.socket)?;
         work(self)
     }
 
@@ -218,14 +230,6 @@ impl Client {
 
     fn lost(&self, why: &str) -> Failure {
         Failure::Unreachable(text::did_not_answer(self.path.display(), why))
-    }
-}
-
-/// Time limit for the reply to `hello`.
-fn greeting_timeout(socket: Socket) -> Duration {
-    match socket {
-        Socket::App => RESTART_TIMEOUT,
-        Socket::Admin => REPLY_TIMEOUT,
     }
 }
 

@@ -127,7 +127,7 @@ impl<'s> RequestStream<'s> {
                 Socket::App => &agent.socket,
                 Socket::Admin => &agent.admin_socket,
             };
-            match Client::connect(path, self.socket) {
+            match Client::connect_patiently(path, self.socket) {
                 Ok(client) => self.client = Some(client),
                 Err(NoAgent::NotRunning(told)) if !offline::may_write(&self.session.config) => {
                     return Err(Failure::Unreachable(told));

@@ -223,6 +223,7 @@ impl Document<'_> {
     }
 
     fn body(&mut self, section: &mut Table, content_type: &str) -> Body {
+        let has_template = section.has("template");
         let template = section.read("template", self, |text| template(text, content_type));
         match section.text("body", self) {
             None if template.is_some() => {
@@ -235,6 +236,8 @@ impl Document<'_> {
                 ("envelope", None) => Body::Envelope,
                 ("none", None) => Body::None,
                 ("template", Some((template, _))) => Body::Template(template),
+                // A wrong template was reported.
+                ("template", None) if has_template => Body::None,
                 ("template", None) => {
                     self.report(Place::Span(span), "body = \"template\" needs template = '…'".to_owned());
                     Body::None

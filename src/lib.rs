@@ -55,9 +55,11 @@
 //! use resyncd::config::upstream::Ordering;
 //! use resyncd::moment::{AgentTime, Moment, WallTime};
 //! use resyncd::policy::canary::Route;
-//! use resyncd::policy::class::{Contact, Verdict};
+//! use resyncd::policy::class::Verdict;
+//! use resyncd::policy::ending::Contact;
 //! use resyncd::policy::judge::{Decision, Rules, Try, judge};
-//! use resyncd::policy::retry_state::{OrderTag, RetryState};
+//! use resyncd::policy::order_tag::OrderTag;
+//! use resyncd::policy::retry_state::RetryState;
 //! use resyncd::policy::pace::Pace;
 //! use resyncd::policy::upstream::Upstream;
 //! use resyncd::record::Class;

@@ -343,6 +343,21 @@ fn what_was_cut_off_is_held_although_its_upstream_has_another_name() {
     assert_eq!(till.sent.len(), 1);
 }
 
+/// Another program has marked a follower as a head meanwhile: that is put right after it, and neither waits for the other.
+#[test]
+fn what_was_cut_off_is_held_although_marks_of_heads_are_wrong() {
+    let mut till = Till::hq(HELD);
+    till.answers(|_| None);
+    till.record("s-1", &json!({}));
+    till.record("s-1", &json!({"action": "UPDATE"}));
+    till.change("UPDATE sync_failures SET head = 1");
+    till.kill_and_configure(&format!("[upstream.hq]\nurl = \"https://hq.example/sync\"\n{HELD}"));
+    till.pass(MINUTE);
+    assert_eq!(till.cell::<String>("SELECT status FROM sync_failures WHERE seq = 1"), "held");
+    assert_eq!(till.cell::<i64>("SELECT head FROM sync_failures WHERE seq = 2"), 0);
+    assert_eq!(till.sent.len(), 1);
+}
+
 /// When the commit before the request fails, nothing is sent.
 #[test]
 fn without_its_mark_on_disk_nothing_is_sent() {

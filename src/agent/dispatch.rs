@@ -85,7 +85,8 @@ impl Agent {
         }
         self.send_announced(now, effects);
         next.extend(self.write_recovery.next());
-        if !self.unbuilt.is_empty() || self.has_landed_doubtful() {
+        let landed = self.has_landed_doubtful() && self.write_recovery.refusal().is_none();
+        if !self.unbuilt.is_empty() || landed {
             next.push(now.agent);
         }
         let clears = self.store.is_searching() || self.store.has_odd_rows();

@@ -10,7 +10,7 @@ use crate::ids::Seq;
 use crate::moment::Moment;
 use crate::policy::alert::Kind;
 use crate::store::StoreError;
-use crate::store::odd::TakenOut;
+use crate::store::odd::{TakenOut, WrongHeads};
 use crate::text::{Count, alerts as text};
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ impl Agent {
             self.write_recovery.met(now.agent, &error);
             self.odd_again = Some(now.agent.after(AGAIN));
         }
-        // Rerouting marks the heads again.
-        if self.store.take_wrong_head() && !self.marks_heads() {
+        let wrong = self.store.take_wrong_heads();
+        if wrong != WrongHeads::default() && !self.corrects(wrong) {
             self.store.doubt();
         }
         if !self.store.has_odd_rows() {
@@ -54,11 +54,12 @@ impl Agent {
         }
     }
 
-    /// Returns whether a job is planned that marks the heads of all failures.
-    fn marks_heads(&self) -> bool {
-        let marks =
-            |job: &MaintenanceJob| matches!(job, MaintenanceJob::Rehome { .. } | MaintenanceJob::Promote { .. });
-        self.upkeep.iter().any(marks)
+    /// Returns whether a planned job corrects these marks. Without an upstream nothing depends on them.
+    fn corrects(&self, wrong: WrongHeads) -> bool {
+        let planned = |is: fn(&MaintenanceJob) -> bool| self.upkeep.iter().any(is);
+        self.upstreams.is_empty()
+            || planned(|job| matches!(job, MaintenanceJob::Rehome { .. }))
+            || (!wrong.extra && planned(|job| matches!(job, MaintenanceJob::Promote { .. })))
     }
 
     fn take_out(&mut self, now: Moment) -> Result<Option<TakenOut>, StoreError> {

@@ -68,8 +68,13 @@ impl Agent {
             Err(error) => Err(error),
         };
         match mended {
-            Ok(()) if self.moves() || self.upstreams.is_empty() => {}
-            Ok(()) => self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) }),
+            // Without an upstream nothing is sent, and one that is configured later marks the heads again.
+            Ok(()) if self.upstreams.is_empty() => {}
+            Ok(()) => {
+                // One that is under way has passed rows that may be changed now.
+                self.upkeep.retain(|job| !matches!(job, MaintenanceJob::Rehome { .. }));
+                self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
+            }
             Err(error) => self.write_recovery.failed(now.agent, &error),
         }
     }

@@ -14,13 +14,15 @@ pub(super) struct ForeignObject {
     sql: String,
 }
 
-/// Triggers, and indexes that can refuse a row, because they are unique, or because they or their condition compute
-/// something.
+/// Triggers, and indexes that can refuse a row: because they are unique, or because they, their condition or their order
+/// compute something.
 pub(super) fn found(connection: &Connection, settings: &StoreSettings) -> rusqlite::Result<Vec<ForeignObject>> {
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND (type = 'trigger' OR type = 'index' \
                AND (EXISTS (SELECT 1 FROM pragma_index_list(tbl_name) AS list WHERE list.name = sqlite_schema.name \
                AND (list.\"unique\" OR list.partial)) \
-               OR EXISTS (SELECT 1 FROM pragma_index_xinfo(sqlite_schema.name) WHERE cid = -2)))";
+               OR EXISTS (SELECT 1 FROM pragma_index_xinfo(sqlite_schema.name) AS part WHERE cid = -2 \
+               OR upper(coll) NOT IN ('BINARY', 'NOCASE', 'RTRIM') \
+               OR EXISTS (SELECT 1 FROM pragma_table_xinfo(tbl_name) AS own WHERE own.cid = part.cid AND hidden > 1))))";
     let mut statement = connection.prepare_cached(sql)?;
     let object = |row: &rusqlite::Row| {
         Ok(ForeignObject { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })

@@ -27,6 +27,11 @@ impl ForeignWrites {
     pub(super) fn at_start(wrote: bool) -> Self {
         Self { untold: wrote, doubtful: wrote, ..Self::default() }
     }
+
+    /// The state after the file was opened again: failures that are gone are still to be reported.
+    pub(super) fn reopened(self, wrote: bool) -> Self {
+        Self { untold: wrote || self.gone > 0, gone: self.gone, ..Self::at_start(wrote) }
+    }
 }
 
 impl Store {
@@ -53,7 +58,8 @@ impl Store {
                 begun?;
             }
         }
-        let wrote = std::mem::take(&mut self.strangers.untold);
+        // In an open round its rows are not counted yet.
+        let wrote = !self.strangers.doubtful && std::mem::take(&mut self.strangers.untold);
         Ok(wrote.then(|| std::mem::take(&mut self.strangers.gone)))
     }
 

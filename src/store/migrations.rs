@@ -127,6 +127,8 @@ pub(super) fn define_index(name: &str) -> bool {
 
 /// Returns whether a migration creates a table of this name.
 pub(super) fn define_table(name: &str) -> bool {
+    // A trigger keeps the name as it was written.
+    let name = name.to_ascii_lowercase();
     name == "refinery_schema_history" || STEPS.iter().any(|step| step.sql.contains(&format!("CREATE TABLE {name} (")))
 }
 

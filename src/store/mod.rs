@@ -527,7 +527,7 @@ impl Store {
         (self.unweighed, self.trouble, self.extent) = (u64::MAX, None, u64::MAX);
         self.reserve = reserve;
         self.reserve_log();
-        self.strangers = ForeignWrites::at_start(doubtful);
+        self.strangers = self.strangers.reopened(doubtful);
         // The file is never behind the last commit. Data that a quarantine will restore is not lost.
         let missed = Known::of(&self.instance, &self.ledger).misses(&instance, &ledger);
         if let Some(vanished) = missed.filter(|_| self.recovery.is_over()) {

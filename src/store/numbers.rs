@@ -16,7 +16,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// Number of rows checked between the first and the last.
 const BETWEEN: i64 = 30;
 /// Highest number accepted from other programs: larger ones exceed the exact integers of many JSON parsers.
-pub(super) const HIGHEST: i64 = 1 << 53;
+pub(super) const HIGHEST: i64 = 1 << 52;
+/// Where rows are repaired, those above this number get a new one: half of what is accepted, so that our own numbers, which
+/// continue after the highest, are never among them.
+const KEPT: i64 = HIGHEST / 2;
 
 /// Returns whether each checked row has its own number.
 pub(super) fn agree(connection: &Connection) -> rusqlite::Result<bool> {
@@ -70,16 +73,17 @@ pub(super) fn put_right(connection: &Connection, next_seq: &mut i64) -> rusqlite
 
 /// Rows with a wrong number, and their right ones, the highest first.
 fn moves(connection: &Connection, next_seq: &mut i64) -> rusqlite::Result<Vec<(i64, i64)>> {
-    let number = |row: &Row| row.get_ref(1).map(|seq| seq.as_i64().ok().filter(|seq| (1..=HIGHEST).contains(seq)));
+    let number = |row: &Row| row.get_ref(1).map(|seq| seq.as_i64().ok().filter(|seq| (1..=KEPT).contains(seq)));
     let sql = "SELECT rowid, seq FROM sync_failures WHERE rowid IS NOT seq OR rowid < 1 OR rowid > ?1";
     let mut statement = connection.prepare(sql)?;
-    let wrong = statement.query_map([HIGHEST], |row| Ok((row.get(0)?, number(row)?)))?;
+    let wrong = statement.query_map([KEPT], |row| Ok((row.get(0)?, number(row)?)))?;
     let mut wrong: Vec<(i64, Option<i64>)> = wrong.collect::<Result<_, _>>()?;
     wrong.sort_unstable_by_key(|(rowid, seq)| (*seq, *rowid));
     let mut own = connection.prepare("SELECT 1 FROM sync_failures WHERE rowid = ?1 AND seq = ?1")?;
     let right = "SELECT rowid FROM sync_failures WHERE rowid IS seq AND rowid <= ?1 ORDER BY rowid DESC LIMIT 1";
-    let newest = connection.query_row(right, [HIGHEST], |row| row.get(0)).optional()?.unwrap_or(0);
-    *next_seq = wrong.iter().filter_map(|(_, seq)| *seq).fold(newest, i64::max).saturating_add(1).max(*next_seq);
+    let newest = connection.query_row(right, [KEPT], |row| row.get(0)).optional()?.unwrap_or(0);
+    let given = if *next_seq > KEPT { 0 } else { *next_seq };
+    *next_seq = wrong.iter().filter_map(|(_, seq)| *seq).fold(newest, i64::max).saturating_add(1).max(given);
     let mut renamed = connection.prepare("UPDATE sync_failures SET seq = ?2 WHERE rowid = ?1")?;
     let (mut moves, mut last) = (Vec::with_capacity(wrong.len()), None);
     for (rowid, seq) in wrong {

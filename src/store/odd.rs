@@ -59,10 +59,18 @@ pub(super) struct Search {
     /// The last row read.
     after: Option<Vec<Cell>>,
     found: Vec<Place>,
-    /// A failure was found that is marked as a head and is none, or the other way round.
-    wrong_head: bool,
+    wrong_heads: WrongHeads,
     /// Rows that the open round moves out of the way, and how many of them come from `found`.
     taken: (Vec<Place>, usize),
+}
+
+/// Failures that are wrongly marked as heads, or wrongly not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrongHeads {
+    /// The first of an order is not marked.
+    pub missing: bool,
+    /// One is marked that is not the first.
+    pub extra: bool,
 }
 
 /// The rows moved out of the way.
@@ -220,10 +228,10 @@ impl Store {
         self.search.table.is_some_and(|table| SHAPES[table] == &FAILURES)
     }
 
-    /// Takes the note that a failure is wrongly marked as a head, or is not marked as one. The agent marks heads in the
-    /// transaction that changes them, so another program has written.
-    pub fn take_wrong_head(&mut self) -> bool {
-        std::mem::take(&mut self.search.wrong_head)
+    /// Takes what the search has found of wrong marks. The agent marks heads in the transaction that changes them, so
+    /// another program has written.
+    pub fn take_wrong_heads(&mut self) -> WrongHeads {
+        std::mem::take(&mut self.search.wrong_heads)
     }
 
     /// Returns whether a row was noted that has to be moved out of the way.
@@ -293,18 +301,19 @@ impl Store {
     /// Notes whether a failure after the first number, up to the second, is marked as a head and is none, or the other
     /// way round, or has a number that is not its rowid. Without an order every failure is a head.
     fn compare_marks(&mut self, after: Option<i64>, up_to: Option<i64>) -> Result<(), StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sync_failures AS this WHERE rowid > ?1 AND rowid <= ?2 \
+        let sql = "SELECT coalesce(max(head = 0), 0), coalesce(max(head = 1), 0), \
+             EXISTS (SELECT 1 FROM sync_failures WHERE rowid > ?1 AND rowid <= ?2 AND rowid IS NOT seq \
+             AND typeof(seq) = 'integer' AND seq BETWEEN 1 AND ?3) FROM sync_failures AS this WHERE rowid > ?1 AND rowid <= ?2 \
              AND head = CASE WHEN order_key IS NULL THEN EXISTS (SELECT 1 FROM sync_failures AS older \
              WHERE older.entity_type = this.entity_type AND older.entity_id = this.entity_id AND older.order_key IS NULL \
              AND older.rowid < this.rowid) ELSE EXISTS (SELECT 1 FROM sync_failures AS older \
              WHERE older.order_key = this.order_key AND older.rowid < this.rowid) END \
-             AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none'))), \
-             EXISTS (SELECT 1 FROM sync_failures WHERE rowid > ?1 AND rowid <= ?2 AND rowid IS NOT seq \
-             AND typeof(seq) = 'integer' AND seq BETWEEN 1 AND ?3)";
+             AND NOT (head = 1 AND EXISTS (SELECT 1 FROM upstreams WHERE name = this.upstream AND ordering = 'none'))";
         let range = params![after.unwrap_or(i64::MIN), up_to.unwrap_or(i64::MAX), numbers::HIGHEST];
-        let read = |row: &Row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?));
-        let (wrong_head, misnumbered) = self.connection.prepare_cached(sql)?.query_row(range, read)?;
-        self.search.wrong_head |= wrong_head;
+        let read = |row: &Row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?));
+        let (missing, extra, misnumbered) = self.connection.prepare_cached(sql)?.query_row(range, read)?;
+        self.search.wrong_heads.missing |= missing;
+        self.search.wrong_heads.extra |= extra;
         if misnumbered {
             self.doubt_numbers();
         }
@@ -519,6 +528,16 @@ impl Store {
     fn look_up_keys(&self, rows: &mut [Repair]) -> Result<(), StoreError> {
         let is_lost = |row: &&mut Repair| row.raw.place.shape == &FAILURES && !row.plain;
         let mut lost: Vec<&mut Repair> = rows.iter_mut().filter(is_lost).collect();
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE key = ?1 AND failure_id = ?2 AND outcome IS NULL)";
+        let mut intact = self.connection.prepare_cached(sql)?;
+        for row in &mut lost {
+            let (key, id) = (row.raw.cell("idempotency_key").text(), row.raw.cell("id").text());
+            if key.is_some() && intact.query_row(params![key, id], |found| found.get(0))? {
+                row.key = key.map(str::to_owned);
+            }
+        }
+        lost.retain(|row| row.key.is_none());
         let ids: Vec<&str> = lost.iter().filter_map(|row| row.raw.cell("id").text()).collect();
         if ids.is_empty() {
             return Ok(());

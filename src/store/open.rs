@@ -376,6 +376,8 @@ fn prepare(connection: &Connection, settings: &StoreSettings) -> rusqlite::Resul
     drain(connection, "PRAGMA cache_size = -4000")?;
     // A damaged or hostile file must not run code, and damage should be detected early.
     drain(connection, "PRAGMA trusted_schema = OFF")?;
+    // Nor may a table of another program that refers to ours keep a delivered failure from being removed.
+    drain(connection, "PRAGMA foreign_keys = OFF")?;
     // Our types enforce the columns' values here; the schema's checks are for other programs. SQLite would build a
     // table of the words for each row that it checks.
     drain(connection, "PRAGMA ignore_check_constraints = ON")?;

@@ -288,12 +288,14 @@ fn a_table_that_is_dropped_under_a_running_agent_is_made_again() {
 /// can refuse it. They are removed, before a round and at a start.
 #[test]
 fn triggers_and_indexes_of_other_programs_are_removed() {
-    const OBJECTS: [&str; 6] = [
+    const OBJECTS: [&str; 8] = [
         "CREATE TRIGGER other BEFORE INSERT ON sync_failures BEGIN SELECT raise(IGNORE); END",
         "CREATE TRIGGER other AFTER INSERT ON sync_failures BEGIN DELETE FROM sync_failures WHERE id = new.id; END",
         "CREATE TRIGGER other BEFORE DELETE ON sync_failures BEGIN SELECT raise(IGNORE); END",
         "CREATE TRIGGER other BEFORE INSERT ON sync_attempts BEGIN SELECT raise(ABORT, 'no'); END",
         "CREATE UNIQUE INDEX other ON sync_attempts (upstream)",
+        "CREATE TRIGGER other BEFORE DELETE ON SYNC_FAILURES BEGIN SELECT raise(IGNORE); END",
+        "CREATE TABLE notes (failure TEXT REFERENCES sync_failures (id), seq REFERENCES sync_failures (seq))",
         "CREATE INDEX other ON sync_failures (length(entity_id) + abs(error))",
     ];
     for (n, object) in OBJECTS.iter().enumerate() {
@@ -421,4 +423,19 @@ fn an_index_of_the_log_that_is_cut_off_costs_a_restart_and_no_failure() {
     agent.up();
     assert!(agent.cell("SELECT count(*) FROM sync_failures").as_i64() >= Some(10));
     id_of(&agent.call(&record("s-2", &json!({}))));
+}
+
+/// Without an upstream nothing depends on the marks of heads: they are noticed once, and again when there is one.
+#[test]
+fn wrong_marks_without_an_upstream_keep_nobody_busy() {
+    let agent = Agent::start(&Plan::default());
+    let ids: Vec<String> = (0..3).map(|_| id_of(&agent.call(&record("s-1", &json!({}))))).collect();
+    change(&agent, "UPDATE sync_failures SET head = 1 - head");
+    wait_alert(&agent, "database_foreign_write");
+    ids.iter().for_each(|id| assert!(agent.failure(id).is_some()));
+    for n in 0..20 {
+        id_of(&agent.call(&record(&format!("t-{n}"), &json!({}))));
+    }
+    let told = agent.log().matches("event=foreign_write").count();
+    assert_eq!(told, 1, "{}", agent.log());
 }

@@ -10,7 +10,7 @@ serve_couchdb() {
 documents() { # "entity step" of each, in order of recording
     timeout 60 python3 - "http://127.0.0.1:$COUCH/resyncd/_all_docs?include_docs=true" <<'PY'
 import json, sys, urllib.request
-rows = json.load(urllib.request.urlopen(sys.argv[1], timeout=10))["rows"]
+rows = json.load(urllib.request.urlopen(sys.argv[1], timeout=50))["rows"]
 # A key made by the agent begins with a time.
 for row in sorted(rows, key=lambda row: row["id"]):
     doc = row["doc"]

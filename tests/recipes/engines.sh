@@ -193,12 +193,12 @@ fallen() { # fallen PID: waits until that has happened
 lost() { grep -c '^lost' "$WORK/losing.log" || true; }
 
 http() { # http METHOD URL [BODY [HEADER: VALUE]…]: the status and the body
-    timeout 60 python3 - "$@" <<'PY'
+    timeout 120 python3 - "$@" <<'PY'
 import sys, urllib.error, urllib.request
 method, url, body, *headers = sys.argv[1:] + [""] * (4 - len(sys.argv))
 request = urllib.request.Request(url, body.encode() or None, dict(h.split(": ", 1) for h in headers), method=method)
 try:
-    answer = urllib.request.urlopen(request, timeout=15)
+    answer = urllib.request.urlopen(request, timeout=100)
 except urllib.error.HTTPError as error:
     answer = error
 print(answer.status, answer.read().decode())

@@ -43,7 +43,7 @@ import json, sys, urllib.error, urllib.request
 path, body, *ports = sys.argv[1:]
 def post(port, path, body, headers={}):
     request = urllib.request.Request("http://127.0.0.1:%s/v3/%s" % (port, path), body.encode(), headers)
-    with urllib.request.urlopen(request, timeout=8) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 for port in ports:
     try:

@@ -95,7 +95,7 @@ break_receiver() { # break_receiver N: N requests on which the receiver closes t
     for n in $(seq "$1"); do
         timeout 60 python3 - "$FRONT" <<'PY'
 import socket, sys
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=8) as line:
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=30) as line:
     line.sendall(b"POST /sync HTTP/1.1\r\nHost: hq\r\nConnection: close\r\n\r\n")
     assert b" 502 " in line.recv(100), "the receiver answers a request without a Content-Length"
 PY
@@ -108,7 +108,7 @@ import sys, time, urllib.error, urllib.request
 bad = 0
 for _ in range(int(sys.argv[2])):
     try:
-        urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=50).close()
     except urllib.error.HTTPError as error:
         bad += error.code == 502
     time.sleep(0.06)  # below the rate limit
@@ -120,7 +120,7 @@ retry_after() { # retry_after URL
     timeout 60 python3 - "$1" <<'PY'
 import sys, urllib.error, urllib.request
 try:
-    urllib.request.urlopen(sys.argv[1], b"{}", timeout=10)
+    urllib.request.urlopen(sys.argv[1], b"{}", timeout=50)
 except urllib.error.HTTPError as error:
     print(error.headers["Retry-After"])
 PY

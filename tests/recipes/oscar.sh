@@ -27,10 +27,10 @@ oscar_pages() { # oscar_pages PREFIX: how many products the API lists with it, a
 import http.cookiejar, json, sys, urllib.request
 base, login, prefix = sys.argv[1:]
 opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-opener.open(urllib.request.Request(base + "/login/", open(login, "rb").read(), {"Content-Type": "application/json"}), timeout=20)
+opener.open(urllib.request.Request(base + "/login/", open(login, "rb").read(), {"Content-Type": "application/json"}), timeout=50)
 url, found, pages = base + "/admin/products/", [], 0
 while url:
-    page = json.load(opener.open(url, timeout=20))
+    page = json.load(opener.open(url, timeout=50))
     found += [one["upc"] for one in page["results"] if one["upc"].startswith(prefix)]
     url, pages = page["next"], pages + 1
 assert len(set(found)) == len(found), found
@@ -44,7 +44,7 @@ import http.cookiejar, sys, urllib.request
 base, login = sys.argv[1:]
 jar = http.cookiejar.CookieJar()
 opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-opener.open(urllib.request.Request(base + "/login/", open(login, "rb").read(), {"Content-Type": "application/json"}), timeout=20)
+opener.open(urllib.request.Request(base + "/login/", open(login, "rb").read(), {"Content-Type": "application/json"}), timeout=50)
 print("X-CSRFToken: " + {c.name: c.value for c in jar}["csrftoken"])
 print("Cookie: " + "; ".join(f"{c.name}={c.value}" for c in jar))
 PY

@@ -53,7 +53,7 @@ import json, sys, time, urllib.parse, urllib.request
 url = sys.argv[1] + "?" + urllib.parse.urlencode({"query": sys.argv[2]})
 end = time.monotonic() + 30
 while time.monotonic() < end:
-    said = json.load(urllib.request.urlopen(url, timeout=10))
+    said = json.load(urllib.request.urlopen(url, timeout=50))
     if said["data"]["result"]:
         sys.exit(0)
     time.sleep(0.2)

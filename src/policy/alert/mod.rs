@@ -131,8 +131,12 @@ impl AlertTable {
             return;
         }
         let words = || if subject == OTHERS { (others(kind), 0) } else { words() };
-        pinned.english = Some(Language::English.during(|| words().0));
-        let words = words();
+        let now_said = words();
+        // Most rounds look at an alert again and change nothing.
+        if pinned.english.is_none() || now_said.0 != alert.message {
+            pinned.english = Some(Language::English.during(|| words().0));
+        }
+        let words = now_said;
         if !alert.active {
             (alert.active, alert.untold, self.turned) = (true, true, true);
             (alert.since, alert.cleared_at, alert.changed_at) = (now.wall, None, now.agent);

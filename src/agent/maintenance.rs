@@ -90,9 +90,18 @@ impl Agent {
         };
         let unmarked = !self.upstreams.iter().all(marked);
         if !routed || !stored.iter().all(same) || unmarked || strays || self.store.any_unrouted()? {
-            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
+            self.reroute();
         }
         Ok(())
+    }
+
+    /// Plans to route every failure again and to mark the heads. A rerouting under way begins again, because what it has
+    /// passed may be wrong now. Without an upstream there is nothing to do before one is configured.
+    pub(super) fn reroute(&mut self) {
+        if !self.upstreams.is_empty() {
+            self.upkeep.retain(|job| !matches!(job, MaintenanceJob::Rehome { .. }));
+            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
+        }
     }
 
     /// Nothing is sent until routing is complete, because a failure might use its previous route.

@@ -91,9 +91,7 @@ impl Agent {
             for line in &mut self.upstreams {
                 line.stored = None;
             }
-            if !self.moves() && !self.upstreams.is_empty() {
-                self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
-            }
+            self.reroute();
         }
         if out.reorder {
             self.upkeep.push_back(MaintenanceJob::Promote { after: Seq(0) });

@@ -15,7 +15,7 @@
 //! request is in flight twice, and after the reply the next request uses the new configuration. The key of a failure
 //! survives every change.
 //!
-//! **Routing** is then repeated as at a start ([`MaintenanceJob::Rehome`]), and nothing is sent before it is complete. A
+//! **Routing** is then repeated as at a start ([`Agent::reroute`]), and nothing is sent before it is complete. A
 //! failure stays with its upstream while that is configured and has a route for it, because it may have arrived there.
 //! If its upstream was removed or renamed, the failure goes by the first route that matches. Without a match it becomes
 //! critical with `no_route`; if it was that and has a route now, it becomes pending and due. Without any upstream all
@@ -36,11 +36,9 @@
 //! differ, and completes the work.
 
 use super::events::Asker;
-use super::maintenance::MaintenanceJob;
 use super::{Agent, Effect, Peer, Pending, UpstreamEntry, actor};
 use crate::config::problem::Problem;
 use crate::config::{Config, Upstream as UpstreamConfig};
-use crate::ids::Seq;
 use crate::moment::Moment;
 use crate::store::StoreError;
 use crate::text::health as text;
@@ -181,9 +179,9 @@ impl Agent {
         if let Err(error) = self.plan_upkeep() {
             // Whether routing has changed is unknown, so all failures are routed again.
             self.write_recovery.met(now.agent, &error);
-            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
-        } else if moved && !self.moves() && !self.upstreams.is_empty() {
-            self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
+            self.reroute();
+        } else if moved {
+            self.reroute();
         }
         Ok(renewed)
     }

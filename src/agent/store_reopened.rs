@@ -68,13 +68,7 @@ impl Agent {
             Err(error) => Err(error),
         };
         match mended {
-            // Without an upstream nothing is sent, and one that is configured later marks the heads again.
-            Ok(()) if self.upstreams.is_empty() => {}
-            Ok(()) => {
-                // One that is under way has passed rows that may be changed now.
-                self.upkeep.retain(|job| !matches!(job, MaintenanceJob::Rehome { .. }));
-                self.upkeep.push_back(MaintenanceJob::Rehome { after: Seq(0) });
-            }
+            Ok(()) => self.reroute(),
             Err(error) => self.write_recovery.failed(now.agent, &error),
         }
     }

@@ -68,7 +68,7 @@ impl Store {
         let version = version(&self.connection)?;
         let known = self.strangers.version.replace(version);
         if known.is_some_and(|known| known != version) {
-            (self.strangers.untold, self.strangers.doubtful) = (true, true);
+            self.doubt();
             self.spare = 0;
             self.written.forget();
         }

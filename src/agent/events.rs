@@ -254,7 +254,7 @@ fn says_no(heard: &AttemptSummary) -> bool {
 }
 
 /// Returns whether a value shows that the failure is there. `{"exists":false}`, `{"total":0}` and an empty list do not: the
-/// failure would leave as delivered, and nobody has it.
+/// failure would leave as delivered, although the upstream does not have it.
 fn is_there(found: &Value) -> bool {
     match found {
         Value::Null | Value::Bool(false) => false,

@@ -69,7 +69,7 @@ fn print(session: &Session, mut request: Map<String, Value>, none: Option<&str>)
     let held = failures.iter().zip(&mut rows).filter(|(failure, _)| failure.status == "held");
     for (failure, row) in held.take(MOST_EXPLAINED) {
         if let (Some(by), Some(error)) = (deeds::hold(session, &failure.id), row.last_mut()) {
-            // Whether a request went out is then what the reason says.
+            // The reason then says whether a request was sent.
             let handed_over = failure.error == NOT_SENT_YET && failure.attempts == 0;
             *error = if handed_over { text::on_hold_unsent(&by) } else { text::on_hold(&by, error) };
         }

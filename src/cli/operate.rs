@@ -141,7 +141,7 @@ fn asked(
     })
 }
 
-/// What still stands in the way of failures that were released or queued: an earlier one that goes first and is not sent,
+/// What still blocks failures that were released or queued: an earlier one that goes first and is not sent,
 /// or the answer that a failure got before.
 fn still_in_the_way(session: &Session, what: Many, choice: &Choice, one: Option<&Value>) -> String {
     let mut said = String::new();

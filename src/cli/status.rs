@@ -259,7 +259,7 @@ const RESTART: &str = " systemctl restart ";
 /// The command that the reason names after a reload of an invalid configuration.
 const CONFIG_CHECK: &str = "resyncd config check";
 
-/// Does a reason of health ask somebody to do something that nothing else on the screen says?
+/// Returns whether a reason of the health asks an operator to do something that nothing else on the screen says.
 pub(super) fn asks_for_something(reason: &str) -> bool {
     match reason.split_once(": ").and_then(|(kind, _)| Kind::parse(kind)) {
         // They end with the outage or with the failures that cause them, or the upstream's own line says it.

@@ -51,7 +51,7 @@ pub(super) fn explain(message: &str, found: &str, text: &str, at: usize) -> Stri
     message.to_owned()
 }
 
-/// A value that is no number, truth value, date, list or table.
+/// A value that is not a number, a truth value, a date, a list or a table.
 fn unquoted(found: &str) -> String {
     let bare =
         found.trim().trim_matches(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}']);
